@@ -1,0 +1,575 @@
+//! From facts to findings: a chain of small rules, each with a stable reason code.
+//!
+//! Rules look at what is known and what time it is, and at nothing else. They never decide who is told (that is `alert`) and
+//! never let doubt hide a known date: a deadline stands while checks fail.
+
+use super::inspection::{AppFault, Cause, CheckError, Expiry, Grant, Inspection, Validity};
+use super::step::TokenStatus;
+use super::time::{Span, Timestamp};
+use super::token::{SHORT_LIFETIME, TokenSpec};
+
+/// The one word about a token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Verdict {
+    /// It works and no rung is crossed.
+    Healthy,
+    /// It works and its end is near.
+    Expiring,
+    /// Its end has passed.
+    Expired,
+    /// It was killed early, or cannot be read by the provider.
+    Invalid,
+    /// We could not tell.
+    Unverified,
+}
+
+impl Verdict {
+    /// Every verdict, in label order of the metric.
+    pub const ALL: [Self; 5] = [Self::Healthy, Self::Expiring, Self::Expired, Self::Invalid, Self::Unverified];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Invalid => "invalid",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Act within days.
+    Warning,
+    /// Act now.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, mildest first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The severity of that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == word)
+    }
+}
+
+/// What is wrong, as a stable code.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Reason {
+    /// The token's end is near.
+    Expiring,
+    /// The token's end has passed.
+    Expired,
+    /// The token was killed early.
+    Revoked,
+    /// The provider cannot make sense of the token.
+    Unreadable,
+    /// The data-access window closes soon.
+    DataAccessExpiring,
+    /// The data-access window is closed.
+    DataAccessExpired,
+    /// It works, and no deadline can be learned.
+    ExpiryUnknown,
+    /// A required permission is not granted.
+    ScopeMissing,
+    /// A required object is not covered.
+    TargetMissing,
+    /// The app is at fault, or the token belongs to another app.
+    AppFault,
+    /// No authoritative answer for too long.
+    Blind,
+    /// The secret cannot be read.
+    SourceUnreadable,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 12] = [
+        Self::Expiring,
+        Self::Expired,
+        Self::Revoked,
+        Self::Unreadable,
+        Self::DataAccessExpiring,
+        Self::DataAccessExpired,
+        Self::ExpiryUnknown,
+        Self::ScopeMissing,
+        Self::TargetMissing,
+        Self::AppFault,
+        Self::Blind,
+        Self::SourceUnreadable,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Unreadable => "unreadable",
+            Self::DataAccessExpiring => "data_access_expiring",
+            Self::DataAccessExpired => "data_access_expired",
+            Self::ExpiryUnknown => "expiry_unknown",
+            Self::ScopeMissing => "scope_missing",
+            Self::TargetMissing => "target_missing",
+            Self::AppFault => "app_fault",
+            Self::Blind => "blind",
+            Self::SourceUnreadable => "source_unreadable",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// The thread an incident of this reason belongs to: `expired` continues `expiring` (contract §10.6).
+    pub const fn thread(self) -> Thread {
+        match self {
+            Self::Expiring | Self::Expired => Thread::Expiry,
+            Self::DataAccessExpiring | Self::DataAccessExpired => Thread::DataAccess,
+            Self::Revoked => Thread::Revoked,
+            Self::Unreadable => Thread::Unreadable,
+            Self::ExpiryUnknown => Thread::ExpiryUnknown,
+            Self::ScopeMissing => Thread::ScopeMissing,
+            Self::TargetMissing => Thread::TargetMissing,
+            Self::AppFault => Thread::AppFault,
+            Self::Blind => Thread::Blind,
+            Self::SourceUnreadable => Thread::SourceUnreadable,
+        }
+    }
+}
+
+/// What an incident is about, while its finding may change: one incident, one mail thread.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Thread {
+    /// The token's own end.
+    Expiry,
+    /// The end of the data-access window.
+    DataAccess,
+    /// Killed early.
+    Revoked,
+    /// Makes no sense to the provider.
+    Unreadable,
+    /// No deadline can be learned.
+    ExpiryUnknown,
+    /// Permissions.
+    ScopeMissing,
+    /// Objects.
+    TargetMissing,
+    /// The app.
+    AppFault,
+    /// No answers.
+    Blind,
+    /// No secret.
+    SourceUnreadable,
+}
+
+impl Thread {
+    /// A stable code, part of every Message-ID.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expiry => "expiry",
+            Self::DataAccess => "data-access",
+            Self::Revoked => "revoked",
+            Self::Unreadable => "unreadable",
+            Self::ExpiryUnknown => "expiry-unknown",
+            Self::ScopeMissing => "scope",
+            Self::TargetMissing => "target",
+            Self::AppFault => "app",
+            Self::Blind => "blind",
+            Self::SourceUnreadable => "source",
+        }
+    }
+
+    /// Whether incidents of this thread climb a ladder towards a date. Such a rung is told once per date, whatever the clock does.
+    pub const fn has_ladder(self) -> bool {
+        matches!(self, Self::Expiry | Self::DataAccess)
+    }
+}
+
+/// How far an incident has come; only ever compared within one thread. Rungs count from 1, the end is above them all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Stage(pub u16);
+
+impl Stage {
+    /// The deadline has passed.
+    pub const ENDED: Self = Self(u16::MAX);
+}
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// Its code.
+    pub reason: Reason,
+    /// How bad.
+    pub severity: Severity,
+    /// How far it has come.
+    pub stage: Stage,
+    /// The date it is about.
+    pub deadline: Option<Timestamp>,
+    /// When this finding will get worse by the clock alone.
+    pub next: Option<Timestamp>,
+    /// What exactly.
+    pub detail: Detail,
+}
+
+/// The particulars of a finding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// Nothing more to say.
+    None,
+    /// Why the token was killed.
+    Cause(Cause),
+    /// Which permissions or objects are missing.
+    Missing(Vec<Box<str>>),
+    /// What is wrong with the app.
+    App(AppFault, Box<str>),
+    /// Text from outside, redacted.
+    Text(Box<str>),
+}
+
+/// The verdict and all findings at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judgement {
+    /// The one word.
+    pub verdict: Verdict,
+    /// All that is wrong, in the order of the rules.
+    pub findings: Vec<Finding>,
+    /// The next moment at which the clock alone changes the judgement.
+    pub next: Option<Timestamp>,
+}
+
+impl Judgement {
+    /// The worst severity of all findings.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    /// The finding of that reason.
+    pub fn find(&self, reason: Reason) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.reason == reason)
+    }
+}
+
+/// All that a rule may look at.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// What is wanted.
+    pub spec: &'a TokenSpec,
+    /// What was observed.
+    pub status: &'a TokenStatus,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// A link of the chain.
+pub struct Rule {
+    /// Its name, as `explain` prints it.
+    pub name: &'static str,
+    /// What it looks for, as the end of "is there …".
+    pub asks: &'static str,
+    /// The rule itself: a finding, or nothing to say; and when the clock alone may change that.
+    pub judge: fn(Case<'_>) -> Ruling,
+}
+
+/// What a rule says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ruling {
+    /// Nothing is wrong here.
+    Clear,
+    /// Nothing is wrong here before that moment.
+    ClearUntil(Timestamp),
+    /// Something is wrong.
+    Holds(Finding),
+}
+
+/// The chain, in the order in which `explain` tells it.
+pub const RULES: [Rule; 9] = [
+    Rule { name: "source", asks: "a secret that cannot be read", judge: source },
+    Rule { name: "blind", asks: "too long a time without an authoritative answer", judge: blind },
+    Rule { name: "foreign", asks: "a token of another app", judge: foreign },
+    Rule { name: "validity", asks: "a token killed early or not readable", judge: validity },
+    Rule { name: "expiry", asks: "an end that is near or past", judge: expiry },
+    Rule { name: "data-access", asks: "a data-access window that closes", judge: data_access },
+    Rule { name: "expiry-known", asks: "a token without a known deadline", judge: expiry_known },
+    Rule { name: "scopes", asks: "a required permission that is not granted", judge: scopes },
+    Rule { name: "targets", asks: "a required object that is not covered", judge: targets },
+];
+
+/// Runs the whole chain.
+pub fn judge(case: Case<'_>) -> Judgement {
+    let mut findings = Vec::new();
+    let mut next: Option<Timestamp> = None;
+    for rule in &RULES {
+        let at = match (rule.judge)(case) {
+            Ruling::Clear => None,
+            Ruling::ClearUntil(at) => Some(at),
+            Ruling::Holds(finding) => {
+                let at = finding.next;
+                findings.push(finding);
+                at
+            }
+        };
+        next = earliest(next, at.filter(|at| *at > case.now));
+    }
+    Judgement { verdict: verdict(case, &findings), findings, next }
+}
+
+/// The earlier of two optional moments.
+pub fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The lifetime that a ladder is measured against: from issue, or from the first time this generation was seen.
+pub fn lifetime(status: &TokenStatus, facts: &Inspection, deadline: Timestamp) -> Span {
+    deadline.since(facts.issued_at.unwrap_or(status.generation.since))
+}
+
+/// A date already crossed beats doubt; proof of death beats a date to come; doubt beats everything else.
+fn verdict(case: Case<'_>, findings: &[Finding]) -> Verdict {
+    let has = |reason: Reason| findings.iter().any(|finding| finding.reason == reason);
+    if has(Reason::Expired) || has(Reason::DataAccessExpired) {
+        Verdict::Expired
+    } else if has(Reason::Revoked) || has(Reason::Unreadable) {
+        Verdict::Invalid
+    } else if has(Reason::Expiring) || has(Reason::DataAccessExpiring) {
+        Verdict::Expiring
+    } else if case.status.current_facts().is_none() || blind_from(case).is_some_and(|(since, _)| case.now >= since) {
+        Verdict::Unverified
+    } else {
+        Verdict::Healthy
+    }
+}
+
+fn source(case: Case<'_>) -> Ruling {
+    match &case.status.source_fault {
+        Some(text) => holds(Reason::SourceUnreadable, Severity::Critical, Detail::Text(text.clone())),
+        None => Ruling::Clear,
+    }
+}
+
+/// Blindness is a finding of its own only where nothing better explains it: a fault of the app, the secret or the token's owner is
+/// told as such, once.
+fn blind(case: Case<'_>) -> Ruling {
+    let status = case.status;
+    let Some((warning, critical)) = blind_from(case) else { return Ruling::Clear };
+    let explained = matches!(
+        status.last_error,
+        Some(CheckError::App(..) | CheckError::ForeignToken(_) | CheckError::Source(_)) | None
+    );
+    if explained {
+        return Ruling::Clear;
+    }
+    let detail = || Detail::Text(status.last_error.as_ref().map(ToString::to_string).unwrap_or_default().into());
+    if case.now >= critical {
+        Ruling::Holds(Finding { stage: Stage(2), ..finding(Reason::Blind, Severity::Critical, detail()) })
+    } else if case.now >= warning {
+        Ruling::Holds(Finding { next: Some(critical), ..finding(Reason::Blind, Severity::Warning, detail()) })
+    } else {
+        Ruling::ClearUntil(warning)
+    }
+}
+
+/// The moments from which a token without answers counts as blind, and as critically so; `None` while answers come. They count
+/// from the last answer, or from the first attempt when there never was one.
+fn blind_from(case: Case<'_>) -> Option<(Timestamp, Timestamp)> {
+    let since = case.status.last_answer.or(case.status.first_check)?;
+    let blind_after = case.spec.policy.blind_after;
+    let critical_after = Span::seconds(blind_after.as_seconds().saturating_mul(BLIND_CRITICAL_FACTOR));
+    (case.status.failures > 0).then(|| (since.plus(blind_after), since.plus(critical_after)))
+}
+
+fn foreign(case: Case<'_>) -> Ruling {
+    match &case.status.foreign {
+        Some(text) => holds(Reason::AppFault, Severity::Critical, Detail::Text(text.clone())),
+        None => Ruling::Clear,
+    }
+}
+
+fn validity(case: Case<'_>) -> Ruling {
+    let Some(facts) = case.status.current_facts() else { return Ruling::Clear };
+    match facts.validity {
+        Validity::Valid | Validity::Expired => Ruling::Clear,
+        Validity::Revoked(Cause::Inactive) if window_passed(facts, case.now) => Ruling::Clear,
+        Validity::Revoked(cause) => holds(Reason::Revoked, Severity::Critical, Detail::Cause(cause)),
+        Validity::Unreadable => {
+            let text = facts.message.clone().unwrap_or_default();
+            holds(Reason::Unreadable, Severity::Critical, Detail::Text(text))
+        }
+    }
+}
+
+fn expiry(case: Case<'_>) -> Ruling {
+    let Some(facts) = case.status.current_facts() else { return Ruling::Clear };
+    if matches!(facts.validity, Validity::Revoked(_) | Validity::Unreadable) {
+        // Dead already: its date no longer says when something breaks, and the revoked incident is the one to act on.
+        return Ruling::Clear;
+    }
+    if facts.validity == Validity::Expired {
+        return Ruling::Holds(ended(Reason::Expired, facts.expires.date(), Detail::None));
+    }
+    match facts.expires {
+        Expiry::At(at) => climb(case, facts, at, Reason::Expiring, Reason::Expired),
+        Expiry::Never | Expiry::Unknown => Ruling::Clear,
+    }
+}
+
+/// A closed window and Meta's 493 are one fact seen from two sides, so they are one incident (contract §10.6).
+fn data_access(case: Case<'_>) -> Ruling {
+    let Some(facts) = case.status.current_facts() else { return Ruling::Clear };
+    let Expiry::At(at) = facts.data_access else { return Ruling::Clear };
+    match facts.validity {
+        Validity::Valid => climb(case, facts, at, Reason::DataAccessExpiring, Reason::DataAccessExpired),
+        Validity::Revoked(cause @ Cause::Inactive) if at <= case.now => {
+            Ruling::Holds(ended(Reason::DataAccessExpired, Some(at), Detail::Cause(cause)))
+        }
+        Validity::Expired | Validity::Revoked(_) | Validity::Unreadable => Ruling::Clear,
+    }
+}
+
+/// Where `now` stands on the ladder to `deadline`.
+fn climb(case: Case<'_>, facts: &Inspection, deadline: Timestamp, near: Reason, past: Reason) -> Ruling {
+    if deadline <= case.now {
+        return Ruling::Holds(ended(past, Some(deadline), Detail::None));
+    }
+    let lifetime = lifetime(case.status, facts, deadline);
+    let rungs = case.spec.policy.ladder.rungs(lifetime);
+    let left = deadline.since(case.now);
+    let crossed = rungs.iter().filter(|rung| left <= **rung).count();
+    let urgent_from = (lifetime > SHORT_LIFETIME).then_some(URGENT_LEAD);
+    let next_rung = rungs.get(crossed).map(|rung| deadline.minus(*rung));
+    if crossed == 0 {
+        return next_rung.map_or(Ruling::Clear, Ruling::ClearUntil);
+    }
+    let turns_urgent = urgent_from.map(|lead| deadline.minus(lead)).filter(|at| *at > case.now);
+    Ruling::Holds(Finding {
+        reason: near,
+        severity: rung_severity(crossed, rungs.len(), left, urgent_from),
+        stage: Stage(u16::try_from(crossed).unwrap_or(Stage::ENDED.0 - 1)),
+        deadline: Some(deadline),
+        next: earliest(earliest(next_rung, turns_urgent), Some(deadline)),
+        detail: Detail::None,
+    })
+}
+
+/// By the rung's place: the first is info, the last two are critical, others warn; and three days before the end of a life of more
+/// than seven days everything is critical (contract §3 and §10.1).
+fn rung_severity(crossed: usize, rungs: usize, left: Span, urgent_from: Option<Span>) -> Severity {
+    if urgent_from.is_some_and(|lead| left <= lead) {
+        Severity::Critical
+    } else if crossed == 1 {
+        Severity::Info
+    } else if crossed + 2 > rungs {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    }
+}
+
+fn expiry_known(case: Case<'_>) -> Ruling {
+    match case.status.current_facts() {
+        Some(facts) if facts.validity == Validity::Valid && facts.expires == Expiry::Unknown => {
+            holds(Reason::ExpiryUnknown, Severity::Info, Detail::None)
+        }
+        _ => Ruling::Clear,
+    }
+}
+
+fn scopes(case: Case<'_>) -> Ruling {
+    let Some(facts) = case.status.current_facts().filter(|facts| facts.validity == Validity::Valid) else {
+        return Ruling::Clear;
+    };
+    let Some(grants) = &facts.grants else { return Ruling::Clear };
+    let missing: Vec<Box<str>> = case
+        .spec
+        .required
+        .scopes
+        .iter()
+        .filter(|scope| !grants.iter().any(|grant| grant.scope == **scope))
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        return Ruling::Clear;
+    }
+    holds(Reason::ScopeMissing, Severity::Warning, Detail::Missing(missing))
+}
+
+/// Only the `whatsapp_*` permissions carry WhatsApp Business Account ids, and a grant without targets covers all of them.
+fn targets(case: Case<'_>) -> Ruling {
+    let Some(facts) = case.status.current_facts().filter(|facts| facts.validity == Validity::Valid) else {
+        return Ruling::Clear;
+    };
+    let Some(grants) = &facts.grants else { return Ruling::Clear };
+    let whatsapp = |grant: &&Grant| grant.scope.starts_with(WHATSAPP_SCOPES);
+    let covers = |grant: &Grant, target: &str| {
+        grant.targets.as_ref().is_none_or(|targets| targets.iter().any(|covered| **covered == *target))
+    };
+    let covered = |target: &str| {
+        grants.iter().any(|grant| whatsapp(&grant)) && grants.iter().filter(whatsapp).all(|grant| covers(grant, target))
+    };
+    let missing: Vec<Box<str>> = case.spec.required.targets.iter().filter(|target| !covered(target)).cloned().collect();
+    if missing.is_empty() {
+        return Ruling::Clear;
+    }
+    holds(Reason::TargetMissing, Severity::Warning, Detail::Missing(missing))
+}
+
+fn window_passed(facts: &Inspection, now: Timestamp) -> bool {
+    facts.data_access.date().is_some_and(|at| at <= now)
+}
+
+fn ended(reason: Reason, deadline: Option<Timestamp>, detail: Detail) -> Finding {
+    Finding { stage: Stage::ENDED, deadline, ..finding(reason, Severity::Critical, detail) }
+}
+
+fn holds(reason: Reason, severity: Severity, detail: Detail) -> Ruling {
+    Ruling::Holds(finding(reason, severity, detail))
+}
+
+const fn finding(reason: Reason, severity: Severity, detail: Detail) -> Finding {
+    Finding { reason, severity, stage: Stage(1), deadline: None, next: None, detail }
+}
+
+/// Everything is critical this close to the end of a long life (contract §3).
+const URGENT_LEAD: Span = Span::days(3);
+/// A blindness this many times longer than `blind_after` is critical.
+const BLIND_CRITICAL_FACTOR: i64 = 4;
+/// The permissions whose `target_ids` are WhatsApp Business Account ids (reference §10).
+const WHATSAPP_SCOPES: &str = "whatsapp_";
+
+/// The app's own finding, for an app at fault.
+pub fn app_finding(fault: AppFault, text: &str) -> Finding {
+    let reason = match fault {
+        AppFault::SecretUnreadable => Reason::SourceUnreadable,
+        AppFault::WrongSecret
+        | AppFault::UnknownApp
+        | AppFault::Deleted
+        | AppFault::Blocked
+        | AppFault::NotPrivileged => Reason::AppFault,
+    };
+    finding(reason, Severity::Critical, Detail::App(fault, text.into()))
+}
+
+/// Whether that many consecutive answers are enough to believe bad news.
+pub const fn is_confirmed(streak: u32, needed: u32) -> bool {
+    streak >= needed && streak > 0
+}

@@ -1,0 +1,10 @@
+//! The story.
+pub mod domain;
+pub mod ports;
+pub mod provider;
+pub mod redact;
+pub mod secret;
+pub mod settings;
+pub mod sim;
+pub mod tls;
+pub mod zone;

@@ -1,0 +1,287 @@
+//! Meta's Graph API: asks `debug_token` about a token, or probes the token with itself where no app secret is at hand.
+//!
+//! It turns answers into facts and failures into reasons (reference §2, §6, §7). It decides nothing about verdicts, and every text
+//! that leaves it is redacted.
+
+mod classify;
+mod session_end;
+mod usage;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use self::classify::{Fate, Refusal};
+use self::wire::{DebugData, Envelope, GranularScope, GraphError, as_text};
+use super::http::{Http, HttpError, Reply};
+use crate::domain::inspection::{Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Validity};
+use crate::domain::time::Timestamp;
+use crate::ports::{Answer, Clock, Credentials, Provider, Question, Telemetry};
+use crate::redact::redact;
+use crate::secret::{Secret, hmac_sha256};
+use crate::settings;
+
+pub use self::classify::KNOWN_CODES;
+
+/// The Graph API.
+pub struct Meta {
+    http: Http,
+    base_url: url::Url,
+    version: String,
+    clock: Arc<dyn Clock>,
+}
+
+impl Meta {
+    /// A client for the API at the configured place.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(settings: &settings::Meta, clock: Arc<dyn Clock>) -> Result<Self, HttpError> {
+        let http = Http::new(&settings.base_url, settings.timeout, settings.ca_file.as_deref())?;
+        Ok(Self { http, base_url: settings.base_url.clone(), version: settings.version.clone(), clock })
+    }
+
+    async fn ask(&self, question: Question<'_>) -> Answer {
+        let started = started();
+        let url = match &question.app {
+            Some(app) => self.debug_url(question.token, app),
+            None => self.probe_url(question.token),
+        };
+        let mut telemetry = Telemetry::default();
+        let facts = match self.http.get(url).await {
+            Ok(reply) => {
+                let now = self.clock.now();
+                telemetry.clock_offset = usage::clock_offset(&reply.headers, now);
+                telemetry.usage = usage::ratios(&reply.headers);
+                telemetry.other_version = usage::other_version(&reply.headers, &self.version);
+                let read = Reading { reply: &reply, question: &question, now };
+                read.facts(&mut telemetry)
+            }
+            Err(error) => Err(error),
+        };
+        telemetry.seconds = started.elapsed().as_secs_f64();
+        Answer { facts, telemetry }
+    }
+
+    /// `GET /vNN.0/debug_token?input_token=…&access_token=APP_ID|APP_SECRET`, with the proof over the caller (reference §2 and §5).
+    fn debug_url(&self, token: &Secret, app: &Credentials<'_>) -> url::Url {
+        let caller = zeroize::Zeroizing::new(format!("{}|{}", app.id, app.secret.expose()));
+        let mut url = self.endpoint("debug_token");
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("input_token", token.expose());
+            query.append_pair("access_token", &caller);
+            if app.proof {
+                let proof = hmac_sha256(app.secret.expose().as_bytes(), caller.as_bytes());
+                query.append_pair("appsecret_proof", &hex(&proof));
+            }
+        }
+        url
+    }
+
+    /// `GET /vNN.0/me` with the token itself: tells whether it works, and nothing about its end.
+    fn probe_url(&self, token: &Secret) -> url::Url {
+        let mut url = self.endpoint("me");
+        url.query_pairs_mut().append_pair("fields", "id").append_pair("access_token", token.expose());
+        url
+    }
+
+    fn endpoint(&self, name: &str) -> url::Url {
+        let mut url = self.base_url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{}/{name}", self.version));
+        url
+    }
+}
+
+impl Provider for Meta {
+    fn inspect<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Answer> {
+        Box::pin(self.ask(question))
+    }
+}
+
+impl std::fmt::Debug for Meta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meta").field("base_url", &self.base_url.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// One reply, being read.
+struct Reading<'a> {
+    reply: &'a Reply,
+    question: &'a Question<'a>,
+    now: Timestamp,
+}
+
+impl Reading<'_> {
+    fn facts(&self, telemetry: &mut Telemetry) -> Result<Inspection, CheckError> {
+        let Ok(mut envelope) = serde_json::from_slice::<Envelope>(&self.reply.body) else {
+            return Err(self.not_json());
+        };
+        if let Some(error) = envelope.refusal() {
+            telemetry.error_code = Some(error.code.map_or("other", classify::code_label));
+            return self.refused(&error);
+        }
+        if self.reply.status != 200 {
+            return Err(self.of(classify::by_status(self.reply.status), &format!("HTTP {}", self.reply.status)));
+        }
+        match (envelope.data, &self.question.app) {
+            (Some(data @ Value::Object(_)), Some(_)) => self.debugged(data, telemetry),
+            (Some(_) | None, Some(_)) => Err(CheckError::Garbled("debug_token answered without facts".into())),
+            (_, None) => envelope
+                .id
+                .map(|id| Inspection { user_id: Some(id.into()), ..Inspection::bare(Validity::Valid) })
+                .ok_or_else(|| CheckError::Garbled("the probe answered without an id".into())),
+        }
+    }
+
+    /// A top-level error. Where the token itself asked, it is about the token; else about the app that asked.
+    fn refused(&self, error: &GraphError) -> Result<Inspection, CheckError> {
+        let probed = self.question.app.is_none();
+        if let Some(fate) = classify::token_fate(error).filter(|_| probed && !is_app_message(error)) {
+            return Ok(self.dead(fate, error, DebugData::default()));
+        }
+        Err(self.of(classify::refusal(error, self.reply.status), &error.message))
+    }
+
+    fn debugged(&self, data: Value, telemetry: &mut Telemetry) -> Result<Inspection, CheckError> {
+        let Ok(data) = serde_json::from_value::<DebugData>(data) else {
+            return Err(CheckError::Garbled("debug_token answered in an unknown form".into()));
+        };
+        if let (Some(app), Some(owner)) = (&self.question.app, &data.app_id)
+            && app.id != owner
+        {
+            return Err(CheckError::ForeignToken(self.clean(&format!("it belongs to app {owner}"))));
+        }
+        match (data.is_valid, &data.error) {
+            (Some(true), _) => Ok(living(data)),
+            (_, Some(error)) => {
+                telemetry.error_code = Some(error.code.map_or("other", classify::code_label));
+                let error = error.clone();
+                let unstated = Fate { validity: Validity::Revoked(Cause::Unstated), ended_at: None };
+                let fate = classify::token_fate(&error).unwrap_or(unstated);
+                Ok(self.dead(fate, &error, data))
+            }
+            (Some(false), None) => {
+                let past = data.expires_at.is_some_and(|at| at > 0 && at <= self.now.unix());
+                let validity = if past { Validity::Expired } else { Validity::Revoked(Cause::Unstated) };
+                Ok(Inspection { validity, ..living(data) })
+            }
+            (None, None) => Err(CheckError::Garbled("debug_token did not say whether the token is valid".into())),
+        }
+    }
+
+    /// An invalid token, with whatever facts came along.
+    fn dead(&self, fate: Fate, error: &GraphError, data: DebugData) -> Inspection {
+        let facts = living(data);
+        let ended = fate.ended_at.map_or(Expiry::Unknown, Expiry::At);
+        let expires = if fate.validity == Validity::Expired { facts.expires.or(ended) } else { facts.expires };
+        Inspection { validity: fate.validity, expires, message: Some(self.clean(&error.message)), ..facts }
+    }
+
+    fn of(&self, refusal: Refusal, text: &str) -> CheckError {
+        let text = self.clean(text);
+        match refusal {
+            Refusal::App(fault) => CheckError::App(fault, text),
+            Refusal::ForeignToken => CheckError::ForeignToken(text),
+            Refusal::Unavailable => CheckError::Unavailable(text),
+            Refusal::Refused => CheckError::Refused(text),
+            Refusal::Throttled => {
+                let pause = usage::pause(&self.reply.headers).unwrap_or(classify::DEFAULT_PAUSE);
+                CheckError::Throttled(self.now.plus(pause))
+            }
+        }
+    }
+
+    /// An outage page, a proxy's page, half a document, a redirect.
+    fn not_json(&self) -> CheckError {
+        let status = self.reply.status;
+        match classify::by_status(status) {
+            Refusal::Throttled => self.of(Refusal::Throttled, ""),
+            Refusal::Unavailable => CheckError::Unavailable(format!("HTTP {status} without a Graph error").into()),
+            _ if (300..400).contains(&status) => {
+                CheckError::Garbled(format!("HTTP {status}: a redirect, which is not followed").into())
+            }
+            _ => CheckError::Garbled(format!("HTTP {status} with a body that is not JSON").into()),
+        }
+    }
+
+    fn clean(&self, text: &str) -> Box<str> {
+        let mut secrets = vec![self.question.token];
+        secrets.extend(self.question.app.iter().map(|app| app.secret));
+        redact(text, &secrets).into()
+    }
+}
+
+/// The facts as told, taken as those of a valid token.
+fn living(data: DebugData) -> Inspection {
+    Inspection {
+        validity: Validity::Valid,
+        kind: data.kind.map_or(TokenKind::Unknown, |kind| TokenKind::parse(&label(&kind))),
+        app_id: data.app_id.map(Box::from),
+        user_id: data.user_id.map(Box::from),
+        issued_at: data.issued_at.filter(|at| *at > 0).map(Timestamp::from_unix),
+        expires: expiry(data.expires_at),
+        data_access: expiry(data.data_access_expires_at),
+        grants: grants(data.scopes, data.granular_scopes),
+        message: None,
+    }
+}
+
+/// 0 is "never"; missing is "unknown", which is not the same (reference §15.4).
+fn expiry(at: Option<i64>) -> Expiry {
+    match at {
+        None => Expiry::Unknown,
+        Some(0) => Expiry::Never,
+        Some(at) => Expiry::At(Timestamp::from_unix(at)),
+    }
+}
+
+/// `scopes` names all permissions; `granular_scopes` narrows some of them. Where only the narrow list came, it stands alone.
+fn grants(scopes: Option<Vec<Value>>, granular: Option<Vec<Value>>) -> Option<Vec<Grant>> {
+    if scopes.is_none() && granular.is_none() {
+        return None;
+    }
+    let mut grants: Vec<Grant> = granular
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|value| serde_json::from_value::<GranularScope>(value).ok())
+        .map(|narrow| Grant {
+            scope: narrow.scope.into(),
+            targets: narrow.target_ids.map(|ids| ids.iter().filter_map(as_text).map(Box::from).collect()),
+        })
+        .collect();
+    for scope in scopes.unwrap_or_default().iter().filter_map(as_text) {
+        if !grants.iter().any(|grant| *grant.scope == scope) {
+            grants.push(Grant { scope: scope.into(), targets: None });
+        }
+    }
+    Some(grants)
+}
+
+/// A provider's word as a label: lower case, and nothing that could break a label or grow without bound.
+fn label(word: &str) -> String {
+    word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(32).collect::<String>().to_ascii_lowercase()
+}
+
+/// A 190 whose message speaks of the application is about the app even when the token itself asked.
+fn is_app_message(error: &GraphError) -> bool {
+    error.message.contains("validating application") || error.message.contains("API access blocked")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a stopwatch for the duration histogram, never compared with wall time")]
+fn started() -> Instant {
+    Instant::now()
+}

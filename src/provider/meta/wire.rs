@@ -1,0 +1,147 @@
+//! The Graph API's JSON, decoded leniently: ids as text or number, every field optional, unknown fields ignored (reference §2.1, §6.1).
+//!
+//! It holds shapes only; what they mean is decided in `classify`.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// An answer of any endpoint.
+#[derive(Debug, Default, Deserialize)]
+pub struct Envelope {
+    /// The facts; once seen as an empty array.
+    #[serde(default)]
+    pub data: Option<Value>,
+    /// A refusal.
+    #[serde(default)]
+    pub error: Option<GraphError>,
+    /// Some errors come without a wrapper.
+    #[serde(default, deserialize_with = "integer")]
+    pub code: Option<i64>,
+    /// The text of such an error.
+    #[serde(default, deserialize_with = "text")]
+    pub message: Option<String>,
+    /// The id, in answers about a node.
+    #[serde(default, deserialize_with = "text")]
+    pub id: Option<String>,
+}
+
+impl Envelope {
+    /// The refusal, in whichever of its shapes it came.
+    pub fn refusal(&mut self) -> Option<GraphError> {
+        if let Some(error) = self.error.take() {
+            return Some(error);
+        }
+        let code = self.code?;
+        Some(GraphError { code: Some(code), message: self.message.take().unwrap_or_default(), ..GraphError::default() })
+    }
+}
+
+/// The error object. Inside `data` the subcode has another name.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+pub struct GraphError {
+    /// The code.
+    #[serde(default, deserialize_with = "integer")]
+    pub code: Option<i64>,
+    /// What narrows the code down.
+    #[serde(default, rename = "error_subcode", alias = "subcode", deserialize_with = "integer")]
+    pub subcode: Option<i64>,
+    /// The text. It may echo the token.
+    #[serde(default, deserialize_with = "text_or_empty")]
+    pub message: String,
+    /// Whether the provider thinks that it will pass.
+    #[serde(default, deserialize_with = "flag")]
+    pub is_transient: Option<bool>,
+}
+
+/// The `data` of debug_token.
+#[derive(Debug, Default, Deserialize)]
+pub struct DebugData {
+    /// The app.
+    #[serde(default, deserialize_with = "text")]
+    pub app_id: Option<String>,
+    /// `USER`, `PAGE`, `SYSTEM_USER`, `APP`.
+    #[serde(default, rename = "type", deserialize_with = "text")]
+    pub kind: Option<String>,
+    /// Unix seconds; 0 is never.
+    #[serde(default, deserialize_with = "integer")]
+    pub expires_at: Option<i64>,
+    /// Unix seconds; 0 is never.
+    #[serde(default, deserialize_with = "integer")]
+    pub data_access_expires_at: Option<i64>,
+    /// Unix seconds.
+    #[serde(default, deserialize_with = "integer")]
+    pub issued_at: Option<i64>,
+    /// Whether it works.
+    #[serde(default, deserialize_with = "flag")]
+    pub is_valid: Option<bool>,
+    /// Permissions.
+    #[serde(default, deserialize_with = "list")]
+    pub scopes: Option<Vec<Value>>,
+    /// Permissions with what they cover.
+    #[serde(default, deserialize_with = "list")]
+    pub granular_scopes: Option<Vec<Value>>,
+    /// The user.
+    #[serde(default, deserialize_with = "text")]
+    pub user_id: Option<String>,
+    /// What any call would answer for this token.
+    #[serde(default)]
+    pub error: Option<GraphError>,
+}
+
+/// One of `granular_scopes`.
+#[derive(Debug, Deserialize)]
+pub struct GranularScope {
+    /// The permission.
+    pub scope: String,
+    /// What it covers; missing means all.
+    #[serde(default, deserialize_with = "list")]
+    pub target_ids: Option<Vec<Value>>,
+}
+
+/// A text, or a number written as one.
+pub fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A whole number, or a text or fraction that holds one.
+pub fn as_integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| {
+            #[expect(clippy::cast_possible_truncation, reason = "a saturating cast is what a hostile date deserves")]
+            number.as_f64().map(|fraction| fraction as i64)
+        }),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Value::deserialize(from).map(|value| as_text(&value))
+}
+
+fn text_or_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Value::deserialize(from).map(|value| as_text(&value).unwrap_or_default())
+}
+
+fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    Value::deserialize(from).map(|value| as_integer(&value))
+}
+
+fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    Value::deserialize(from).map(|value| match value {
+        Value::Bool(flag) => Some(flag),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    })
+}
+
+fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Value>>, D::Error> {
+    Value::deserialize(from).map(|value| match value {
+        Value::Array(items) => Some(items),
+        _ => None,
+    })
+}

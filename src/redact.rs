@@ -1,0 +1,164 @@
+//! Takes secrets out of text that comes from outside, before it is kept, logged or mailed.
+//!
+//! Meta echoes whole tokens in "Malformed access token …" and HTTP clients print URLs (reference §6.3, §11), so every such text goes
+//! through here at the edge, once. It must never let a text through unread because it looks harmless.
+
+use std::borrow::Cow;
+
+use crate::secret::Secret;
+
+/// `text` without anything that is, or looks like, a secret: the given secrets first, then known shapes, then the values of parameters
+/// that carry secrets; cut to a readable length, on one line.
+pub fn redact(text: &str, secrets: &[&Secret]) -> String {
+    let mut clean: Cow<'_, str> = Cow::Borrowed(text);
+    for secret in secrets.iter().filter(|secret| secret.expose().len() >= SHORTEST_SECRET) {
+        if clean.contains(secret.expose()) {
+            clean = Cow::Owned(clean.replace(secret.expose(), STARS));
+        }
+    }
+    let clean = parameters(&clean);
+    let clean = words(&clean);
+    one_line(&clean)
+}
+
+/// Hides the value of `access_token=…`, `"client_secret":"…"`, `Bearer …` and their like.
+fn parameters(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let lower = rest.to_ascii_lowercase();
+        let found = CARRIERS
+            .iter()
+            .filter_map(|name| lower.find(name).map(|at| (at, at + name.len())))
+            .min_by_key(|(at, end)| (*at, std::cmp::Reverse(*end)));
+        let Some((_, end)) = found else { break };
+        let (head, tail) = rest.split_at(end);
+        out.push_str(head);
+        let separators = tail.len() - tail.trim_start_matches(['=', ':', '"', '\'', ' ', '%']).len();
+        let value_and_rest = &tail[separators..];
+        let length = value_and_rest.find(ends_value).unwrap_or(value_and_rest.len());
+        out.push_str(&tail[..separators]);
+        if separators > 0 && length >= SHORTEST_SECRET {
+            out.push_str(STARS);
+        } else {
+            out.push_str(&value_and_rest[..length]);
+        }
+        rest = &value_and_rest[length..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Hides words of a token's shape.
+fn words(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_word_char) {
+        out.push_str(&rest[..start]);
+        let tail = &rest[start..];
+        let end = tail.find(|c| !is_word_char(c)).unwrap_or(tail.len());
+        let word = &tail[..end];
+        out.push_str(if looks_secret(word) { STARS } else { word });
+        rest = &tail[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The shapes of reference §11: Facebook, old Facebook, Instagram and Threads tokens; app tokens (`ID|SECRET`, also percent-encoded);
+/// and any bare 32- or 64-digit hexadecimal word, which is what app secrets and proofs look like.
+fn looks_secret(word: &str) -> bool {
+    let prefixed = ["EAA", "CAA", "IGAA", "IGQV", "TH"].iter().any(|prefix| word.starts_with(prefix));
+    let app_token = word.split_once('|').is_some_and(|(_, tail)| tail.len() >= 20);
+    let hex = matches!(word.len(), 32 | 64) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (prefixed && word.len() >= 20) || app_token || hex || word.len() >= LONGEST_WORD
+}
+
+fn one_line(text: &str) -> String {
+    let mut line: String = text
+        .chars()
+        .map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c })
+        .take(LONGEST_TEXT)
+        .collect();
+    if text.chars().nth(LONGEST_TEXT).is_some() {
+        line.push('…');
+    }
+    line.trim().to_owned()
+}
+
+fn is_word_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '|')
+}
+
+fn ends_value(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '&' | '"' | '\'' | ',' | ';' | ')' | '}' | '>')
+}
+
+const STARS: &str = "***";
+/// Names of parameters whose values are secrets (reference §11), longest first where one contains another.
+const CARRIERS: [&str; 11] = [
+    "fb_exchange_token",
+    "appsecret_proof",
+    "client_secret",
+    "access_token",
+    "revoke_token",
+    "input_token",
+    "app_secret",
+    "password",
+    "bearer",
+    "secret=",
+    "code=",
+];
+/// Shorter values are words, not secrets.
+const SHORTEST_SECRET: usize = 8;
+/// No word of a human sentence is this long.
+const LONGEST_WORD: usize = 48;
+/// Enough for any message; provider texts are not trusted to be short.
+const LONGEST_TEXT: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn no_known_shape_survives() {
+        let token = format!("EAAB{}ZD", "x9Y".repeat(60));
+        let hex = "0123456789abcdef0123456789abcdef";
+        for text in [
+            format!("Malformed access token {token}"),
+            format!("OAuth \"Facebook Platform\" \"invalid_token\" \"Malformed access token {token}\""),
+            format!("error sending request for url (https://h/debug_token?input_token={token}&access_token=1|{hex})"),
+            format!("client_secret%3D{hex}"),
+            format!("{{\"access_token\": \"{token}\"}}"),
+            format!("Authorization: Bearer {token}"),
+            format!("634900000000001|{hex}"),
+            format!("proof {hex}{hex}"),
+            "password: hunter2hunter2".to_owned(),
+        ] {
+            let clean = redact(&text, &[]);
+            assert!(!clean.contains(&token) && !clean.contains(hex) && !clean.contains("hunter2"), "{clean}");
+            assert!(clean.contains(STARS), "{clean}");
+        }
+    }
+
+    #[test]
+    fn a_configured_secret_is_hidden_whatever_its_shape() {
+        let secret = Secret::new(Zeroizing::new("correct horse battery".to_owned()));
+        assert_eq!(redact("I saw correct horse battery!", &[&secret]), "I saw ***!");
+    }
+
+    #[test]
+    fn plain_words_stay() {
+        for text in [
+            "Error validating access token: Session has expired on Tuesday, 15-Jul-25 01:00:00 PDT.",
+            "(#100) The App_id in the input_token did not match the Viewing App",
+            "Error validating client secret.",
+            "connection refused (os error 111)",
+        ] {
+            assert_eq!(redact(text, &[]), text);
+        }
+        assert_eq!(redact("two\r\nlines\u{0}", &[]), "two  lines");
+        assert!(redact(&"word ".repeat(1_000), &[]).ends_with('…'));
+    }
+}

@@ -1,0 +1,220 @@
+//! Reads the configuration's layers and lays them over each other: the main file, `conf.d/*.toml` in name order, the environment.
+//!
+//! The result is one tree in which every value knows where it came from. What the values mean is not judged here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use config::{Environment, FileFormat, Source, ValueKind};
+
+use super::Fault;
+use super::value::quoted;
+
+/// A value and its origin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// The file it stands in, or the environment variable that set it.
+    pub origin: Arc<str>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A text, and whether it came from the environment (where everything is text).
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+    /// A list.
+    List(Vec<Node>),
+    /// A table.
+    Table(BTreeMap<String, Node>),
+}
+
+impl Node {
+    /// An empty table.
+    pub fn empty(origin: &str) -> Self {
+        Self { value: Value::Table(BTreeMap::new()), origin: Arc::from(origin) }
+    }
+
+    /// The child of that name, where this is a table.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Table(table) => table.get(name),
+            _ => None,
+        }
+    }
+
+    /// The items, where this is a list; nothing otherwise.
+    pub fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text, where this is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the main file, the drop-ins beside it and the environment.
+pub fn read(main: &Path, environment: &[(String, String)], faults: &mut Vec<Fault>) -> Node {
+    let mut tree = Node::empty(&main.display().to_string());
+    for file in std::iter::once(main.to_owned()).chain(drop_ins(main, faults)) {
+        let origin: Arc<str> = Arc::from(file.display().to_string());
+        match fs::read_to_string(&file) {
+            Ok(text) => lay(&mut tree, &text, &origin, faults),
+            Err(error) => faults.push(Fault::file(&origin, format!("cannot be read: {error}"))),
+        }
+    }
+    overlay(&mut tree, environment, faults);
+    tree
+}
+
+/// Lays one file's text over the tree: tables are merged, lists of tables are joined, everything else is replaced.
+pub fn lay(tree: &mut Node, text: &str, origin: &Arc<str>, faults: &mut Vec<Fault>) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match config::File::from_str(text, FileFormat::Toml).collect() {
+        Ok(map) => {
+            let table = map.into_iter().map(|(name, value)| (name, node(value, origin))).collect();
+            merge(tree, Node { value: Value::Table(table), origin: Arc::clone(origin) });
+        }
+        Err(error) => faults.push(Fault::file(origin, syntax(&error.to_string()))),
+    }
+}
+
+/// The parser's message quotes the faulty line, which may hold a secret; its position and its last line say enough.
+fn syntax(message: &str) -> String {
+    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
+    let position = lines.next().unwrap_or("not TOML").to_owned();
+    let what = lines.filter(|line| !line.contains('|')).last().unwrap_or_default().trim().to_owned();
+    if what.is_empty() { position } else { format!("{position}: {what}") }
+}
+
+fn drop_ins(main: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
+    let folder = main.parent().unwrap_or(Path::new(".")).join("conf.d");
+    let mut files: Vec<PathBuf> = match fs::read_dir(&folder) {
+        Ok(entries) => {
+            entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| is_drop_in(path)).collect()
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            faults.push(Fault::file(&folder.display().to_string(), format!("cannot be read: {error}")));
+            Vec::new()
+        }
+    };
+    files.sort();
+    files
+}
+
+fn is_drop_in(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    !hidden && path.extension().is_some_and(|extension| extension == "toml")
+}
+
+fn node(value: config::Value, origin: &Arc<str>) -> Node {
+    let value = match value.kind {
+        ValueKind::Boolean(flag) => Value::Bool(flag),
+        ValueKind::I64(number) => Value::Integer(number),
+        ValueKind::I128(number) => Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)),
+        ValueKind::U64(number) => Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)),
+        ValueKind::U128(number) => Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)),
+        ValueKind::Float(number) => Value::Float(number),
+        ValueKind::String(text) => Value::Text(text),
+        ValueKind::Array(items) => Value::List(items.into_iter().map(|item| node(item, origin)).collect()),
+        ValueKind::Table(table) => {
+            Value::Table(table.into_iter().map(|(name, value)| (name, node(value, origin))).collect())
+        }
+        ValueKind::Nil => Value::Text(String::new()),
+    };
+    Node { value, origin: Arc::clone(origin) }
+}
+
+fn merge(base: &mut Node, over: Node) {
+    match (&mut base.value, over.value) {
+        (Value::Table(base), Value::Table(over)) => {
+            for (name, node) in over {
+                match base.get_mut(&name) {
+                    Some(old) => merge(old, node),
+                    None => drop(base.insert(name, node)),
+                }
+            }
+        }
+        (Value::List(base), Value::List(over)) if over.iter().chain(base.iter()).all(is_table) => base.extend(over),
+        (_, value) => *base = Node { value, origin: over.origin },
+    }
+}
+
+const fn is_table(node: &Node) -> bool {
+    matches!(node.value, Value::Table(_))
+}
+
+/// Lays `TOKENWATCH__SMTP__FROM=…` over `smtp.from`. A segment names a key, an index, or an entry by its name written in capitals with
+/// `_` for every other character.
+fn overlay(tree: &mut Node, environment: &[(String, String)], faults: &mut Vec<Fault>) {
+    let variables: std::collections::HashMap<String, String> = environment.iter().cloned().collect();
+    let source = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(variables));
+    let map = match source.collect() {
+        Ok(map) => map,
+        Err(error) => {
+            faults.push(Fault::file("the environment", error.to_string()));
+            return;
+        }
+    };
+    let mut paths: Vec<(String, config::Value)> = map.into_iter().collect();
+    paths.sort_by(|a, b| a.0.cmp(&b.0));
+    for (path, value) in paths {
+        let segments: Vec<&str> = path.split('.').collect();
+        let variable: Arc<str> =
+            Arc::from(format!("environment variable {PREFIX}__{}", segments.join("__").to_uppercase()));
+        let leaf = node(value, &variable);
+        if let Err(lost) = place(tree, &segments, leaf) {
+            faults.push(Fault::file(&variable, format!("sets nothing: there is no {}", quoted(lost))));
+        }
+    }
+}
+
+/// Puts a leaf where the segments lead, and makes the tables on the way. `Err` names the segment that leads nowhere.
+fn place<'a>(at: &mut Node, segments: &[&'a str], leaf: Node) -> Result<(), &'a str> {
+    let Some((segment, rest)) = segments.split_first() else {
+        *at = leaf;
+        return Ok(());
+    };
+    match &mut at.value {
+        Value::Table(table) => {
+            let name = table.keys().find(|key| written_in_capitals(key) == written_in_capitals(segment));
+            let name = name.cloned().unwrap_or_else(|| (*segment).to_owned());
+            let child = table.entry(name).or_insert_with(|| Node::empty(&leaf.origin));
+            place(child, rest, leaf)
+        }
+        Value::List(items) => {
+            let named = |node: &Node| {
+                node.get("name")
+                    .and_then(Node::text)
+                    .is_some_and(|name| written_in_capitals(name) == written_in_capitals(segment))
+            };
+            let index = segment.parse().ok().or_else(|| items.iter().position(named));
+            let child = index.and_then(|index: usize| items.get_mut(index)).ok_or(*segment)?;
+            place(child, rest, leaf)
+        }
+        Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Bool(_) => Err(segment),
+    }
+}
+
+fn written_in_capitals(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+const PREFIX: &str = "TOKENWATCH";

@@ -1,0 +1,261 @@
+//! The configuration: from layers of text to one validated [`Settings`].
+//!
+//! Layers (`layers`) → one tree → held against the schema (`check`) → given meaning (`resolve`). Either everything is right, or all
+//! faults are told at once. No secret is read on the way; `source` does that at each check.
+
+pub mod check;
+pub mod layers;
+mod resolve;
+pub mod schema;
+pub mod show;
+pub mod source;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::domain::time::Span;
+use crate::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenSpec};
+use crate::domain::verdict::Severity;
+use crate::zone::Zone;
+use layers::Node;
+use value::{Plan, RelayUrl, SecretRef};
+
+/// One thing that is wrong with the configuration, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The file, or the environment variable.
+    pub origin: String,
+    /// The dotted key; empty when it is the file as a whole.
+    pub key: String,
+    /// What is wrong and what would be right; reads well after the key.
+    pub what: String,
+}
+
+impl Fault {
+    /// A fault of a whole file.
+    pub fn file(origin: &str, what: String) -> Self {
+        Self { origin: origin.to_owned(), key: String::new(), what }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => write!(f, "{}: {}", self.origin, self.what),
+            key => write!(f, "{}: {key} {}", self.origin, self.what),
+        }
+    }
+}
+
+/// A configuration that is right in every part.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The process itself.
+    pub daemon: Daemon,
+    /// When tokens are checked.
+    pub schedule: Schedule,
+    /// How mail leaves; `None` when nobody is told by mail.
+    pub smtp: Option<Smtp>,
+    /// Who is told.
+    pub receivers: BTreeMap<ReceiverName, Receiver>,
+    /// The apps.
+    pub apps: BTreeMap<AppName, App>,
+    /// The tokens, in the order of the files.
+    pub tokens: Vec<Token>,
+    /// How Meta is reached.
+    pub meta: Meta,
+    /// What /metrics shows.
+    pub per_token: PerToken,
+    /// The policy of everything that does not say otherwise.
+    pub policy: Arc<Policy>,
+}
+
+/// The process itself.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Daemon {
+    /// Where the status page and the metrics are served.
+    pub listen: Option<SocketAddr>,
+    /// The state file, when the configuration names one.
+    pub state: Option<PathBuf>,
+    /// Zone of cron expressions and dates.
+    pub zone: Zone,
+    /// Checks under way at once.
+    pub concurrency: usize,
+    /// How long a stop waits.
+    pub grace: Span,
+}
+
+/// When tokens are checked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Schedule {
+    /// The plan for tokens without a period of their own.
+    pub check: Plan,
+}
+
+/// How mail leaves.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Smtp {
+    /// The sender.
+    pub from: String,
+    /// Tried in this order.
+    pub relays: Vec<Relay>,
+    /// For one step of the conversation.
+    pub timeout: Span,
+    /// Undelivered mail is tried again at least this often.
+    pub retry: Span,
+}
+
+/// One mail relay.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Relay {
+    /// Where it is and how it is protected.
+    pub url: RelayUrl,
+    /// Where the password stands.
+    pub password: Option<SecretRef>,
+    /// Trust only these authorities.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Who is told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Receiver {
+    /// Told of everything.
+    pub email: Vec<String>,
+    /// Added from a severity on.
+    pub escalate: Option<Escalate>,
+}
+
+/// Who is added from a severity on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Escalate {
+    /// The severity.
+    pub from: Severity,
+    /// Their addresses.
+    pub email: Vec<String>,
+}
+
+/// One app.
+#[derive(Clone, PartialEq, Debug)]
+pub struct App {
+    /// What the core knows of it.
+    pub spec: AppSpec,
+    /// The provider's id.
+    pub id: String,
+    /// Where its secret stands.
+    pub secret: Option<SecretRef>,
+    /// Whether appsecret_proof is sent.
+    pub proof: bool,
+}
+
+/// One token.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Token {
+    /// What the core knows of it.
+    pub spec: TokenSpec,
+    /// Where the token stands.
+    pub secret: SecretRef,
+    /// A page for whoever is woken.
+    pub runbook: Option<Arc<str>>,
+    /// The WhatsApp number it is for.
+    pub whatsapp: Option<Arc<WhatsApp>>,
+}
+
+/// A WhatsApp number.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WhatsApp {
+    /// The number's id at Meta.
+    pub phone_number_id: Option<String>,
+    /// The account that the token must cover.
+    pub business_account_id: Option<String>,
+}
+
+/// How Meta is reached.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Meta {
+    /// Where the Graph API answers.
+    pub base_url: url::Url,
+    /// The version asked for.
+    pub version: String,
+    /// How long one answer may take.
+    pub timeout: Span,
+    /// Trust only these authorities.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Which tokens have series of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PerToken {
+    /// All up to a bound, then the urgent ones.
+    Auto,
+    /// All.
+    All,
+    /// None.
+    None,
+}
+
+/// What loading brought, beside the settings.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The validated settings.
+    pub settings: Settings,
+    /// What is understood but has no effect.
+    pub warnings: Vec<Fault>,
+    /// The merged tree, for `config show`.
+    pub tree: Node,
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.0 {
+            writeln!(f, "{fault}")?;
+        }
+        match self.0.len() {
+            1 => f.write_str("1 fault"),
+            n => write!(f, "{n} faults"),
+        }
+    }
+}
+
+/// Reads and validates the configuration in `main` and beside it.
+///
+/// # Errors
+/// All faults at once.
+pub fn load(main: &Path, environment: &[(String, String)]) -> Result<Loaded, Faults> {
+    let mut faults = Vec::new();
+    let tree = layers::read(main, environment, &mut faults);
+    settle(tree, faults)
+}
+
+/// Validates a configuration given as text; `origin` is its name in faults.
+///
+/// # Errors
+/// All faults at once.
+pub fn from_text(text: &str, origin: &str) -> Result<Loaded, Faults> {
+    let mut faults = Vec::new();
+    let mut tree = Node::empty(origin);
+    layers::lay(&mut tree, text, &Arc::from(origin), &mut faults);
+    settle(tree, faults)
+}
+
+fn settle(tree: Node, mut faults: Vec<Fault>) -> Result<Loaded, Faults> {
+    let report = check::check(&tree);
+    // A file that could not be read makes everything that it would have said look missing; its own fault says enough.
+    if faults.is_empty() {
+        faults.extend(report.faults);
+    }
+    let mut warnings = report.warnings;
+    let settings = resolve::resolve(&tree, &mut faults, &mut warnings);
+    faults.dedup();
+    match settings {
+        Some(settings) if faults.is_empty() => Ok(Loaded { settings, warnings, tree }),
+        _ => Err(Faults(faults)),
+    }
+}

@@ -1,0 +1,398 @@
+//! Gives a checked tree its meaning, and judges what only makes sense together: duplicate names, receivers and apps that nobody
+//! defined, mail without a relay.
+//!
+//! Values that the schema check refused are passed over here, so one slip is told once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::check::{did_you_mean, is_environment, item_path, join};
+use super::layers::{Node, Value};
+use super::value::{self, Plan, SecretRef};
+use super::{App, Daemon, Escalate, Fault, Meta, PerToken, Receiver, Relay, Schedule, Settings, Smtp, Token, WhatsApp};
+use crate::domain::time::Span;
+use crate::domain::token::{
+    AppName, AppSpec, Ladder, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
+};
+use crate::domain::verdict::Severity;
+use crate::zone::Zone;
+
+/// The settings, or `None` when a part without a default is missing (its fault is in the list already).
+pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Option<Settings> {
+    let root = At { node: Some(tree), path: String::new() };
+    let schedule_at = root.child("schedule");
+    let schedule = Schedule { check: schedule_at.parsed("check", value::plan).unwrap_or(Plan::Every(DEFAULT_CHECK)) };
+    let spread = schedule_at.parsed("spread", value::span).unwrap_or(DEFAULT_SPREAD);
+    let policy = Arc::new(policy(&root.child("policy"), &Policy::default()));
+    let smtp = smtp(&root.child("smtp"));
+    let receivers = receivers(&root.child("receivers"));
+    let mut apps = apps(&root.child("apps"), &policy);
+    let mut tokens = Tokens {
+        faults,
+        warnings,
+        receivers: &receivers,
+        apps: &apps,
+        rhythm: schedule.check.rhythm(spread),
+        policy: &policy,
+        shared: Shared::default(),
+    }
+    .read(&root.child("tokens"));
+    tokens.shrink_to_fit();
+    give_apps_their_receivers(&mut apps, &tokens);
+    mail_has_a_relay(&root, &receivers, smtp.as_ref(), faults);
+    if tokens.is_empty() && faults.is_empty() {
+        warnings.push(Fault::file(&tree.origin, "watches nothing: there is no [[tokens]]".to_owned()));
+    }
+    let ca_file = root.child("tls").parsed("ca_file", value::path);
+    Some(Settings {
+        daemon: daemon(&root.child("daemon")),
+        schedule,
+        smtp: smtp.map(|smtp| trusting(smtp, ca_file.as_ref())),
+        receivers,
+        apps,
+        tokens,
+        meta: meta(&root.child("provider").child("meta"), ca_file)?,
+        per_token: match root.child("metrics").text("per_token") {
+            Some("all") => PerToken::All,
+            Some("none") => PerToken::None,
+            _ => PerToken::Auto,
+        },
+        policy,
+    })
+}
+
+/// A place in the tree that may be empty.
+struct At<'a> {
+    node: Option<&'a Node>,
+    path: String,
+}
+
+impl<'a> At<'a> {
+    fn child(&self, name: &str) -> Self {
+        At { node: self.node.and_then(|node| node.get(name)), path: join(&self.path, name) }
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.node?.get(name)?.text()
+    }
+
+    fn owned(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
+    }
+
+    fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        parse(self.text(name)?).ok()
+    }
+
+    fn count(&self, name: &str) -> Option<i64> {
+        match &self.node?.get(name)?.value {
+            Value::Integer(number) => Some(*number),
+            Value::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn flag(&self, name: &str) -> Option<bool> {
+        match &self.node?.get(name)?.value {
+            Value::Bool(flag) => Some(*flag),
+            Value::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A list of texts; one set by the environment is written with commas.
+    fn list(&self, name: &str) -> Option<Vec<&'a str>> {
+        let node = self.node?.get(name)?;
+        match &node.value {
+            Value::List(items) => Some(items.iter().filter_map(Node::text).collect()),
+            Value::Text(text) if is_environment(node) => Some(text.split(',').map(str::trim).collect()),
+            _ => None,
+        }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&'a String, At<'a>)> + use<'a> {
+        let path = self.path.clone();
+        let table = match self.node.map(|node| &node.value) {
+            Some(Value::Table(table)) => Some(table),
+            _ => None,
+        };
+        table.into_iter().flatten().map(move |(name, node)| (name, At { node: Some(node), path: join(&path, name) }))
+    }
+
+    fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a> {
+        let path = self.path.clone();
+        let items = self.node.map(Node::items).unwrap_or_default();
+        items.iter().enumerate().map(move |(index, node)| At { node: Some(node), path: item_path(&path, index, node) })
+    }
+
+    fn secret(&self, name: &str) -> Option<SecretRef> {
+        let at = self.child(name);
+        if let Some(name) = at.text("env") {
+            Some(SecretRef::Env(name.into()))
+        } else if let Some(name) = at.text("credential") {
+            Some(SecretRef::Credential(name.into()))
+        } else if let Some(path) = at.parsed("file", value::path) {
+            Some(SecretRef::File(path))
+        } else {
+            Some(SecretRef::EnvFile { path: at.parsed("env_file", value::path)?, key: at.text("key")?.into() })
+        }
+    }
+
+    fn fault(&self, name: &str, what: String) -> Fault {
+        let node = self.node.and_then(|node| node.get(name)).or(self.node);
+        Fault {
+            origin: node.map(|node| node.origin.to_string()).unwrap_or_default(),
+            key: if name.is_empty() { self.path.clone() } else { join(&self.path, name) },
+            what,
+        }
+    }
+}
+
+fn daemon(at: &At<'_>) -> Daemon {
+    let listen = at.text("listen").unwrap_or(DEFAULT_LISTEN);
+    Daemon {
+        listen: value::listen(listen).ok().flatten(),
+        state: at.parsed("state", value::state),
+        zone: at.parsed("timezone", Zone::parse).unwrap_or(Zone::UTC),
+        concurrency: at.count("concurrency").and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_CONCURRENCY),
+        grace: at.parsed("grace", value::span).unwrap_or(DEFAULT_GRACE),
+    }
+}
+
+fn policy(at: &At<'_>, base: &Policy) -> Policy {
+    let rungs = at.list("alert_before").map(|list| list.iter().filter_map(|text| value::lead(text).ok()).collect());
+    Policy {
+        ladder: rungs.and_then(Ladder::new).unwrap_or_else(|| base.ladder.clone()),
+        repeat: at.parsed("repeat", value::span).unwrap_or(base.repeat),
+        blind_after: at.parsed("blind_after", value::span).unwrap_or(base.blind_after),
+        confirm_invalid: at
+            .count("confirm_invalid")
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(base.confirm_invalid),
+    }
+}
+
+fn smtp(at: &At<'_>) -> Option<Smtp> {
+    let relay = |at: At<'_>| {
+        Some(Relay {
+            url: at.parsed("url", value::relay_url)?,
+            password: at.secret("password"),
+            ca_file: at.parsed("ca_file", value::path),
+        })
+    };
+    Some(Smtp {
+        from: at.owned("from")?,
+        relays: at.child("relays").items().filter_map(relay).collect(),
+        timeout: at.parsed("timeout", value::span).unwrap_or(DEFAULT_RELAY_TIMEOUT),
+        retry: at.parsed("retry", value::span).unwrap_or(DEFAULT_RETRY),
+    })
+}
+
+fn trusting(mut smtp: Smtp, ca_file: Option<&PathBuf>) -> Smtp {
+    for relay in &mut smtp.relays {
+        relay.ca_file = relay.ca_file.take().or_else(|| ca_file.cloned());
+    }
+    smtp
+}
+
+fn receivers(at: &At<'_>) -> BTreeMap<ReceiverName, Receiver> {
+    let addresses = |at: &At<'_>| at.list("email").unwrap_or_default().into_iter().map(str::to_owned).collect();
+    let receiver = |(name, at): (&String, At<'_>)| {
+        let escalate = at.child("escalate");
+        let escalate = escalate.node.map(|_| Escalate {
+            from: escalate.text("from").and_then(Severity::parse).unwrap_or(Severity::Critical),
+            email: addresses(&escalate),
+        });
+        Some((ReceiverName::parse(name).ok()?, Receiver { email: addresses(&at), escalate }))
+    };
+    at.entries().filter_map(receiver).collect()
+}
+
+fn apps(at: &At<'_>, policy: &Arc<Policy>) -> BTreeMap<AppName, App> {
+    let app = |(name, at): (&String, At<'_>)| {
+        let name = AppName::parse(name).ok()?;
+        let spec = AppSpec { name: name.clone(), receivers: Arc::from([]), policy: Arc::clone(policy) };
+        let proof = at.flag("proof").unwrap_or(true);
+        Some((name, App { spec, id: at.owned("id")?, secret: at.secret("secret"), proof }))
+    };
+    at.entries().filter_map(app).collect()
+}
+
+fn meta(at: &At<'_>, ca_file: Option<PathBuf>) -> Option<Meta> {
+    Some(Meta {
+        base_url: value::provider_url(at.text("base_url").unwrap_or(DEFAULT_META_URL)).ok()?,
+        version: at.owned("version").unwrap_or_else(|| DEFAULT_META_VERSION.to_owned()),
+        timeout: at.parsed("timeout", value::span).unwrap_or(DEFAULT_PROVIDER_TIMEOUT),
+        ca_file: at.parsed("ca_file", value::path).or(ca_file),
+    })
+}
+
+/// Parts that thousands of tokens have in common stand in memory once.
+#[derive(Default)]
+struct Shared {
+    policies: Vec<Arc<Policy>>,
+    required: Vec<Arc<Required>>,
+    receivers: Vec<Arc<[ReceiverName]>>,
+    texts: HashMap<String, Arc<str>>,
+}
+
+fn share<T: PartialEq + ?Sized>(pool: &mut Vec<Arc<T>>, item: Arc<T>) -> Arc<T> {
+    // Newest first: neighbours in a file resemble each other.
+    match pool.iter().rev().find(|known| **known == item) {
+        Some(known) => Arc::clone(known),
+        None => {
+            pool.push(Arc::clone(&item));
+            item
+        }
+    }
+}
+
+/// Reads the tokens.
+struct Tokens<'a> {
+    faults: &'a mut Vec<Fault>,
+    warnings: &'a mut Vec<Fault>,
+    receivers: &'a BTreeMap<ReceiverName, Receiver>,
+    apps: &'a BTreeMap<AppName, App>,
+    rhythm: Rhythm,
+    policy: &'a Arc<Policy>,
+    shared: Shared,
+}
+
+impl Tokens<'_> {
+    fn read(mut self, at: &At<'_>) -> Vec<Token> {
+        let mut seen: HashMap<TokenId, String> = HashMap::new();
+        let mut tokens = Vec::new();
+        for at in at.items() {
+            let Some(token) = self.token(&at) else { continue };
+            let here = at.node.map(|node| node.origin.to_string()).unwrap_or_default();
+            match seen.get(&token.spec.id) {
+                Some(other) => {
+                    self.faults.push(at.fault("name", format!("is used twice; the other one stands in {other}")))
+                }
+                None => {
+                    seen.insert(token.spec.id.clone(), here);
+                    tokens.push(token);
+                }
+            }
+        }
+        tokens
+    }
+
+    fn token(&mut self, at: &At<'_>) -> Option<Token> {
+        let id = at.parsed("name", |name| TokenId::parse(name).map_err(|fault| fault.to_string()))?;
+        let app = self.app(at);
+        let receivers = self.told(at);
+        let own = at.child("policy");
+        let policy = if own.node.is_some() { Arc::new(policy(&own, self.policy)) } else { Arc::clone(self.policy) };
+        let whatsapp_at = at.child("whatsapp");
+        let whatsapp = whatsapp_at.node.map(|_| WhatsApp {
+            phone_number_id: whatsapp_at.owned("phone_number_id"),
+            business_account_id: whatsapp_at.owned("business_account_id"),
+        });
+        let required = Required {
+            scopes: at.list("scopes").unwrap_or_default().into_iter().map(Box::from).collect(),
+            targets: whatsapp
+                .iter()
+                .filter_map(|whatsapp| whatsapp.business_account_id.as_deref())
+                .map(Box::from)
+                .collect(),
+        };
+        let rhythm =
+            at.parsed("check", value::span).filter(|period| *period > Span::ZERO).map_or(self.rhythm, Rhythm::Every);
+        let provider = at.text("provider").and_then(ProviderKind::parse).unwrap_or(ProviderKind::Meta);
+        let spec = TokenSpec {
+            id,
+            provider,
+            app,
+            receivers: share(&mut self.shared.receivers, receivers),
+            policy: share(&mut self.shared.policies, policy),
+            required: share(&mut self.shared.required, Arc::new(required)),
+            rhythm,
+        };
+        let runbook = at.text("runbook").map(|text| self.shared_text(text));
+        Some(Token { spec, secret: at.secret("secret")?, runbook, whatsapp: whatsapp.map(Arc::new) })
+    }
+
+    fn shared_text(&mut self, text: &str) -> Arc<str> {
+        Arc::clone(self.shared.texts.entry(text.to_owned()).or_insert_with(|| Arc::from(text)))
+    }
+
+    fn app(&mut self, at: &At<'_>) -> Option<AppName> {
+        let name = AppName::parse(at.text("app")?).ok()?;
+        if let Some((known, _)) = self.apps.get_key_value(&name) {
+            return Some(known.clone());
+        }
+        let hint = did_you_mean(name.as_str(), self.apps.keys().map(AppName::as_str));
+        self.faults.push(at.fault("app", format!("names an app that is not in [apps]{hint}")));
+        None
+    }
+
+    /// The receivers of a token: those it names, else `default` where there is one.
+    fn told(&mut self, at: &At<'_>) -> Arc<[ReceiverName]> {
+        let named = at.list("receivers");
+        if named.is_none() && !self.receivers.keys().any(|name| name.as_str() == "default") {
+            self.warnings.push(
+                at.fault("receivers", "is missing and there is no [receivers.default]: nobody will be told".to_owned()),
+            );
+        }
+        let mut told = BTreeSet::new();
+        for text in named.clone().unwrap_or_else(|| vec!["default"]) {
+            let Ok(name) = ReceiverName::parse(text) else { continue };
+            if let Some((known, _)) = self.receivers.get_key_value(&name) {
+                told.insert(known.clone());
+            } else if named.is_some() {
+                let hint = did_you_mean(text, self.receivers.keys().map(ReceiverName::as_str));
+                self.faults.push(at.fault("receivers", format!("names {text:?}, which is not in [receivers]{hint}")));
+            }
+        }
+        told.into_iter().collect()
+    }
+}
+
+/// Who is told of a token is told of its app.
+fn give_apps_their_receivers(apps: &mut BTreeMap<AppName, App>, tokens: &[Token]) {
+    let mut told: BTreeMap<&AppName, BTreeSet<ReceiverName>> = BTreeMap::new();
+    for token in tokens {
+        if let Some(app) = &token.spec.app {
+            told.entry(app).or_default().extend(token.spec.receivers.iter().cloned());
+        }
+    }
+    for (name, receivers) in told {
+        if let Some(app) = apps.get_mut(name) {
+            app.spec.receivers = receivers.into_iter().collect();
+        }
+    }
+}
+
+fn mail_has_a_relay(
+    root: &At<'_>,
+    receivers: &BTreeMap<ReceiverName, Receiver>,
+    smtp: Option<&Smtp>,
+    faults: &mut Vec<Fault>,
+) {
+    let wants_mail = |receiver: &Receiver| !receiver.email.is_empty() || receiver.escalate.is_some();
+    let Some((name, _)) = receivers.iter().find(|(_, receiver)| wants_mail(receiver)) else { return };
+    let smtp_at = root.child("smtp");
+    match smtp {
+        None if smtp_at.node.is_none() => {
+            let at = root.child("receivers").child(name.as_str());
+            faults.push(at.fault("email", "needs a relay: there is no [smtp]".to_owned()));
+        }
+        Some(smtp) if smtp.relays.is_empty() && smtp_at.child("relays").items().next().is_none() => {
+            faults.push(smtp_at.fault("relays", "is empty: mail has no way out".to_owned()));
+        }
+        _ => {}
+    }
+}
+
+const DEFAULT_CHECK: Span = Span::minutes(15);
+const DEFAULT_SPREAD: Span = Span::minutes(1);
+const DEFAULT_LISTEN: &str = "127.0.0.1:9847";
+const DEFAULT_CONCURRENCY: usize = 32;
+const DEFAULT_GRACE: Span = Span::seconds(10);
+const DEFAULT_RELAY_TIMEOUT: Span = Span::seconds(30);
+const DEFAULT_RETRY: Span = Span::seconds(60);
+const DEFAULT_META_URL: &str = "https://graph.facebook.com";
+const DEFAULT_META_VERSION: &str = "v25.0";
+const DEFAULT_PROVIDER_TIMEOUT: Span = Span::seconds(10);

@@ -1,0 +1,232 @@
+//! Every key of the configuration, described once: name, type, default, meaning.
+//!
+//! Validation, `config schema`, `config show` and `docs/configuration.md` are all read from this table, so they cannot disagree. It
+//! holds no values and reads no files.
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What may stand there.
+    pub kind: Kind,
+    /// What it means, in one sentence.
+    pub doc: &'static str,
+    /// Its default, as it would be written in TOML; empty when there is none.
+    pub default: &'static str,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Whether this version reads it but does not act on it yet.
+    pub later: bool,
+}
+
+/// What may stand at a key.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A name of the operator's: `[a-z0-9][a-z0-9._-]*`, at most 63 characters.
+    Name,
+    /// A duration: `90s`, `15m`, `6h`, `21d`.
+    Span,
+    /// A duration or a share of the lifetime: `21d`, `33%`.
+    Lead,
+    /// A duration or a cron expression with seconds first.
+    Plan,
+    /// A cron expression with seconds first, or empty for "never".
+    Cron,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number from 1 up to a bound.
+    Count(i64),
+    /// An absolute path.
+    Path,
+    /// `http://` or `https://`.
+    HttpUrl,
+    /// The base of a provider: `https://`, or `http://` on loopback.
+    ProviderUrl,
+    /// `smtp://` or `smtps://`.
+    RelayUrl,
+    /// `sqlite:///path`.
+    StateUrl,
+    /// `address:port`, or empty for "off".
+    Listen,
+    /// A time-zone name.
+    Zone,
+    /// A mail address, perhaps with a name.
+    Email,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Where a secret stands; never the secret itself.
+    Secret,
+    /// A list.
+    List(&'static Self),
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// A table of tables, each with a name of the operator's.
+    Named(&'static [Key]),
+    /// An array of tables.
+    Items(&'static [Key]),
+    /// Anything; belongs to a part that this version does not act on.
+    Any,
+}
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, doc, default: "", required: false, later: false }
+}
+
+impl Key {
+    const fn or(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
+
+    const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    const fn later(self) -> Self {
+        Self { later: true, ..self }
+    }
+}
+
+/// The whole file.
+pub const ROOT: &[Key] = &[
+    key("daemon", Kind::Table(DAEMON), "The process itself."),
+    key("schedule", Kind::Table(SCHEDULE), "When things happen."),
+    key("policy", Kind::Table(POLICY), "How tokens are judged, unless a token says otherwise."),
+    key("smtp", Kind::Table(SMTP), "How mail leaves."),
+    key("receivers", Kind::Named(RECEIVER), "Who is told."),
+    key("apps", Kind::Named(APP), "Provider-side apps; a fault of one alerts once, not per token."),
+    key("tokens", Kind::Items(TOKEN), "The watched tokens."),
+    key("provider", Kind::Table(PROVIDERS), "How providers are reached."),
+    key("metrics", Kind::Table(METRICS), "What /metrics shows."),
+    key("tls", Kind::Table(TLS), "Trust for every outgoing connection."),
+    key("heartbeat", Kind::Table(HEARTBEAT), "The outbound dead man's switch.").later(),
+];
+
+const DAEMON: &[Key] = &[
+    key("listen", Kind::Listen, "Address of the status page and /metrics; empty turns it off.")
+        .or("\"127.0.0.1:9847\""),
+    key(
+        "state",
+        Kind::StateUrl,
+        "Where the state is kept. Default: `tokenwatch.db` in $STATE_DIRECTORY, else in the XDG state folder.",
+    ),
+    key("timezone", Kind::Zone, "Zone of cron expressions and of dates in mails.").or("\"UTC\""),
+    key("concurrency", Kind::Count(1_000), "How many checks may be under way at once.").or("32"),
+    key("grace", Kind::Span, "How long a stop waits for what is under way.").or("\"10s\""),
+];
+
+const SCHEDULE: &[Key] = &[
+    key("check", Kind::Plan, "How often each token is checked: a period, or a cron expression (seconds first).")
+        .or("\"15m\""),
+    key("spread", Kind::Span, "With a cron expression: the checks of one ring are spread over this time.").or("\"1m\""),
+    key("digest", Kind::Cron, "When the weekly summary is mailed; empty turns it off.").later(),
+    key("heartbeat", Kind::Span, "How often the heartbeat is sent.").later(),
+];
+
+const POLICY: &[Key] = &[
+    key(
+        "alert_before",
+        Kind::List(&Kind::Lead),
+        "The ladder: when before a deadline people are told. Rungs longer than the lifetime are skipped.",
+    )
+    .or("[\"21d\", \"14d\", \"7d\", \"3d\", \"1d\"]"),
+    key("repeat", Kind::Span, "An unacknowledged critical incident is told again after this; `0s` means never.")
+        .or("\"24h\""),
+    key("blind_after", Kind::Span, "No authoritative answer for this long is a finding of its own.").or("\"6h\""),
+    key("confirm_invalid", Kind::Count(20), "Consecutive authoritative answers before \"invalid\" is believed.")
+        .or("2"),
+];
+
+const SMTP: &[Key] = &[
+    key("from", Kind::Email, "The sender's address.").required(),
+    key("relays", Kind::Items(RELAY), "Mail relays, tried in this order.").required(),
+    key("timeout", Kind::Span, "How long a relay may take for one step.").or("\"30s\""),
+    key("retry", Kind::Span, "Undelivered mail is tried again at least this often.").or("\"60s\""),
+];
+
+const RELAY: &[Key] = &[
+    key(
+        "url",
+        Kind::RelayUrl,
+        "`smtps://user@host:465` (TLS at once) or `smtp://user@host:587?tls=required|opportunistic|none` (STARTTLS; `none` on loopback only).",
+    )
+    .required(),
+    key("password", Kind::Secret, "The password of the user named in the url."),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+];
+
+const RECEIVER: &[Key] = &[
+    key("email", Kind::List(&Kind::Email), "Addresses that get every notice.").or("[]"),
+    key("escalate", Kind::Table(ESCALATE), "Who is added from a severity on."),
+    key("webhook", Kind::Any, "A signed HTTP notice.").later(),
+    key("alertmanager", Kind::Any, "Alerts posted to an Alertmanager.").later(),
+    key("quiet_hours", Kind::Any, "When only the urgent gets through.").later(),
+    key("whatsapp", Kind::Any, "A template message.").later(),
+];
+
+const ESCALATE: &[Key] = &[
+    key("from", Kind::Word(&["info", "warning", "critical"]), "The severity from which they are added.")
+        .or("\"critical\""),
+    key("email", Kind::List(&Kind::Email), "Their addresses.").or("[]"),
+];
+
+const APP: &[Key] = &[
+    key("id", Kind::Text, "The app's id at the provider.").required(),
+    key(
+        "secret",
+        Kind::Secret,
+        "The app's secret. Without it a token's validity is probed with the token itself, and its end stays unknown.",
+    ),
+    key("proof", Kind::Bool, "Send appsecret_proof (needed when the app requires it).").or("true"),
+];
+
+const TOKEN: &[Key] = &[
+    key("name", Kind::Name, "The slot's name: metric label, mail subject, file name.").required(),
+    key("provider", Kind::Word(&["meta"]), "Who issued it.").or("\"meta\""),
+    key("app", Kind::Name, "The app it belongs to, from [apps]."),
+    key("secret", Kind::Secret, "Where the token stands.").required(),
+    key("receivers", Kind::List(&Kind::Name), "Who is told, from [receivers].").or("[\"default\"]"),
+    key("scopes", Kind::List(&Kind::Text), "Permissions that must be granted.").or("[]"),
+    key("runbook", Kind::HttpUrl, "A page that helps whoever is woken."),
+    key("check", Kind::Span, "A period of its own instead of [schedule] check."),
+    key("policy", Kind::Table(POLICY), "What this token does differently from [policy]."),
+    key("whatsapp", Kind::Table(WHATSAPP), "The WhatsApp number it is for."),
+    key("renew", Kind::Any, "When and how it is renewed; absent means never touched.").later(),
+    key("replace", Kind::Any, "How a replacement is put in place.").later(),
+];
+
+const WHATSAPP: &[Key] = &[
+    key("phone_number_id", Kind::Text, "The phone number's id at Meta."),
+    key("business_account_id", Kind::Text, "The WhatsApp Business Account that the token must cover."),
+    key("phone_number", Kind::Text, "The number itself, in E.164 form.").later(),
+];
+
+const PROVIDERS: &[Key] = &[key("meta", Kind::Table(META), "Meta's Graph API.")];
+
+const META: &[Key] = &[
+    key("base_url", Kind::ProviderUrl, "Where the Graph API answers.").or("\"https://graph.facebook.com\""),
+    key("version", Kind::Text, "The API version asked for.").or("\"v25.0\""),
+    key("timeout", Kind::Span, "How long one answer may take.").or("\"10s\""),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+];
+
+const METRICS: &[Key] = &[key(
+    "per_token",
+    Kind::Word(&["auto", "all", "none"]),
+    "Series per token: `auto` is all up to 5,000 tokens, beyond that those with an open finding or a deadline within the first rung.",
+)
+.or("\"auto\"")];
+
+const TLS: &[Key] = &[key(
+    "ca_file",
+    Kind::Path,
+    "Trust only the certificate authorities in this PEM file, unless a part names its own.",
+)];
+
+const HEARTBEAT: &[Key] = &[key("url", Kind::HttpUrl, "Pinged after real progress only.").later()];
+
+/// The ways to say where a secret stands.
+pub const SECRET_FORMS: &str =
+    "{ env = \"NAME\" }, { file = \"/path\" }, { credential = \"name\" } or { env_file = \"/path\", key = \"NAME\" }";

@@ -1,0 +1,141 @@
+//! The configuration as text: effective values with their origins, and the schema as JSON Schema.
+//!
+//! Both are read from the schema table. A place where a secret stands is shown; a secret is not, because it was never read.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::check::item_path;
+use super::layers::{Node, Value};
+use super::schema::{self, Key, Kind};
+
+/// Every effective setting, one a line: value, and where it came from.
+pub fn effective(tree: &Node) -> String {
+    let mut out = String::new();
+    table(&mut out, Some(tree), "", schema::ROOT);
+    out
+}
+
+/// The JSON Schema (draft 2020-12) of the configuration, for editors.
+pub fn json_schema() -> Json {
+    let mut root = object(schema::ROOT);
+    root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    root.insert("title".to_owned(), json!("tokenwatch configuration"));
+    Json::Object(root)
+}
+
+fn table(out: &mut String, node: Option<&Node>, path: &str, keys: &[Key]) {
+    for key in keys {
+        let child = node.and_then(|node| node.get(key.name));
+        let path = super::check::join(path, key.name);
+        match (key.kind, child) {
+            (Kind::Table(keys), child) if child.is_some() || has_defaults(keys) => table(out, child, &path, keys),
+            (Kind::Named(keys), Some(child)) => {
+                if let Value::Table(entries) = &child.value {
+                    for (name, entry) in entries {
+                        table(out, Some(entry), &super::check::join(&path, name), keys);
+                    }
+                }
+            }
+            (Kind::Items(keys), Some(child)) => {
+                for (index, item) in child.items().iter().enumerate() {
+                    table(out, Some(item), &item_path(&path, index, item), keys);
+                }
+            }
+            (Kind::Secret, Some(child)) => line(out, &path, &format!("\"***\" from {}", plain(child)), &child.origin),
+            (_, Some(child)) => line(out, &path, &plain(child), &child.origin),
+            (_, None) if !key.default.is_empty() => line(out, &path, key.default, "default"),
+            (_, None) => {}
+        }
+    }
+}
+
+fn line(out: &mut String, path: &str, value: &str, origin: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{path} = {value}  # {origin}");
+}
+
+fn has_defaults(keys: &[Key]) -> bool {
+    !keys.iter().any(|key| key.required) && keys.iter().any(|key| !key.default.is_empty())
+}
+
+/// A value as TOML writes it. Whatever looks like a secret is hidden even here.
+fn plain(node: &Node) -> String {
+    match &node.value {
+        Value::Text(text) => format!("{:?}", crate::redact::redact(text, &[])),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::List(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Table(table) => {
+            let fields: Vec<String> = table.iter().map(|(name, node)| format!("{name} = {}", plain(node))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+    }
+}
+
+fn object(keys: &[Key]) -> Map<String, Json> {
+    let properties: Map<String, Json> = keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
+    let required: Vec<&str> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let mut object = Map::new();
+    object.insert("type".to_owned(), json!("object"));
+    object.insert("additionalProperties".to_owned(), json!(false));
+    object.insert("properties".to_owned(), Json::Object(properties));
+    if !required.is_empty() {
+        object.insert("required".to_owned(), json!(required));
+    }
+    object
+}
+
+fn property(key: &Key) -> Json {
+    let mut described = kind(key.kind);
+    described.insert("description".to_owned(), json!(key.doc));
+    if let Some(default) = default_json(key.default) {
+        described.insert("default".to_owned(), default);
+    }
+    Json::Object(described)
+}
+
+/// A default as written in TOML is also JSON: texts, numbers, flags and lists of texts look the same in both.
+fn default_json(default: &str) -> Option<Json> {
+    serde_json::from_str(default).ok()
+}
+
+fn kind(kind: Kind) -> Map<String, Json> {
+    let described = match kind {
+        Kind::Bool => json!({"type": "boolean"}),
+        Kind::Count(most) => json!({"type": "integer", "minimum": 1, "maximum": most}),
+        Kind::Name => json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"}),
+        Kind::Span => json!({"type": "string", "pattern": SPAN_PATTERN}),
+        Kind::Lead => json!({"type": "string", "pattern": format!("({SPAN_PATTERN})|(^[0-9.]+%$)")}),
+        Kind::Word(words) => json!({"type": "string", "enum": words}),
+        Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl => {
+            json!({"type": "string", "format": "uri"})
+        }
+        Kind::Text | Kind::Plan | Kind::Cron | Kind::Path | Kind::Listen | Kind::Zone | Kind::Email => {
+            json!({"type": "string"})
+        }
+        Kind::Secret => secret(),
+        Kind::List(item) => json!({"type": "array", "items": self::kind(*item)}),
+        Kind::Table(keys) => return object(keys),
+        Kind::Named(keys) => json!({"type": "object", "additionalProperties": object(keys)}),
+        Kind::Items(keys) => json!({"type": "array", "items": object(keys)}),
+        Kind::Any => json!({}),
+    };
+    match described {
+        Json::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn secret() -> Json {
+    let form = |names: &[&str]| {
+        let properties: Map<String, Json> =
+            names.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+        json!({"type": "object", "additionalProperties": false, "required": names, "properties": properties})
+    };
+    json!({"oneOf": [form(&["env"]), form(&["file"]), form(&["credential"]), form(&["env_file", "key"])]})
+}
+
+const SPAN_PATTERN: &str = "^([0-9]+[smhdw])+$";

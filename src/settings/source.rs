@@ -1,0 +1,206 @@
+//! Reads a secret from where the configuration says it stands. Called at each check, so a changed file needs no restart.
+//!
+//! It never writes, never caches, and never puts what it read into an error.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::value::SecretRef;
+use crate::secret::Secret;
+
+/// What a process can read secrets from, captured once at start: the core of the program asks no environment.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    variables: BTreeMap<String, String>,
+    credentials: Option<PathBuf>,
+}
+
+/// Why a secret cannot be read. Names the place, never the content.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SourceError {
+    /// The environment has no such variable.
+    #[error("the environment has no variable {0}")]
+    NoVariable(Box<str>),
+    /// Not started by systemd with credentials.
+    #[error("there is no $CREDENTIALS_DIRECTORY; the unit needs LoadCredential={0}:…")]
+    NoCredentials(Box<str>),
+    /// The file cannot be opened or read.
+    #[error("{path}: {problem}")]
+    File {
+        /// Which file.
+        path: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// The file is larger than any secret.
+    #[error("{0}: larger than 1 MiB, which is no file of secrets")]
+    TooLarge(String),
+    /// The file is not text.
+    #[error("{0}: not UTF-8 text")]
+    NotText(String),
+    /// The env file has no such key.
+    #[error("{path}: has no key {key}")]
+    NoKey {
+        /// Which file.
+        path: String,
+        /// Which key.
+        key: Box<str>,
+    },
+    /// There is a place, and nothing in it.
+    #[error("{0}: is empty")]
+    Empty(String),
+}
+
+impl Sources {
+    /// Captures the environment: the variables and the credentials folder.
+    pub fn new(environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let variables: BTreeMap<String, String> = environment.into_iter().collect();
+        let credentials = variables.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Self { variables, credentials }
+    }
+
+    /// Reads one secret.
+    ///
+    /// # Errors
+    /// When it cannot be had; the text says where and what to do.
+    pub fn read(&self, reference: &SecretRef) -> Result<Secret, SourceError> {
+        let text = match reference {
+            SecretRef::Env(name) => self
+                .variables
+                .get(&**name)
+                .map(|text| Zeroizing::new(text.clone()))
+                .ok_or_else(|| SourceError::NoVariable(name.clone()))?,
+            SecretRef::File(path) => read_text(path)?,
+            SecretRef::Credential(name) => {
+                let folder = self.credentials.as_ref().ok_or_else(|| SourceError::NoCredentials(name.clone()))?;
+                read_text(&folder.join(&**name))?
+            }
+            SecretRef::EnvFile { path, key } => {
+                let text = read_text(path)?;
+                env_value(&text, key)
+                    .ok_or_else(|| SourceError::NoKey { path: path.display().to_string(), key: key.clone() })?
+            }
+        };
+        let secret = Secret::new(text);
+        if secret.is_empty() { Err(SourceError::Empty(reference.to_string())) } else { Ok(secret) }
+    }
+}
+
+/// The whole of a small text file.
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>, SourceError> {
+    let shown = || path.display().to_string();
+    let problem = |error: std::io::Error| SourceError::File { path: shown(), problem: error.to_string() };
+    // Opening a pipe or a device could block the check for ever, and its content is gone once read.
+    if !std::fs::metadata(path).map_err(problem)?.is_file() {
+        return Err(SourceError::File { path: shown(), problem: "is not a regular file".to_owned() });
+    }
+    let mut file = File::open(path).map_err(problem)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.by_ref().take(LARGEST + 1).read_to_end(&mut bytes).map_err(problem)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(SourceError::TooLarge(shown()));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| SourceError::NotText(shown()))?;
+    Ok(Zeroizing::new(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()))
+}
+
+/// The value of a key in a file of `KEY=value` lines. Of several the last one counts, as in every dialect that we know of.
+pub fn env_value(text: &str, key: &str) -> Option<Zeroizing<String>> {
+    env_entries(text).filter(|(name, _)| *name == key).last().map(|(_, raw)| unquote(raw))
+}
+
+/// The keys of an env file, in order.
+pub fn env_keys(text: &str) -> Vec<&str> {
+    env_entries(text).map(|(name, _)| name).collect()
+}
+
+fn env_entries(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| {
+        let line = line.trim();
+        let line =
+            line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).unwrap_or(line).trim_start();
+        if line.starts_with('#') {
+            return None;
+        }
+        let (name, value) = line.split_once('=')?;
+        Some((name.trim_end(), value.trim()))
+    })
+}
+
+/// Takes the quotes off. Outside of quotes a ` #` starts a comment; inside double quotes a backslash escapes the next character.
+fn unquote(raw: &str) -> Zeroizing<String> {
+    let quote = raw.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'));
+    let Some(quote) = quote else {
+        let end = raw.find(" #").or_else(|| raw.find("\t#")).unwrap_or(raw.len());
+        return Zeroizing::new(raw[..end].trim_end().to_owned());
+    };
+    let mut value = Zeroizing::new(String::with_capacity(raw.len()));
+    let mut chars = raw[1..].chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if quote == '"' => value.extend(chars.next()),
+            c if c == quote => return value,
+            c => value.push(c),
+        }
+    }
+    // No closing quote: the quote was part of the value.
+    Zeroizing::new(raw.to_owned())
+}
+
+/// Larger files are no secrets, and reading them would let one bad path eat the memory.
+const LARGEST: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn env_files_of_every_hand() {
+        for (text, value) in [
+            ("T=abc", Some("abc")),
+            ("T=abc\r\nU=x\r\n", Some("abc")),
+            ("export T=abc\n", Some("abc")),
+            ("export\tT = abc \n", Some("abc")),
+            ("  T = \"a b#c\" # note", Some("a b#c")),
+            ("T='a\\nb'", Some("a\\nb")),
+            ("T=\"a\\\"b\"", Some("a\"b")),
+            ("T=`abc`", Some("abc")),
+            ("T=abc # note", Some("abc")),
+            ("T=abc#def", Some("abc#def")),
+            ("T=\"abc", Some("\"abc")),
+            ("T=old\nT=new", Some("new")),
+            ("#T=abc", None),
+            ("TT=abc", None),
+            ("exportT=abc", None),
+            ("T", None),
+            ("T=", Some("")),
+            ("T=a=b==", Some("a=b==")),
+        ] {
+            assert_eq!(env_value(text, "T").as_deref().map(String::as_str), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn faults_name_the_place() {
+        let sources = Sources::default();
+        let faults = [
+            (SecretRef::Env("NOPE".into()), "the environment has no variable NOPE"),
+            (
+                SecretRef::Credential("x".into()),
+                "there is no $CREDENTIALS_DIRECTORY; the unit needs LoadCredential=x:…",
+            ),
+            (
+                SecretRef::File("/nonexistent/secret".into()),
+                "/nonexistent/secret: No such file or directory (os error 2)",
+            ),
+            (SecretRef::File("/dev/null".into()), "/dev/null: is not a regular file"),
+        ];
+        for (reference, text) in faults {
+            assert_eq!(sources.read(&reference).err().map(|error| error.to_string()).as_deref(), Some(text));
+        }
+    }
+}

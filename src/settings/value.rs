@@ -1,0 +1,326 @@
+//! Values as written: the small languages inside a configuration (durations, shares, plans, addresses, secret references).
+//!
+//! Each parser takes text and gives a value or a sentence that helps; none touches the file system or the environment.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::domain::time::Span;
+use crate::domain::token::{Lead, Rhythm};
+use crate::redact::redact;
+
+/// Where a secret stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SecretRef {
+    /// An environment variable of the daemon.
+    Env(Box<str>),
+    /// A file that holds nothing else.
+    File(PathBuf),
+    /// A systemd credential: a file of that name in `$CREDENTIALS_DIRECTORY`.
+    Credential(Box<str>),
+    /// A variable in a file of `KEY=value` lines.
+    EnvFile {
+        /// The file.
+        path: PathBuf,
+        /// The variable.
+        key: Box<str>,
+    },
+}
+
+/// Where it stands, for people: `WHATSAPP_ACCESS_TOKEN in /srv/app/config.env`.
+impl std::fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Credential(name) => write!(f, "the systemd credential {name}"),
+            Self::EnvFile { path, key } => write!(f, "{key} in {}", path.display()),
+        }
+    }
+}
+
+/// When tokens are checked.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Plan {
+    /// Once per period.
+    Every(Span),
+    /// When this cron expression says.
+    Cron(String),
+}
+
+impl Plan {
+    /// What a token's own rhythm is under this plan.
+    pub const fn rhythm(&self, spread: Span) -> Rhythm {
+        match self {
+            Self::Every(period) => Rhythm::Every(*period),
+            Self::Cron(_) => Rhythm::OnBell { spread },
+        }
+    }
+}
+
+/// How the connection to a relay is protected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RelayTls {
+    /// TLS from the first byte.
+    Implicit,
+    /// STARTTLS, or no mail.
+    Required,
+    /// STARTTLS where offered.
+    Opportunistic,
+    /// In the clear; loopback only.
+    None,
+}
+
+/// A relay's address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RelayUrl {
+    /// Host name or address.
+    pub host: String,
+    /// Port; 465 for `smtps`, 587 for `smtp`.
+    pub port: u16,
+    /// The user to log in as.
+    pub user: Option<String>,
+    /// How it is protected.
+    pub tls: RelayTls,
+}
+
+/// Reads `90s`, `15m`, `6h`, `21d`, `2w`, and sums of them such as `1h30m`.
+pub fn span(text: &str) -> Result<Span, String> {
+    let help = || format!("{} is no duration; durations look like 90s, 15m, 6h or 21d", quoted(text));
+    let mut total = 0_i64;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(help());
+    }
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number: i64 = rest[..digits].parse().map_err(|_| help())?;
+        let unit = rest[digits..].chars().next().ok_or_else(help)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            'w' => 7 * 86_400,
+            _ => return Err(help()),
+        };
+        total = number.checked_mul(seconds).and_then(|part| total.checked_add(part)).ok_or_else(help)?;
+        rest = &rest[digits + unit.len_utf8()..];
+    }
+    if total > LONGEST_SPAN.as_seconds() {
+        return Err(format!("{} is longer than 100 years", quoted(text)));
+    }
+    Ok(Span::seconds(total))
+}
+
+/// Reads a duration or a percentage of the lifetime.
+pub fn lead(text: &str) -> Result<Lead, String> {
+    let Some(number) = text.trim().strip_suffix('%') else {
+        return match span(text)? {
+            Span::ZERO => Err("a rung stands before the deadline, so it cannot be zero".to_owned()),
+            before => Ok(Lead::Before(before)),
+        };
+    };
+    match number.trim().parse::<f64>() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range is checked in the guard"
+        )]
+        Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(Lead::Share((percent * 100.0).round() as u32)),
+        _ => Err(format!("{} is no share of a lifetime; shares lie between 0% and 100%, such as 33%", quoted(text))),
+    }
+}
+
+/// Reads a period or a cron expression.
+pub fn plan(text: &str) -> Result<Plan, String> {
+    if text.trim().contains(char::is_whitespace) || text.starts_with('@') {
+        return cron(text).map(|()| Plan::Cron(text.trim().to_owned()));
+    }
+    match span(text)? {
+        Span::ZERO => Err("a period cannot be zero".to_owned()),
+        period => Ok(Plan::Every(period)),
+    }
+}
+
+/// Checks a cron expression with seconds first.
+pub fn cron(text: &str) -> Result<(), String> {
+    croner::parser::CronParser::builder()
+        .seconds(croner::parser::Seconds::Required)
+        .build()
+        .parse(text.trim())
+        .map(drop)
+        .map_err(|error| {
+            format!(
+                "{} is no cron expression ({error}); six fields, seconds first, such as \"0 0 9 * * Mon\"",
+                quoted(text)
+            )
+        })
+}
+
+/// Checks `address:port`; names are not taken, because what they mean may change.
+pub fn listen(text: &str) -> Result<Option<std::net::SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_| format!("{} is no address and port; write 127.0.0.1:9847, or \"\" to turn it off", quoted(text)))
+}
+
+/// Reads an absolute path.
+pub fn path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(format!("{} is not an absolute path", quoted(text))) }
+}
+
+/// Reads `sqlite:///absolute/path`.
+pub fn state(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("sqlite://") {
+        Some(rest) => path(rest),
+        None => Err(format!("{} is no state url; write sqlite:///var/lib/tokenwatch/tokenwatch.db", quoted(text))),
+    }
+}
+
+/// Reads an `http(s)` url without a password in it.
+pub fn http_url(text: &str) -> Result<url::Url, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("{} is no url ({error})", quoted(text)))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{} is not an http or https url", quoted(text)));
+    }
+    if url.password().is_some() || !url.username().is_empty() {
+        return Err("a url must not carry a user or password".to_owned());
+    }
+    Ok(url)
+}
+
+/// Reads a provider's base: secrets travel to it, so plain `http` is for loopback only (contract §10.7).
+pub fn provider_url(text: &str) -> Result<url::Url, String> {
+    let url = http_url(text)?;
+    if url.scheme() == "http" && !is_loopback(url.host_str().unwrap_or_default()) {
+        return Err(format!(
+            "{} would send tokens in the clear; use https (http is allowed for loopback only)",
+            quoted(text)
+        ));
+    }
+    Ok(url)
+}
+
+/// Reads a relay's url.
+pub fn relay_url(text: &str) -> Result<RelayUrl, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("{} is no url ({error})", quoted(text)))?;
+    if url.password().is_some() {
+        return Err(format!("a password in plain text is refused; write password = {}", super::schema::SECRET_FORMS));
+    }
+    let host =
+        url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("{} names no host", quoted(text)))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let asked = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    if let Some((name, _)) = url.query_pairs().find(|(name, _)| name != "tls") {
+        return Err(format!("{name:?} is no option of a relay url; the only one is tls"));
+    }
+    let (port, tls) = match (url.scheme(), asked.as_deref()) {
+        ("smtps", None) => (465, RelayTls::Implicit),
+        ("smtps", Some(_)) => return Err("smtps is TLS from the first byte; leave tls= out".to_owned()),
+        ("smtp", None | Some("required")) => (587, RelayTls::Required),
+        ("smtp", Some("opportunistic")) => (587, RelayTls::Opportunistic),
+        ("smtp", Some("none")) if is_loopback(&host) => (587, RelayTls::None),
+        ("smtp", Some("none")) => return Err("tls=none is allowed for loopback only".to_owned()),
+        ("smtp", Some(other)) => return Err(format!("tls={other} is none of required, opportunistic, none")),
+        (scheme, _) => return Err(format!("{scheme}:// is no relay; use smtps:// or smtp://")),
+    };
+    let user = percent_encoding::percent_decode_str(url.username()).decode_utf8_lossy().into_owned();
+    Ok(RelayUrl { host, port: url.port().unwrap_or(port), user: (!user.is_empty()).then_some(user), tls })
+}
+
+/// Checks a mail address, perhaps with a name in front.
+pub fn email(text: &str) -> Result<(), String> {
+    text.parse::<lettre::message::Mailbox>().map(drop).map_err(|_| format!("{} is no mail address", quoted(text)))
+}
+
+/// Whether a host is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A value as it is shown in an error: short, and without anything that looks like a secret.
+pub fn quoted(text: &str) -> String {
+    let short: String = text.chars().take(60).collect();
+    format!("{:?}", redact(&short, &[]))
+}
+
+/// Anything longer is a slip of the keyboard.
+const LONGEST_SPAN: Span = Span::days(36_525);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("15m", 900),
+            ("6h", 21_600),
+            ("21d", 1_814_400),
+            ("1h30m", 5_400),
+            ("0s", 0),
+            ("2w", 1_209_600),
+        ] {
+            assert_eq!(span(text), Ok(Span::seconds(seconds)), "{text}");
+        }
+        for text in ["", "15", "m", "-5m", "1.5h", "15 m", "9999999999999999d", "99999d", "5µ"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn leads_and_plans() {
+        assert_eq!(lead("33%"), Ok(Lead::Share(3_300)));
+        assert_eq!(lead("0.5%"), Ok(Lead::Share(50)));
+        assert_eq!(lead("21d"), Ok(Lead::Before(Span::days(21))));
+        for text in ["0%", "100%", "-1%", "NaN%", "0s", "x%"] {
+            assert!(lead(text).is_err(), "{text}");
+        }
+        assert_eq!(plan("15m"), Ok(Plan::Every(Span::minutes(15))));
+        assert_eq!(plan("0 0 9 * * Mon"), Ok(Plan::Cron("0 0 9 * * Mon".to_owned())));
+        for text in ["0s", "0 9 * * Mon", "99 * * * * *", "every day"] {
+            assert!(plan(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn relays() {
+        let relay = relay_url("smtps://alerts%40example.com@mail.example.com").unwrap_or_else(|e| unreachable!("{e}"));
+        assert_eq!(
+            (relay.port, relay.tls, relay.user.as_deref()),
+            (465, RelayTls::Implicit, Some("alerts@example.com"))
+        );
+        let relay = relay_url("smtp://[::1]:2525?tls=none").unwrap_or_else(|e| unreachable!("{e}"));
+        assert_eq!((relay.host.as_str(), relay.port, relay.tls), ("::1", 2525, RelayTls::None));
+        for text in [
+            "smtp://u:hunter2@h",
+            "smtp://h?tls=none",
+            "smtps://h?tls=none",
+            "smtp://h?tls=maybe",
+            "smtp://h?x=1",
+            "http://h",
+            "smtp://",
+            "mail",
+        ] {
+            let fault = relay_url(text).err().unwrap_or_default();
+            assert!(!fault.is_empty() && !fault.contains("hunter2"), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn tokens_never_go_in_the_clear() {
+        assert!(provider_url("http://127.0.0.1:8080").is_ok());
+        assert!(provider_url("http://[::1]:8080").is_ok());
+        assert!(provider_url("http://graph.facebook.com").is_err());
+        assert!(provider_url("https://graph.facebook.com").is_ok());
+        assert!(provider_url("ftp://localhost").is_err());
+        assert!(http_url("https://u:p@h").is_err());
+    }
+}
