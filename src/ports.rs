@@ -104,7 +104,7 @@ pub trait Store: Send + Sync {
     /// Counts of the outbox.
     fn outbox(&self) -> BoxFuture<'_, Result<OutboxSummary, StoreError>>;
 
-    /// Forgets deliveries older than that.
+    /// Forgets deliveries, and slots that nobody looked at any more, from before that moment.
     fn prune(&self, before: Timestamp) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
@@ -122,8 +122,8 @@ pub enum SlotStatus {
 pub struct Change {
     /// Of what.
     pub subject: Subject,
-    /// The new status; `None` forgets the subject.
-    pub status: Option<SlotStatus>,
+    /// The new status.
+    pub status: SlotStatus,
     /// What people are told because of it.
     pub notices: Vec<Notice>,
 }
@@ -197,6 +197,9 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// Whether the message certainly did not leave, or may have.
     fn deliver<'a>(&'a self, bundle: &'a Bundle, message: &'a str) -> BoxFuture<'a, Result<Delivery, DeliveryError>>;
+
+    /// The identity of the message that carries this bundle; the same bundle always has the same one.
+    fn message_id(&self, bundle: &Bundle) -> String;
 
     /// The channel's name, the label of its metrics.
     fn name(&self) -> &'static str;

@@ -96,7 +96,8 @@ impl NotifyReason {
 /// The identity of a notice: the key of deduplication and of the Message-ID.
 ///
 /// It names the subject, the incident, the generation, the rung and how often that rung was repeated, so one rung can never be
-/// sent under two names, and an old generation can never mute a new one.
+/// sent under two names, and an old generation can never mute a new one. The time at which the incident began sets it apart from one of a
+/// slot of the same name that was removed and forgotten: numbers start over there, and the outbox still knows the old keys.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AlertKey(Box<str>);
 
@@ -190,37 +191,38 @@ pub enum Ending {
 
 /// Whether a finding of an open incident is told now, and why: the one rule about interrupting people.
 ///
-/// A higher stage or a worse severity escalates, once. A critical incident repeats. Nothing else is told, whatever the clock did.
+/// A higher stage or a worse severity escalates, once. A critical incident repeats while it is critical: after a clock moved back it may not
+/// be. Nothing else is told, whatever the clock did.
 pub fn should_notify(incident: &Incident, finding: &Finding, now: Timestamp, repeat: Span) -> Option<NotifyReason> {
     if finding.stage > incident.stage || finding.severity > incident.severity {
         return Some(NotifyReason::Escalated);
     }
-    repeat_due(incident, repeat).filter(|due| *due <= now).map(|_| NotifyReason::Repeated)
+    repeat_due(incident, finding, repeat).filter(|due| *due <= now).map(|_| NotifyReason::Repeated)
 }
 
-/// When an incident that does not change is told again; `None` when it never is.
-pub fn repeat_due(incident: &Incident, repeat: Span) -> Option<Timestamp> {
-    let repeats = incident.severity == Severity::Critical && repeat > Span::ZERO;
+/// When an incident whose finding does not change is told again; `None` when it never is.
+pub fn repeat_due(incident: &Incident, finding: &Finding, repeat: Span) -> Option<Timestamp> {
+    let repeats = finding.severity == Severity::Critical && repeat > Span::ZERO;
     repeats.then(|| incident.told_at.plus(repeat))
 }
 
 /// The key of the notice that tells this stage of this incident.
 pub fn key(subject: &Subject, incident: &Incident, why: NotifyReason) -> AlertKey {
-    let Incident { thread, number, generation, stage, severity, repeats, .. } = incident;
-    let stage = if *stage == Stage::ENDED { "end".to_owned() } else { format!("r{}", stage.0) };
+    let Incident { thread, number, generation, opened_at, stage, severity, repeats, .. } = incident;
     let tail = match why {
         NotifyReason::First | NotifyReason::Escalated => format!("{stage}/{}", severity.as_str()),
         NotifyReason::Repeated => format!("{stage}/{}.{repeats}", severity.as_str()),
         NotifyReason::Resolved => "closed/resolved".to_owned(),
     };
-    AlertKey(format!("{subject}/{}.{number}.g{generation}/{tail}", thread.as_str()).into())
+    let thread = thread.as_str();
+    AlertKey(format!("{subject}/{thread}.{number}.g{generation}.{}/{tail}", opened_at.unix()).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn incident(severity: Severity, stage: u16, told_at: i64) -> Incident {
+    fn incident(severity: Severity, stage: i64, told_at: i64) -> Incident {
         Incident {
             thread: Thread::Expiry,
             number: 4,
@@ -235,7 +237,7 @@ mod tests {
         }
     }
 
-    fn finding(severity: Severity, stage: u16) -> Finding {
+    fn finding(severity: Severity, stage: i64) -> Finding {
         Finding {
             reason: Reason::Expiring,
             severity,
@@ -260,6 +262,7 @@ mod tests {
             ((Critical, 4), (Critical, 4), 86_399, day, None),
             ((Critical, 4), (Critical, 4), 86_400, day, Some(Repeated)),
             ((Critical, 4), (Critical, 4), 9_999_999, Span::ZERO, None),
+            ((Critical, 4), (Warning, 3), 9_999_999, day, None),
         ] {
             let told = incident(told.0, told.1, 0);
             let seen = finding(seen.0, seen.1);
@@ -274,11 +277,13 @@ mod tests {
         let subject = Subject::Token(id);
         let mut incident = incident(Severity::Critical, 3, 0);
         let first = key(&subject, &incident, NotifyReason::Escalated);
-        assert_eq!(first.as_str(), "token/a.b/expiry.4.g2/r3/critical");
-        assert_eq!(first.incident(), "token/a.b/expiry.4.g2");
+        assert_eq!(first.as_str(), "token/a.b/expiry.4.g2.0/r3/critical");
+        assert_eq!(first.incident(), "token/a.b/expiry.4.g2.0");
+        incident.stage = Stage::rung(Span::days(3));
+        assert!(key(&subject, &incident, NotifyReason::First).as_str().ends_with("/r3d/critical"));
         incident.repeats = 2;
         incident.stage = Stage::ENDED;
-        assert_eq!(key(&subject, &incident, NotifyReason::Repeated).as_str(), "token/a.b/expiry.4.g2/end/critical.2");
+        assert_eq!(key(&subject, &incident, NotifyReason::Repeated).as_str(), "token/a.b/expiry.4.g2.0/end/critical.2");
         assert_eq!(key(&subject, &incident, NotifyReason::Resolved).incident(), first.incident());
     }
 }

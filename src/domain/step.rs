@@ -39,8 +39,6 @@ pub struct TokenStatus {
     pub generation: Generation,
     /// What is known, perhaps still of the generation before.
     pub facts: Option<Facts>,
-    /// The first attempt ever.
-    pub first_check: Option<Timestamp>,
     /// The last attempt.
     pub last_check: Option<Timestamp>,
     /// The last authoritative answer.
@@ -49,6 +47,8 @@ pub struct TokenStatus {
     pub invalid_streak: u32,
     /// Consecutive checks without an authoritative answer.
     pub failures: u32,
+    /// The first attempt since the last authoritative answer that brought none, a check put off included; `None` while answers come.
+    pub failing_since: Option<Timestamp>,
     /// Why the last check failed; `None` when it did not.
     pub last_error: Option<CheckError>,
     /// Why the secret could not be read, until it can.
@@ -69,11 +69,11 @@ impl TokenStatus {
         Self {
             generation: Generation { number: 0, fingerprint: None, since: now },
             facts: None,
-            first_check: None,
             last_check: None,
             last_answer: None,
             invalid_streak: 0,
             failures: 0,
+            failing_since: None,
             last_error: None,
             source_fault: None,
             foreign: None,
@@ -81,6 +81,20 @@ impl TokenStatus {
             incident_count: 0,
             next_check: now,
         }
+    }
+
+    /// Draws moments that lie in the future back to the present: they were noted before the clock moved back, and neither a lifetime nor
+    /// blindness may be measured from them.
+    fn draw_back(&mut self, now: Timestamp) {
+        self.generation.since = self.generation.since.min(now);
+        for moment in [&mut self.last_check, &mut self.last_answer, &mut self.failing_since] {
+            *moment = moment.map(|at| at.min(now));
+        }
+    }
+
+    /// Whether the provider says that the secret now in the slot has run out.
+    fn said_expired(&self) -> bool {
+        self.current_facts().is_some_and(|facts| facts.validity == Validity::Expired)
     }
 
     /// What is known of the secret that is in the slot now.
@@ -148,6 +162,8 @@ pub struct AppStep {
 
 /// Decides about one token.
 pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation, now: Timestamp) -> Step {
+    status.draw_back(now);
+    let said_expired = status.said_expired().then_some(status.generation.number);
     let app = match observation {
         Observation::Checked(outcome) => {
             let report = app_report(&outcome);
@@ -155,11 +171,16 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
             report
         }
         Observation::Deferred(until) => {
+            status.failing_since.get_or_insert(now);
+            status.last_error.get_or_insert(CheckError::Throttled(until));
             status.next_check = cadence::deferred(&spec.id, until, now);
             None
         }
     };
     let judgement = verdict::judge(Case { spec, status: &status, now });
+    let taken_back = said_expired == Some(status.generation.number)
+        && !status.said_expired()
+        && judgement.find(Reason::Expired).is_none();
     let teller = Teller {
         subject: Subject::Token(spec.id.clone()),
         provider: spec.provider,
@@ -167,11 +188,13 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         receivers: &spec.receivers,
         policy: &spec.policy,
         generation: status.generation.number,
+        taken_back,
         facts: notice_facts(&status),
         now,
     };
     let incidents = std::mem::take(&mut status.incidents);
-    let fate = |incident: &Incident| fate(incident, &status, &judgement);
+    let fate =
+        |incident: &Incident, finding: Option<&Finding>| fate(incident, finding, &status, &judgement, taken_back);
     let (incidents, notices) = teller.reconcile(incidents, status.incident_count, &judgement.findings, fate);
     status.incident_count = newest(&incidents, status.incident_count);
     status.incidents = incidents;
@@ -206,11 +229,14 @@ pub fn step_app(spec: &AppSpec, mut status: AppStatus, report: AppReport, now: T
         receivers: &spec.receivers,
         policy: &spec.policy,
         generation: 0,
+        taken_back: false,
         facts: NoticeFacts::NONE,
         now,
     };
     let incidents = std::mem::take(&mut status.incidents);
-    let fate = |_: &Incident| Fate::End(if findings.is_empty() { Ending::Resolved } else { Ending::Superseded });
+    let fate = |_: &Incident, _: Option<&Finding>| {
+        Fate::End(if findings.is_empty() { Ending::Resolved } else { Ending::Superseded })
+    };
     let (incidents, notices) = teller.reconcile(incidents, status.incident_count, &findings, fate);
     status.incident_count = newest(&incidents, status.incident_count);
     status.incidents = incidents;
@@ -233,13 +259,14 @@ pub fn retire(
         receivers,
         policy: &policy,
         generation: 0,
+        taken_back: false,
         facts: NoticeFacts::NONE,
         now,
     };
-    teller.reconcile(incidents, 0, &[], |_| Fate::End(Ending::Resolved)).1
+    teller.reconcile(incidents, 0, &[], |_, _| Fate::End(Ending::Resolved)).1
 }
 
-/// What becomes of an open incident that has no finding any more.
+/// What becomes of an open incident that no finding continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// It stays open: nothing says that it is over.
@@ -250,7 +277,6 @@ enum Fate {
 
 /// Takes in what was seen. Nothing is decided here.
 fn absorb(spec: &TokenSpec, status: &mut TokenStatus, outcome: CheckOutcome, now: Timestamp) {
-    status.first_check.get_or_insert(now);
     status.last_check = Some(now);
     if let Some(fingerprint) = outcome.fingerprint {
         status.source_fault = None;
@@ -269,14 +295,15 @@ fn absorb(spec: &TokenSpec, status: &mut TokenStatus, outcome: CheckOutcome, now
 fn absorb_answer(spec: &TokenSpec, status: &mut TokenStatus, seen: Inspection, now: Timestamp) {
     status.last_answer = Some(now);
     status.failures = 0;
+    status.failing_since = None;
     status.last_error = None;
-    status.foreign = None;
     let bad_news = matches!(seen.validity, Validity::Revoked(_) | Validity::Unreadable);
     status.invalid_streak = if bad_news { status.invalid_streak.saturating_add(1) } else { 0 };
     if bad_news && !verdict::is_confirmed(status.invalid_streak, spec.policy.confirm_invalid) {
         status.next_check = cadence::confirming(spec.rhythm, now);
         return;
     }
+    status.foreign = None;
     let inspection = match status.current_facts() {
         Some(known) => merged(seen, known),
         None => seen,
@@ -287,6 +314,7 @@ fn absorb_answer(spec: &TokenSpec, status: &mut TokenStatus, seen: Inspection, n
 
 fn absorb_error(spec: &TokenSpec, status: &mut TokenStatus, error: CheckError, now: Timestamp) {
     status.failures = status.failures.saturating_add(1);
+    status.failing_since.get_or_insert(now);
     match &error {
         CheckError::Source(text) => status.source_fault = Some(text.clone()),
         CheckError::ForeignToken(text) => status.foreign = Some(text.clone()),
@@ -332,10 +360,20 @@ fn app_report(outcome: &CheckOutcome) -> Option<AppReport> {
 
 /// An incident whose finding is gone ends only on evidence: of the secret, of the provider, or of a new date. While a new secret is
 /// not yet verified nothing ends, and a clock that moved back ends nothing.
-fn fate(incident: &Incident, status: &TokenStatus, judgement: &Judgement) -> Fate {
+///
+/// A finding of the same thread that starts anew replaces the incident; only where a living token's date moved away was it also resolved.
+fn fate(
+    incident: &Incident,
+    finding: Option<&Finding>,
+    status: &TokenStatus,
+    judgement: &Judgement,
+    taken_back: bool,
+) -> Fate {
     match incident.thread {
-        Thread::SourceUnreadable | Thread::AppFault => Fate::End(Ending::Resolved),
-        Thread::Blind if status.failures > 0 => Fate::Stay,
+        Thread::SourceUnreadable => Fate::End(Ending::Resolved),
+        Thread::AppFault if is_dead(judgement) => Fate::End(Ending::Superseded),
+        Thread::AppFault => Fate::End(Ending::Resolved),
+        Thread::Blind if status.failing_since.is_some() => Fate::Stay,
         Thread::Blind => Fate::End(Ending::Resolved),
         Thread::Expiry
         | Thread::DataAccess
@@ -349,9 +387,13 @@ fn fate(incident: &Incident, status: &TokenStatus, judgement: &Judgement) -> Fat
                 Thread::DataAccess => facts.data_access,
                 _ => facts.expires,
             };
-            if is_dead(judgement) {
+            let withdrawn = taken_back && incident.thread == Thread::Expiry;
+            let moved_away = incident.deadline.is_none_or(|old| date.date().is_some_and(|new| new > old));
+            let replaced = finding.is_some() && !(incident.thread.has_ladder() && (moved_away || withdrawn));
+            if is_dead(judgement) || replaced {
                 Fate::End(Ending::Superseded)
-            } else if incident.thread.has_ladder()
+            } else if !withdrawn
+                && incident.thread.has_ladder()
                 && incident.generation == status.generation.number
                 && incident.deadline == date.date()
             {
@@ -376,9 +418,11 @@ fn newest(incidents: &[Incident], count: u32) -> u32 {
 
 /// When the first incident that still has a finding is told again.
 fn next_repeat(incidents: &[Incident], judgement: &Judgement, repeat: Span) -> Option<Timestamp> {
-    let still_found =
-        |incident: &&Incident| judgement.findings.iter().any(|finding| finding.reason.thread() == incident.thread);
-    incidents.iter().filter(still_found).filter_map(|incident| alert::repeat_due(incident, repeat)).min()
+    let due = |incident: &Incident| {
+        let finding = judgement.findings.iter().find(|finding| finding.reason.thread() == incident.thread)?;
+        alert::repeat_due(incident, finding, repeat)
+    };
+    incidents.iter().filter_map(due).min()
 }
 
 fn notice_facts(status: &TokenStatus) -> NoticeFacts {
@@ -402,6 +446,8 @@ struct Teller<'a> {
     receivers: &'a Arc<[ReceiverName]>,
     policy: &'a Policy,
     generation: u32,
+    /// The provider called the token expired and now calls it valid.
+    taken_back: bool,
     facts: NoticeFacts,
     now: Timestamp,
 }
@@ -414,7 +460,7 @@ impl Teller<'_> {
         incidents: Vec<Incident>,
         mut count: u32,
         findings: &[Finding],
-        fate: impl Fn(&Incident) -> Fate,
+        fate: impl Fn(&Incident, Option<&Finding>) -> Fate,
     ) -> (Vec<Incident>, Vec<Notice>) {
         let mut notices = Vec::new();
         let mut kept = Vec::with_capacity(incidents.len());
@@ -427,8 +473,7 @@ impl Teller<'_> {
                     notices.extend(self.follow(&mut incident, finding));
                     kept.push(incident);
                 }
-                Some(_) => {}
-                None => match fate(&incident) {
+                _ => match fate(&incident, finding) {
                     Fate::Stay => kept.push(incident),
                     Fate::End(Ending::Superseded) => {}
                     Fate::End(Ending::Resolved) => notices.push(self.resolve(&incident)),
@@ -451,6 +496,7 @@ impl Teller<'_> {
     fn continues(&self, incident: &Incident, finding: &Finding) -> bool {
         match incident.thread {
             Thread::Blind | Thread::SourceUnreadable | Thread::AppFault => true,
+            Thread::Expiry if self.taken_back => false,
             Thread::Expiry | Thread::DataAccess => {
                 incident.generation == self.generation && incident.deadline == finding.deadline
             }
@@ -488,7 +534,7 @@ impl Teller<'_> {
     }
 
     fn notice(&self, incident: &Incident, finding: &Finding, why: NotifyReason) -> Notice {
-        let repeat = alert::repeat_due(incident, self.policy.repeat);
+        let repeat = alert::repeat_due(incident, finding, self.policy.repeat);
         Notice {
             key: alert::key(&self.subject, incident, why),
             subject: self.subject.clone(),

@@ -203,13 +203,32 @@ impl Thread {
     }
 }
 
-/// How far an incident has come; only ever compared within one thread. Rungs count from 1, the end is above them all.
+/// How far an incident has come; only ever compared within one thread.
+///
+/// A rung is the seconds that its lead counts down, below zero, so that a nearer rung is a higher stage and a ladder that is edited keeps
+/// its meaning; what has no ladder counts its levels from 1; the end is above them all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Stage(pub u16);
+pub struct Stage(pub i64);
 
 impl Stage {
     /// The deadline has passed.
-    pub const ENDED: Self = Self(u16::MAX);
+    pub const ENDED: Self = Self(i64::MAX);
+
+    /// This far before the deadline.
+    pub const fn rung(lead: Span) -> Self {
+        Self(-lead.as_seconds())
+    }
+}
+
+/// `r3d` for a rung, `r2` for a level, `end` for the end: a part of every key.
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            i64::MAX => f.write_str("end"),
+            level @ 0.. => write!(f, "r{level}"),
+            lead => write!(f, "r{}", Span::seconds(-lead).terse()),
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -372,10 +391,8 @@ fn source(case: Case<'_>) -> Ruling {
 fn blind(case: Case<'_>) -> Ruling {
     let status = case.status;
     let Some((warning, critical)) = blind_from(case) else { return Ruling::Clear };
-    let explained = matches!(
-        status.last_error,
-        Some(CheckError::App(..) | CheckError::ForeignToken(_) | CheckError::Source(_)) | None
-    );
+    let explained =
+        matches!(status.last_error, Some(CheckError::App(..) | CheckError::ForeignToken(_) | CheckError::Source(_)));
     if explained {
         return Ruling::Clear;
     }
@@ -389,13 +406,17 @@ fn blind(case: Case<'_>) -> Ruling {
     }
 }
 
-/// The moments from which a token without answers counts as blind, and as critically so; `None` while answers come. They count
-/// from the last answer, or from the first attempt when there never was one.
+/// The moments from which a token without answers counts as blind, and as critically so; `None` while answers come.
+///
+/// They count from the last answer, unless that was old already when the first check failed, as it is on a slow schedule or after the
+/// daemon was stopped: an answer that nobody asked for is not missing.
 fn blind_from(case: Case<'_>) -> Option<(Timestamp, Timestamp)> {
-    let since = case.status.last_answer.or(case.status.first_check)?;
+    let failing_since = case.status.failing_since?;
     let blind_after = case.spec.policy.blind_after;
+    let since =
+        case.status.last_answer.filter(|last| failing_since.since(*last) < blind_after).unwrap_or(failing_since);
     let critical_after = Span::seconds(blind_after.as_seconds().saturating_mul(BLIND_CRITICAL_FACTOR));
-    (case.status.failures > 0).then(|| (since.plus(blind_after), since.plus(critical_after)))
+    Some((since.plus(blind_after), since.plus(critical_after)))
 }
 
 fn foreign(case: Case<'_>) -> Ruling {
@@ -457,14 +478,14 @@ fn climb(case: Case<'_>, facts: &Inspection, deadline: Timestamp, near: Reason, 
     let crossed = rungs.iter().filter(|rung| left <= **rung).count();
     let urgent_from = (lifetime > SHORT_LIFETIME).then_some(URGENT_LEAD);
     let next_rung = rungs.get(crossed).map(|rung| deadline.minus(*rung));
-    if crossed == 0 {
+    let Some(reached) = crossed.checked_sub(1).and_then(|last| rungs.get(last)) else {
         return next_rung.map_or(Ruling::Clear, Ruling::ClearUntil);
-    }
+    };
     let turns_urgent = urgent_from.map(|lead| deadline.minus(lead)).filter(|at| *at > case.now);
     Ruling::Holds(Finding {
         reason: near,
         severity: rung_severity(crossed, rungs.len(), left, urgent_from),
-        stage: Stage(u16::try_from(crossed).unwrap_or(Stage::ENDED.0 - 1)),
+        stage: Stage::rung(*reached),
         deadline: Some(deadline),
         next: earliest(earliest(next_rung, turns_urgent), Some(deadline)),
         detail: Detail::None,

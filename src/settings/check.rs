@@ -97,7 +97,7 @@ impl Report {
                 text.parse().map_err(|_| "must be a whole number".to_owned()).and_then(|number| count(number, most))
             }
             (kind, Value::Text(text)) => text_of(kind, text),
-            (kind, Value::Integer(number)) if matches!(kind, Kind::Span | Kind::Lead | Kind::Plan) => {
+            (kind, Value::Integer(number)) if matches!(kind, Kind::Span | Kind::Period | Kind::Lead | Kind::Plan) => {
                 Err(format!("must say its unit: \"{number}s\", \"{number}m\", \"{number}h\" or \"{number}d\""))
             }
             (kind, _) => Err(format!("must be {}", wanted(kind))),
@@ -162,6 +162,7 @@ fn text_of(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Text => Ok(()),
         Kind::Name => TokenId::parse(text).map(drop).map_err(|fault| format!("is not a good name: {fault}")),
         Kind::Span => value::span(text).map(drop),
+        Kind::Period => value::period(text).map(drop),
         Kind::Lead => value::lead(text).map(drop),
         Kind::Plan => value::plan(text).map(drop),
         Kind::Cron if text.is_empty() => Ok(()),
@@ -192,7 +193,7 @@ fn wanted(kind: Kind) -> &'static str {
         Kind::List(_) => "a list",
         Kind::Table(_) | Kind::Named(_) => "a table",
         Kind::Items(_) => "an array of tables ([[…]])",
-        Kind::Span => "a duration such as \"15m\"",
+        Kind::Span | Kind::Period => "a duration such as \"15m\"",
         Kind::Lead => "a duration such as \"21d\" or a share such as \"33%\"",
         _ => "a text",
     }

@@ -163,7 +163,7 @@ const fn is_table(node: &Node) -> bool {
 
 /// Lays `TOKENWATCH__SMTP__FROM=…` over `smtp.from`. A segment names a key, an index, or an entry by its name written in capitals with
 /// `_` for every other character.
-fn overlay(tree: &mut Node, environment: &[(String, String)], faults: &mut Vec<Fault>) {
+pub fn overlay(tree: &mut Node, environment: &[(String, String)], faults: &mut Vec<Fault>) {
     let variables: std::collections::HashMap<String, String> = environment.iter().cloned().collect();
     let source = Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(variables));
     let map = match source.collect() {

@@ -234,14 +234,15 @@ pub fn load(main: &Path, environment: &[(String, String)]) -> Result<Loaded, Fau
     settle(tree, faults)
 }
 
-/// Validates a configuration given as text; `origin` is its name in faults.
+/// Validates a configuration given as text, with the environment laid over it; `origin` is its name in faults.
 ///
 /// # Errors
 /// All faults at once.
-pub fn from_text(text: &str, origin: &str) -> Result<Loaded, Faults> {
+pub fn from_text(text: &str, origin: &str, environment: &[(String, String)]) -> Result<Loaded, Faults> {
     let mut faults = Vec::new();
     let mut tree = Node::empty(origin);
     layers::lay(&mut tree, text, &Arc::from(origin), &mut faults);
+    layers::overlay(&mut tree, environment, &mut faults);
     settle(tree, faults)
 }
 

@@ -23,7 +23,7 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     let root = At { node: Some(tree), path: String::new() };
     let schedule_at = root.child("schedule");
     let schedule = Schedule { check: schedule_at.parsed("check", value::plan).unwrap_or(Plan::Every(DEFAULT_CHECK)) };
-    let spread = schedule_at.parsed("spread", value::span).unwrap_or(DEFAULT_SPREAD);
+    let spread = schedule_at.parsed("spread", value::period).unwrap_or(DEFAULT_SPREAD);
     let policy = Arc::new(policy(&root.child("policy"), &Policy::default()));
     let smtp = smtp(&root.child("smtp"));
     let receivers = receivers(&root.child("receivers"));
@@ -165,7 +165,7 @@ fn policy(at: &At<'_>, base: &Policy) -> Policy {
     Policy {
         ladder: rungs.and_then(Ladder::new).unwrap_or_else(|| base.ladder.clone()),
         repeat: at.parsed("repeat", value::span).unwrap_or(base.repeat),
-        blind_after: at.parsed("blind_after", value::span).unwrap_or(base.blind_after),
+        blind_after: at.parsed("blind_after", value::period).unwrap_or(base.blind_after),
         confirm_invalid: at
             .count("confirm_invalid")
             .and_then(|n| u32::try_from(n).ok())
@@ -184,8 +184,8 @@ fn smtp(at: &At<'_>) -> Option<Smtp> {
     Some(Smtp {
         from: at.owned("from")?,
         relays: at.child("relays").items().filter_map(relay).collect(),
-        timeout: at.parsed("timeout", value::span).unwrap_or(DEFAULT_RELAY_TIMEOUT),
-        retry: at.parsed("retry", value::span).unwrap_or(DEFAULT_RETRY),
+        timeout: at.parsed("timeout", value::period).unwrap_or(DEFAULT_RELAY_TIMEOUT),
+        retry: at.parsed("retry", value::period).unwrap_or(DEFAULT_RETRY),
     })
 }
 
@@ -223,7 +223,7 @@ fn meta(at: &At<'_>, ca_file: Option<PathBuf>) -> Option<Meta> {
     Some(Meta {
         base_url: value::provider_url(at.text("base_url").unwrap_or(DEFAULT_META_URL)).ok()?,
         version: at.owned("version").unwrap_or_else(|| DEFAULT_META_VERSION.to_owned()),
-        timeout: at.parsed("timeout", value::span).unwrap_or(DEFAULT_PROVIDER_TIMEOUT),
+        timeout: at.parsed("timeout", value::period).unwrap_or(DEFAULT_PROVIDER_TIMEOUT),
         ca_file: at.parsed("ca_file", value::path).or(ca_file),
     })
 }
@@ -298,8 +298,7 @@ impl Tokens<'_> {
                 .map(Box::from)
                 .collect(),
         };
-        let rhythm =
-            at.parsed("check", value::span).filter(|period| *period > Span::ZERO).map_or(self.rhythm, Rhythm::Every);
+        let rhythm = at.parsed("check", value::period).map_or(self.rhythm, Rhythm::Every);
         let provider = at.text("provider").and_then(ProviderKind::parse).unwrap_or(ProviderKind::Meta);
         let spec = TokenSpec {
             id,

@@ -27,8 +27,10 @@ pub enum Kind {
     Text,
     /// A name of the operator's: `[a-z0-9][a-z0-9._-]*`, at most 63 characters.
     Name,
-    /// A duration: `90s`, `15m`, `6h`, `21d`.
+    /// A duration, or zero: `90s`, `15m`, `6h`, `21d`, `0s`.
     Span,
+    /// A duration above zero.
+    Period,
     /// A duration or a share of the lifetime: `21d`, `33%`.
     Lead,
     /// A duration or a cron expression with seconds first.
@@ -120,9 +122,10 @@ const DAEMON: &[Key] = &[
 const SCHEDULE: &[Key] = &[
     key("check", Kind::Plan, "How often each token is checked: a period, or a cron expression (seconds first).")
         .or("\"15m\""),
-    key("spread", Kind::Span, "With a cron expression: the checks of one ring are spread over this time.").or("\"1m\""),
+    key("spread", Kind::Period, "With a cron expression: the checks of one ring are spread over this time.")
+        .or("\"1m\""),
     key("digest", Kind::Cron, "When the weekly summary is mailed; empty turns it off.").later(),
-    key("heartbeat", Kind::Span, "How often the heartbeat is sent.").later(),
+    key("heartbeat", Kind::Period, "How often the heartbeat is sent.").later(),
 ];
 
 const POLICY: &[Key] = &[
@@ -134,7 +137,7 @@ const POLICY: &[Key] = &[
     .or("[\"21d\", \"14d\", \"7d\", \"3d\", \"1d\"]"),
     key("repeat", Kind::Span, "An unacknowledged critical incident is told again after this; `0s` means never.")
         .or("\"24h\""),
-    key("blind_after", Kind::Span, "No authoritative answer for this long is a finding of its own.").or("\"6h\""),
+    key("blind_after", Kind::Period, "No authoritative answer for this long is a finding of its own.").or("\"6h\""),
     key("confirm_invalid", Kind::Count(20), "Consecutive authoritative answers before \"invalid\" is believed.")
         .or("2"),
 ];
@@ -142,8 +145,8 @@ const POLICY: &[Key] = &[
 const SMTP: &[Key] = &[
     key("from", Kind::Email, "The sender's address.").required(),
     key("relays", Kind::Items(RELAY), "Mail relays, tried in this order.").required(),
-    key("timeout", Kind::Span, "How long a relay may take for one step.").or("\"30s\""),
-    key("retry", Kind::Span, "Undelivered mail is tried again at least this often.").or("\"60s\""),
+    key("timeout", Kind::Period, "How long a relay may take for one step.").or("\"30s\""),
+    key("retry", Kind::Period, "Undelivered mail is tried again at least this often.").or("\"60s\""),
 ];
 
 const RELAY: &[Key] = &[
@@ -190,7 +193,7 @@ const TOKEN: &[Key] = &[
     key("receivers", Kind::List(&Kind::Name), "Who is told, from [receivers].").or("[\"default\"]"),
     key("scopes", Kind::List(&Kind::Text), "Permissions that must be granted.").or("[]"),
     key("runbook", Kind::HttpUrl, "A page that helps whoever is woken."),
-    key("check", Kind::Span, "A period of its own instead of [schedule] check."),
+    key("check", Kind::Period, "A period of its own instead of [schedule] check."),
     key("policy", Kind::Table(POLICY), "What this token does differently from [policy]."),
     key("whatsapp", Kind::Table(WHATSAPP), "The WhatsApp number it is for."),
     key("renew", Kind::Any, "When and how it is renewed; absent means never touched.").later(),
@@ -208,7 +211,7 @@ const PROVIDERS: &[Key] = &[key("meta", Kind::Table(META), "Meta's Graph API.")]
 const META: &[Key] = &[
     key("base_url", Kind::ProviderUrl, "Where the Graph API answers.").or("\"https://graph.facebook.com\""),
     key("version", Kind::Text, "The API version asked for.").or("\"v25.0\""),
-    key("timeout", Kind::Span, "How long one answer may take.").or("\"10s\""),
+    key("timeout", Kind::Period, "How long one answer may take.").or("\"10s\""),
     key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
 ];
 

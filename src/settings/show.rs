@@ -25,6 +25,58 @@ pub fn json_schema() -> Json {
     Json::Object(root)
 }
 
+/// The reference of every key in Markdown, for `docs/configuration.md`.
+pub fn reference() -> String {
+    let mut out = String::from("| key | what stands there | default | meaning |\n|---|---|---|---|\n");
+    rows(&mut out, "", schema::ROOT);
+    out
+}
+
+fn rows(out: &mut String, path: &str, keys: &[Key]) {
+    for key in keys {
+        let path = super::check::join(path, key.name);
+        match key.kind {
+            Kind::Table(keys) => rows(out, &path, keys),
+            Kind::Named(keys) => rows(out, &format!("{path}.NAME"), keys),
+            Kind::Items(keys) => rows(out, &format!("{path}[]"), keys),
+            kind => {
+                let default = match (key.default, key.required) {
+                    ("", true) => "required".to_owned(),
+                    ("", false) => String::new(),
+                    (default, _) => format!("`{default}`"),
+                };
+                let later = if key.later { " *Read, but not acted on by this version.*" } else { "" };
+                let doc = key.doc.replace('|', "\\|");
+                // Writing to a string cannot fail.
+                let _ = writeln!(out, "| `{path}` | {} | {default} | {doc}{later} |", in_words(kind));
+            }
+        }
+    }
+}
+
+fn in_words(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "text".to_owned(),
+        Kind::Name => "name".to_owned(),
+        Kind::Span => "duration".to_owned(),
+        Kind::Period => "duration above zero".to_owned(),
+        Kind::Lead => "duration or share".to_owned(),
+        Kind::Plan => "duration or cron expression".to_owned(),
+        Kind::Cron => "cron expression".to_owned(),
+        Kind::Bool => "true or false".to_owned(),
+        Kind::Count(most) => format!("1 to {most}"),
+        Kind::Path => "absolute path".to_owned(),
+        Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl => "url".to_owned(),
+        Kind::Listen => "address:port".to_owned(),
+        Kind::Zone => "time zone".to_owned(),
+        Kind::Email => "mail address".to_owned(),
+        Kind::Word(words) => words.join(", "),
+        Kind::Secret => "secret reference".to_owned(),
+        Kind::List(item) => format!("list of: {}", in_words(*item)),
+        Kind::Table(_) | Kind::Named(_) | Kind::Items(_) | Kind::Any => "table".to_owned(),
+    }
+}
+
 fn table(out: &mut String, node: Option<&Node>, path: &str, keys: &[Key]) {
     for key in keys {
         let child = node.and_then(|node| node.get(key.name));
@@ -107,7 +159,7 @@ fn kind(kind: Kind) -> Map<String, Json> {
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Count(most) => json!({"type": "integer", "minimum": 1, "maximum": most}),
         Kind::Name => json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$"}),
-        Kind::Span => json!({"type": "string", "pattern": SPAN_PATTERN}),
+        Kind::Span | Kind::Period => json!({"type": "string", "pattern": SPAN_PATTERN}),
         Kind::Lead => json!({"type": "string", "pattern": format!("({SPAN_PATTERN})|(^[0-9.]+%$)")}),
         Kind::Word(words) => json!({"type": "string", "enum": words}),
         Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl => {

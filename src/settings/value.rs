@@ -113,6 +113,14 @@ pub fn span(text: &str) -> Result<Span, String> {
     Ok(Span::seconds(total))
 }
 
+/// Reads a duration above zero.
+pub fn period(text: &str) -> Result<Span, String> {
+    match span(text)? {
+        Span::ZERO => Err("must be longer than zero".to_owned()),
+        period => Ok(period),
+    }
+}
+
 /// Reads a duration or a percentage of the lifetime.
 pub fn lead(text: &str) -> Result<Lead, String> {
     let Some(number) = text.trim().strip_suffix('%') else {
@@ -137,10 +145,7 @@ pub fn plan(text: &str) -> Result<Plan, String> {
     if text.trim().contains(char::is_whitespace) || text.starts_with('@') {
         return cron(text).map(|()| Plan::Cron(text.trim().to_owned()));
     }
-    match span(text)? {
-        Span::ZERO => Err("a period cannot be zero".to_owned()),
-        period => Ok(Plan::Every(period)),
-    }
+    period(text).map(Plan::Every)
 }
 
 /// Checks a cron expression with seconds first.

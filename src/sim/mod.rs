@@ -13,6 +13,7 @@ mod debug;
 mod faults;
 #[cfg(test)]
 mod fixture;
+mod mailbox;
 mod nodes;
 mod oauth;
 mod respond;
@@ -27,6 +28,7 @@ mod world;
 
 pub use answers::{HostFamily, Reply, Request, Transport};
 pub use faults::{Fault, FaultKind, Faults, Match};
+pub use mailbox::{Mailbox, Received};
 pub use server::{Clock, Sim};
 pub use switches::{ExpiredWording, ExpiresIn, Reexchange, Switches, Undecodable, UnknownApp};
 pub use token::{

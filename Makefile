@@ -1,0 +1,33 @@
+# Two commands do everything on a fresh machine with Rust: `make demo` and `make test`.
+SHELL := /bin/bash
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help demo build test test-tools lint bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: ## the whole product in a minute, nothing to set up
+	$(CARGO) run --locked --quiet -- demo
+
+build: ## the release binary, in target/release
+	$(CARGO) build --locked --release
+
+test: test-tools ## every test, real servers included
+	$(CARGO) test --locked --all-targets
+
+test-tools: ## installs the real servers that the tests start (Debian, needs root or sudo once)
+	@tests/tools.sh
+
+lint: ## formatting, clippy, documentation, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; else echo "cargo-deny is not installed; skipping the check of dependencies"; fi
+
+bench: ## speed and size, with the aims of docs/performance.md
+	$(CARGO) bench --locked
+
+clean: ## removes everything that was built
+	$(CARGO) clean

@@ -1,0 +1,280 @@
+//! What is known now, as everyone may see it: the projection of committed state that metrics, pages and the control socket read.
+//!
+//! Rows are written by the watch loop after a commit, and by nobody else. It holds no secret and no history, and it is small: one row
+//! is about 150 bytes, so that a hundred thousand tokens stay cheap.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::domain::inspection::{Expiry, TokenKind};
+use crate::domain::step::{Step, TokenStatus};
+use crate::domain::time::Timestamp;
+use crate::domain::token::{AppName, ProviderKind, TokenId, TokenSpec};
+use crate::domain::verdict::{Finding, Judgement, Reason, Severity, Verdict};
+
+/// One token.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// Its name.
+    pub id: TokenId,
+    /// Who issued it.
+    pub provider: ProviderKind,
+    /// Its app.
+    pub app: Option<AppName>,
+    /// What sort of token it is.
+    pub kind: TokenKind,
+    /// The one word.
+    pub verdict: Verdict,
+    /// What is wrong with it.
+    pub findings: Box<[(Reason, Severity)]>,
+    /// When it ends; stays while checks fail.
+    pub expires: Expiry,
+    /// When data access ends.
+    pub data_access: Expiry,
+    /// When it was issued.
+    pub issued_at: Option<Timestamp>,
+    /// The last attempt.
+    pub last_check: Option<Timestamp>,
+    /// The last authoritative answer.
+    pub last_answer: Option<Timestamp>,
+    /// When it is looked at next.
+    pub next_check: Timestamp,
+}
+
+impl Row {
+    /// The row of a slot that has not been looked at yet.
+    pub fn new(spec: &TokenSpec, status: &TokenStatus, judgement: &Judgement) -> Self {
+        let facts = status.facts.as_ref().map(|facts| &facts.inspection);
+        Self {
+            id: spec.id.clone(),
+            provider: spec.provider,
+            app: spec.app.clone(),
+            kind: facts.map_or(TokenKind::Unknown, |facts| facts.kind.clone()),
+            verdict: judgement.verdict,
+            findings: judgement.findings.iter().map(|finding| (finding.reason, finding.severity)).collect(),
+            expires: facts.map_or(Expiry::Unknown, |facts| facts.expires),
+            data_access: facts.map_or(Expiry::Unknown, |facts| facts.data_access),
+            issued_at: facts.and_then(|facts| facts.issued_at),
+            last_check: status.last_check,
+            last_answer: status.last_answer,
+            next_check: status.next_check,
+        }
+    }
+
+    /// The row that follows from a committed step.
+    pub fn of(spec: &TokenSpec, step: &Step) -> Self {
+        Self::new(spec, &step.status, &step.judgement)
+    }
+
+    /// The nearest of its deadlines.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match (self.expires.date(), self.data_access.date()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The worst of what is wrong.
+    pub fn severity(&self) -> Option<Severity> {
+        self.findings.iter().map(|(_, severity)| *severity).max()
+    }
+}
+
+/// One app that has something wrong.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AppRow {
+    /// Its name.
+    pub name: AppName,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// The rows of one configuration. A reload makes a new table, so whoever reads an old one sees it unchanged in shape to the end.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: RwLock<Vec<Row>>,
+    apps: RwLock<Vec<AppRow>>,
+}
+
+impl Table {
+    /// A table of these rows, in this order.
+    pub const fn new(rows: Vec<Row>) -> Self {
+        Self { rows: RwLock::new(rows), apps: RwLock::new(Vec::new()) }
+    }
+
+    /// All rows, for a short look.
+    pub fn rows(&self) -> RwLockReadGuard<'_, Vec<Row>> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The apps at fault.
+    pub fn apps(&self) -> RwLockReadGuard<'_, Vec<AppRow>> {
+        self.apps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts new rows in place, by index.
+    pub fn publish(&self, updates: Vec<(usize, Row)>) {
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        for (index, row) in updates {
+            if let Some(place) = rows.get_mut(index) {
+                *place = row;
+            }
+        }
+    }
+
+    /// Puts an app's findings in place; none means that it is fine.
+    pub fn publish_app(&self, name: &AppName, findings: Vec<Finding>) {
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        apps.retain(|row| row.name != *name);
+        if !findings.is_empty() {
+            apps.push(AppRow { name: name.clone(), findings });
+            apps.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+    }
+}
+
+/// The table in force, and the signs of life of the parts that keep it true.
+#[derive(Debug, Default)]
+pub struct Board {
+    table: RwLock<Arc<Table>>,
+    /// Signs of life.
+    pub vitals: Vitals,
+}
+
+impl Board {
+    /// The table in force.
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another table in force.
+    pub fn replace(&self, table: Arc<Table>) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
+    }
+}
+
+/// Signs of life. Each is written by one part and read by many.
+#[derive(Debug)]
+pub struct Vitals {
+    beat: AtomicI64,
+    last_pass: AtomicI64,
+    first_pass_done: AtomicBool,
+    in_flight: AtomicUsize,
+    reload: Mutex<Reload>,
+    troubles: Mutex<Troubles>,
+}
+
+/// The last attempt to reload the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reload {
+    /// Whether it worked.
+    pub successful: bool,
+    /// The last one that did.
+    pub success_at: Timestamp,
+}
+
+/// What is wrong with the watcher itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Troubles {
+    /// The store's last failure, until it works again.
+    pub store: Option<String>,
+    /// The last failure of mail, until a mail leaves.
+    pub mail: Option<String>,
+}
+
+impl Default for Vitals {
+    fn default() -> Self {
+        Self {
+            beat: AtomicI64::new(i64::MIN),
+            last_pass: AtomicI64::new(i64::MIN),
+            first_pass_done: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            reload: Mutex::new(Reload { successful: true, success_at: Timestamp::from_unix(0) }),
+            troubles: Mutex::default(),
+        }
+    }
+}
+
+impl Vitals {
+    /// The watch loop went round.
+    pub fn beat(&self, now: Timestamp) {
+        self.beat.store(now.unix(), Ordering::Relaxed);
+    }
+
+    /// When the watch loop last went round.
+    pub fn last_beat(&self) -> Option<Timestamp> {
+        moment(&self.beat)
+    }
+
+    /// Nothing that was due is left to do.
+    pub fn pass_done(&self, now: Timestamp) {
+        self.last_pass.store(now.unix(), Ordering::Relaxed);
+        self.first_pass_done.store(true, Ordering::Relaxed);
+    }
+
+    /// When nothing that was due was left to do.
+    pub fn last_pass(&self) -> Option<Timestamp> {
+        moment(&self.last_pass)
+    }
+
+    /// Whether every token was looked at once.
+    pub fn first_pass_done(&self) -> bool {
+        self.first_pass_done.load(Ordering::Relaxed)
+    }
+
+    /// How many checks are under way.
+    pub fn set_in_flight(&self, checks: usize) {
+        self.in_flight.store(checks, Ordering::Relaxed);
+    }
+
+    /// How many checks are under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// A reload was tried.
+    pub fn reloaded(&self, successful: bool, now: Timestamp) {
+        let mut reload = lock(&self.reload);
+        reload.successful = successful;
+        if successful {
+            reload.success_at = now;
+        }
+    }
+
+    /// The last reload.
+    pub fn reload(&self) -> Reload {
+        *lock(&self.reload)
+    }
+
+    /// What is wrong with the watcher itself.
+    pub fn troubles(&self) -> Troubles {
+        lock(&self.troubles).clone()
+    }
+
+    /// Notes the state of the store; true when that is news.
+    pub fn store_is(&self, trouble: Option<String>) -> bool {
+        let mut troubles = lock(&self.troubles);
+        let news = troubles.store != trouble;
+        troubles.store = trouble;
+        news
+    }
+
+    /// Notes the state of mail; true when that is news.
+    pub fn mail_is(&self, trouble: Option<String>) -> bool {
+        let mut troubles = lock(&self.troubles);
+        let news = troubles.mail != trouble;
+        troubles.mail = trouble;
+        news
+    }
+}
+
+fn moment(cell: &AtomicI64) -> Option<Timestamp> {
+    match cell.load(Ordering::Relaxed) {
+        i64::MIN => None,
+        seconds => Some(Timestamp::from_unix(seconds)),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,46 @@
+//! `config check | show | schema`.
+
+use clap::Subcommand;
+
+use super::{Context, Exit, io};
+use crate::daemon::wiring::Wiring;
+use crate::settings::show;
+use crate::settings::source::Sources;
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum What {
+    /// Accepts exactly what `run` accepts, and names all faults at once.
+    Check,
+    /// Effective settings, each with its origin; secrets as ***.
+    Show,
+    /// The JSON Schema of the configuration.
+    Schema,
+    /// The reference of every key, in Markdown.
+    Reference,
+}
+
+/// Runs the command.
+pub fn run(context: &Context, what: What) -> Exit {
+    match what {
+        What::Check | What::Show => {}
+        What::Schema => return io::print_json(&show::json_schema()),
+        What::Reference => return io::print(&show::reference()),
+    }
+    let loaded = match context.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    if matches!(what, What::Show) {
+        return io::print(&show::effective(&loaded.tree));
+    }
+    let clock: std::sync::Arc<dyn crate::ports::Clock> = std::sync::Arc::new(crate::clock::System);
+    let sources = Sources::new(context.environment.iter().cloned());
+    let counts = (loaded.settings.tokens.len(), loaded.settings.apps.len(), loaded.settings.receivers.len());
+    if let Err(error) = Wiring::new(loaded.settings, sources, &clock) {
+        return super::fail(Exit::BadConfiguration, format_args!("the configuration is refused:\n{error}"));
+    }
+    let mut text: String = loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    let (tokens, apps, receivers) = counts;
+    text.push_str(&format!("ok: {tokens} tokens, {apps} apps, {receivers} receivers\n"));
+    io::print(&text)
+}

@@ -1,0 +1,300 @@
+//! `demo`: the real daemon in a simulated world, a day per second, told as a story.
+//!
+//! The provider, the mailbox and the clock are simulated; everything between them is the daemon as it runs in production: HTTP, the state
+//! file, SMTP, metrics and pages. Nothing outside a temporary folder is touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, io};
+use crate::clock::{Lens, System};
+use crate::daemon::wiring::Wiring;
+use crate::daemon::{Daemon, Doors};
+use crate::domain::time::{Span, Timestamp};
+use crate::ports::{Clock, Store};
+use crate::settings;
+use crate::settings::source::Sources;
+use crate::sim::{App, AppEvent, Event, Fault, FaultKind, Lifetime, Mailbox, Match, Received, Sim, User, World};
+use crate::store::Sqlite;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Keep running after the story, until interrupted.
+    #[arg(long)]
+    forever: bool,
+    /// Simulated days per second.
+    #[arg(long, value_name = "DAYS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60))]
+    speed: u32,
+    /// Where the mails and the state are kept [default: a new folder for temporary files].
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub async fn run(arguments: &Arguments) -> Exit {
+    match stage(arguments).await {
+        Ok(()) => Exit::Fine,
+        Err(error) => super::fail(Exit::Internal, format_args!("the demo broke off: {error:#}")),
+    }
+}
+
+async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
+    let folder = match &arguments.folder {
+        Some(folder) => folder.clone(),
+        None => std::env::temp_dir().join(format!("tokenwatch-demo-{}", std::process::id())),
+    };
+    fs::create_dir_all(folder.join("mails"))?;
+    let lens = Lens::new(System.now(), DAY.saturating_mul(arguments.speed));
+    let clock: Arc<dyn Clock> = Arc::new(lens);
+    let mut backstage = JoinSet::new();
+
+    let api = TcpListener::bind("127.0.0.1:0").await?;
+    let api_address = api.local_addr()?;
+    let seen_by_world = Arc::clone(&clock);
+    let sim = Sim::new(World::new(), Arc::new(move || seen_by_world.now().unix()));
+    backstage.spawn(sim.clone().serve(api));
+
+    let relay = TcpListener::bind("127.0.0.1:0").await?;
+    let relay_address = relay.local_addr()?;
+    let (mailbox, arrivals) = Mailbox::new();
+    backstage.spawn(mailbox.clone().serve(relay));
+
+    let stage = Stage {
+        sim,
+        clock: Arc::clone(&clock),
+        start: clock.now(),
+        folder: folder.clone(),
+        env: folder.join("config.env"),
+    };
+    stage.set()?;
+    let text = configuration(&stage.env, api_address, relay_address);
+    fs::write(folder.join("tokenwatch.toml"), &text)?;
+    let loaded = settings::from_text(&text, "demo", &[])?;
+    let wiring = Wiring::new(loaded.settings, Sources::default(), &clock)?;
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.join("tokenwatch.db"))?);
+    let listener = match TcpListener::bind("127.0.0.1:9847").await {
+        Ok(listener) => listener,
+        Err(_) => TcpListener::bind("127.0.0.1:0").await?,
+    };
+    let page = listener.local_addr()?;
+    let (stop, now) = (CancellationToken::new(), CancellationToken::new());
+    let daemon = Daemon::new(Arc::clone(&clock), store, wiring);
+    let doors = Doors { listener: Some(listener), control: None };
+    let mut running = JoinSet::new();
+    running.spawn(daemon.run(doors, stop.clone(), now));
+
+    let days = 1_f64 / f64::from(arguments.speed);
+    stage.tell(&format!(
+        "tokenwatch demo: the real daemon, a simulated Graph API, {days:.2} s a day.\n\
+         status page  http://{page}/\n\
+         metrics      http://{page}/metrics\n\
+         mails        {}\n",
+        folder.join("mails").display()
+    ));
+    stage.play(arrivals, arguments.forever).await?;
+    stop.cancel();
+    while running.join_next().await.is_some() {}
+    let mails = mailbox.mails().len();
+    stage.tell(&format!("\nThe end: 62 days, {mails} mails, kept in {}", folder.join("mails").display()));
+    Ok(())
+}
+
+/// The world and its props.
+struct Stage {
+    sim: Sim,
+    clock: Arc<dyn Clock>,
+    start: Timestamp,
+    folder: PathBuf,
+    env: PathBuf,
+}
+
+/// Something that happens at a time, in hours from the start.
+struct Scene {
+    hour: i64,
+    says: &'static str,
+    happens: fn(&Stage) -> std::io::Result<()>,
+}
+
+impl Stage {
+    /// Day 0: an app, three tokens, an env file.
+    fn set(&self) -> std::io::Result<()> {
+        let now = self.clock.now().unix();
+        let (whatsapp, reports, status) = self.sim.with_world(|world| {
+            world.add_app(App::new(APP, "Help desk", SECRET));
+            for (user, name) in [(MACHINE, "helpdesk machine"), (PERSON, "Asha"), (ETERNAL, "status machine")] {
+                world.add_user(User::new(APP, user, name));
+            }
+            (
+                world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now),
+                world.issue_long_user(PERSON, &["pages_show_list"], now),
+                world.issue_system_user(ETERNAL, SCOPES, Lifetime::Never, now),
+            )
+        });
+        let text = format!(
+            "# what the help desk reads\nMETA_APP_SECRET={SECRET}\nWHATSAPP_ACCESS_TOKEN=\"{whatsapp}\"\nREPORTS_TOKEN={reports}\nSTATUS_TOKEN={status}\n"
+        );
+        fs::write(&self.env, text)
+    }
+
+    /// Lets the scenes happen, and reads out every mail that arrives.
+    async fn play(&self, mut arrivals: UnboundedReceiver<Received>, forever: bool) -> anyhow::Result<()> {
+        let mut scenes = SCENES.iter().peekable();
+        let mut count = 0;
+        loop {
+            let next = scenes.peek().map(|scene| self.start.plus(Span::hours(scene.hour)));
+            let now = self.clock.now();
+            let wait = match next {
+                Some(at) => at.since(now).max(Span::ZERO),
+                None if forever => Span::days(3_650),
+                None => return Ok(()),
+            };
+            tokio::select! {
+                biased;
+                Some(mail) = arrivals.recv() => {
+                    count += 1;
+                    self.read_out(&mail, count)?;
+                }
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+                () = self.clock.sleep(wait) => {
+                    if let Some(scene) = scenes.next() {
+                        (scene.happens)(self)?;
+                        self.tell(&format!("{}  {}", self.day(self.clock.now()), scene.says));
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_out(&self, mail: &Received, number: u32) -> std::io::Result<()> {
+        fs::write(self.folder.join("mails").join(format!("{number:03}.eml")), &mail.text)?;
+        let subject = mail.header("Subject").unwrap_or_default();
+        self.tell(&format!("{}      mail to {}: {subject}", self.day(self.clock.now()), mail.recipients.join(", ")));
+        Ok(())
+    }
+
+    fn day(&self, now: Timestamp) -> String {
+        format!("day {:>2}", now.since(self.start).as_seconds() / 86_400)
+    }
+
+    /// A reader that went away early does not end the demo.
+    fn tell(&self, line: &str) {
+        let _ = io::print(&format!("{line}\n"));
+    }
+
+    /// Somebody edits the env file by hand.
+    fn edit(&self, key: &str, value: &str) -> std::io::Result<()> {
+        let text = fs::read_to_string(&self.env)?;
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| if line.starts_with(&format!("{key}=")) { format!("{key}={value}") } else { line.to_owned() })
+            .collect();
+        fs::write(&self.env, lines.join("\n") + "\n")
+    }
+}
+
+const SCENES: [Scene; 10] = [
+    Scene {
+        hour: 1,
+        says: "three tokens are watched: one lives 60 days, one is a person's login, one never ends",
+        happens: |_| Ok(()),
+    },
+    Scene {
+        hour: 12 * 24,
+        says: "Asha changes her password; her token dies 48 days early",
+        happens: |stage| {
+            stage.sim.with_world(|world| world.user_event(PERSON, Event::PasswordChanged, stage.clock.now().unix()));
+            Ok(())
+        },
+    },
+    Scene {
+        hour: 14 * 24,
+        says: "somebody follows the steps of the mail and pastes a new token into the env file",
+        happens: |stage| {
+            let now = stage.clock.now().unix();
+            let token = stage.sim.with_world(|world| world.issue_long_user(PERSON, &["pages_show_list"], now));
+            stage.edit("REPORTS_TOKEN", &token)
+        },
+    },
+    Scene {
+        hour: 25 * 24,
+        says: "Meta has an outage: every call answers 503. Known deadlines stay; after six hours we are blind, and say so",
+        happens: |stage| {
+            stage.sim.with_world(|world| world.faults.add(Fault::always(Match::Any, FaultKind::Html503)));
+            Ok(())
+        },
+    },
+    Scene {
+        hour: 25 * 24 + 18,
+        says: "the outage is over",
+        happens: |stage| {
+            stage.sim.with_world(|world| world.faults.clear());
+            Ok(())
+        },
+    },
+    Scene {
+        hour: 32 * 24,
+        says: "Meta blocks the app until an admin verifies it: one fault, three tokens, one mail",
+        happens: |stage| {
+            stage.sim.with_world(|world| world.app_event(APP, AppEvent::Blocked, stage.clock.now().unix()));
+            Ok(())
+        },
+    },
+    Scene {
+        hour: 33 * 24,
+        says: "the admin has verified it",
+        happens: |stage| {
+            stage.sim.with_world(|world| world.app_event(APP, AppEvent::Unblocked, stage.clock.now().unix()));
+            Ok(())
+        },
+    },
+    Scene {
+        hour: 38 * 24,
+        says: "from here on the ladder: 21, 14, 7, 3 and 1 days before the end of helpdesk-whatsapp, and nobody acts",
+        happens: |_| Ok(()),
+    },
+    Scene {
+        hour: 61 * 24,
+        says: "now that it is dead, somebody fetches a new token",
+        happens: |stage| {
+            let now = stage.clock.now().unix();
+            let token =
+                stage.sim.with_world(|world| world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now));
+            stage.edit("WHATSAPP_ACCESS_TOKEN", &token)
+        },
+    },
+    Scene { hour: 62 * 24 + 12, says: "all is well again", happens: |_| Ok(()) },
+];
+
+fn configuration(env: &Path, api: std::net::SocketAddr, relay: std::net::SocketAddr) -> String {
+    let env = toml::Value::String(env.display().to_string());
+    let token = |name: &str, key: &str, scopes: &str| {
+        format!(
+            "[[tokens]]\nname = \"{name}\"\napp = \"helpdesk\"\nsecret = {{ env_file = {env}, key = \"{key}\" }}\nscopes = [{scopes}]\n\n"
+        )
+    };
+    let mut text = format!(
+        "[schedule]\ncheck = \"3h\"\n\n[smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://{relay}?tls=none\" }}]\n\n\
+         [receivers.default]\nemail = [\"oncall@example.com\"]\nescalate = {{ from = \"critical\", email = [\"lead@example.com\"] }}\n\n\
+         [provider.meta]\nbase_url = \"http://{api}\"\n\n\
+         [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env}, key = \"META_APP_SECRET\" }}\n\n"
+    );
+    text.push_str(&token("helpdesk-whatsapp", "WHATSAPP_ACCESS_TOKEN", "\"whatsapp_business_messaging\""));
+    text.push_str(&token("reports", "REPORTS_TOKEN", ""));
+    text.push_str(&token("status-page", "STATUS_TOKEN", ""));
+    text
+}
+
+const DAY: u32 = 86_400;
+const APP: &str = "634900000000001";
+const MACHINE: &str = "104160000000001";
+const PERSON: &str = "104160000000002";
+const ETERNAL: &str = "104160000000003";
+const SCOPES: &[&str] = &["whatsapp_business_messaging", "whatsapp_business_management"];
+/// Not a secret: it exists in the simulated world only.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";

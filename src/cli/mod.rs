@@ -1,0 +1,227 @@
+//! The command line: one file a command, exit codes by the contract, errors that say what to do next.
+//!
+//! Secrets are never arguments. Nothing is decided here; commands read settings, call the core, and print.
+
+mod check;
+mod config;
+mod demo;
+mod explain;
+mod io;
+mod logging;
+mod status;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::daemon::Fatal;
+use crate::daemon::lifecycle::{self, Start, variable};
+use crate::ports::StoreError;
+use crate::settings::{self, Faults, Loaded};
+
+/// Watches access tokens so that none dies unannounced.
+#[derive(Debug, Parser)]
+#[command(name = "tokenwatch", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file [default: $TOKENWATCH_CONFIG, else /etc/tokenwatch/tokenwatch.toml].
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The daemon: poll, export, alert.
+    Run,
+    /// One pass now: prints a table and exits with the worst verdict (0 fine, 1 warning, 2 critical, 3 could not tell).
+    Check(check::Arguments),
+    /// Why this verdict: each fact, each rule, what happens next and when.
+    Explain {
+        /// The token.
+        name: String,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What the running daemon knows.
+    Status {
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Validate, show or describe the configuration.
+    Config {
+        #[command(subcommand)]
+        what: config::What,
+    },
+    /// The whole product in a minute, nothing to set up: a simulated provider, captured mail, a day per second.
+    Demo(demo::Arguments),
+    /// Completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All fine.
+    Fine,
+    /// A warning, or a refusal with its reason.
+    Warning,
+    /// Something is critical.
+    Critical,
+    /// It could not be told.
+    Unknown,
+    /// The command was used wrongly (`EX_USAGE` of sysexits.h).
+    Usage,
+    /// A fault of this program (`EX_SOFTWARE`).
+    Internal,
+    /// Try again later: no daemon, a second instance, a port in use (`EX_TEMPFAIL`).
+    TryAgain,
+    /// The configuration is bad (`EX_CONFIG`).
+    BadConfiguration,
+}
+
+impl Exit {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+            Self::Usage => 64,
+            Self::Internal => 70,
+            Self::TryAgain => 75,
+            Self::BadConfiguration => 78,
+        }
+    }
+}
+
+/// What a command runs in: the arguments that all have, and the environment, captured once.
+#[derive(Debug)]
+struct Context {
+    config: PathBuf,
+    config_was_named: bool,
+    environment: Vec<(String, String)>,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    forbid_core_dumps();
+    let exit = match Arguments::try_parse() {
+        Ok(arguments) => dispatch(arguments),
+        Err(refused) => refuse(&refused),
+    };
+    ExitCode::from(exit.code())
+}
+
+fn dispatch(arguments: Arguments) -> Exit {
+    let environment = environment();
+    let named = arguments.config.or_else(|| variable(&environment, "TOKENWATCH_CONFIG").map(PathBuf::from));
+    let context = Context {
+        config_was_named: named.is_some(),
+        config: named.unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)),
+        environment,
+    };
+    let daemon_like = matches!(arguments.command, Command::Run);
+    logging::start(if daemon_like { "info" } else { "error" }, &context.environment);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(Exit::Internal, format_args!("cannot start: {error}")),
+    };
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Run => run(context).await,
+            Command::Check(arguments) => check::run(&context, &arguments).await,
+            Command::Explain { name, json } => explain::run(&context, &name, json).await,
+            Command::Status { json } => status::run(&context, json).await,
+            Command::Config { what } => config::run(&context, what),
+            Command::Demo(arguments) => demo::run(&arguments).await,
+            Command::Completions { shell } => completions(shell),
+        }
+    })
+}
+
+async fn run(context: Context) -> Exit {
+    let loaded = match context.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    let start = Start { config: context.config, environment: context.environment };
+    match lifecycle::run(start, loaded).await {
+        Ok(()) => Exit::Fine,
+        Err(fatal) => fail(exit_of(&fatal), &fatal),
+    }
+}
+
+fn exit_of(fatal: &Fatal) -> Exit {
+    match fatal {
+        Fatal::Store(StoreError::InUse(_)) => Exit::TryAgain,
+        Fatal::Listen { problem, .. } if problem.kind() == std::io::ErrorKind::AddrInUse => Exit::TryAgain,
+        Fatal::Store(StoreError::Newer { .. } | StoreError::Open { .. }) | Fatal::Listen { .. } | Fatal::Wiring(_) => {
+            Exit::BadConfiguration
+        }
+        Fatal::Store(StoreError::Failed(_)) | Fatal::Task(_) => Exit::Internal,
+    }
+}
+
+impl Context {
+    /// The configuration; its faults are printed, all of them.
+    fn load(&self) -> Result<Loaded, Exit> {
+        settings::load(&self.config, &self.environment).map_err(|faults| self.refuse(&faults))
+    }
+
+    fn refuse(&self, faults: &Faults) -> Exit {
+        let missing = !self.config_was_named && !self.config.exists();
+        let hint = if missing {
+            "\nName another with --config, or try one token with `tokenwatch check --env-file FILE`."
+        } else {
+            ""
+        };
+        fail(Exit::BadConfiguration, format_args!("the configuration is refused:\n{faults}{hint}"))
+    }
+}
+
+/// Prints why, and gives the exit on.
+fn fail(exit: Exit, why: impl std::fmt::Display) -> Exit {
+    // Where standard error is closed there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "tokenwatch: {why}");
+    exit
+}
+
+/// Help and version are asked for, everything else is wrong usage.
+fn refuse(refused: &clap::Error) -> Exit {
+    let _ = refused.print();
+    match refused.kind() {
+        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => Exit::Fine,
+        _ => Exit::Usage,
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "tokenwatch", &mut text);
+    io::print(&String::from_utf8_lossy(&text))
+}
+
+/// The environment, read once and here only. Names and values that are not UTF-8 cannot be meant for us.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Memory holds secrets, so it must not reach a disk (contract §9). Where the system refuses, there is nothing better to do than to go on.
+fn forbid_core_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+const DEFAULT_CONFIG: &str = "/etc/tokenwatch/tokenwatch.toml";

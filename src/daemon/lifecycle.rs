@@ -1,0 +1,182 @@
+//! The life of the process: configuration, state, doors, ready; signals; the end.
+//!
+//! Everything that can fail fails before READY=1, with an error that names the place. SIGHUP validates the whole configuration before it
+//! changes anything; SIGTERM ends in order, a second one at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::wiring::Wiring;
+use super::{Daemon, Doors, Fatal, Reloader, bind_control, control_path, unit};
+use crate::clock::System;
+use crate::ports::{Clock, Store, StoreError};
+use crate::settings::source::Sources;
+use crate::settings::{self, Loaded, Settings};
+use crate::store::Sqlite;
+
+/// How the process was started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The main configuration file.
+    pub config: PathBuf,
+    /// The environment, captured once.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// When it cannot start, or had to end.
+pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
+    let clock: Arc<dyn Clock> = Arc::new(System);
+    let sources = Sources::new(start.environment.iter().cloned());
+    for warning in &loaded.warnings {
+        warn!(origin = warning.origin, key = warning.key, "{}", warning.what);
+    }
+    let state = state_path(&loaded.settings, &start.environment)?;
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state)?);
+    let wiring = Wiring::new(loaded.settings.clone(), sources.clone(), &clock)?;
+    let doors = open_doors(&loaded.settings, &state, &start.environment).await?;
+    let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
+    let daemon = Daemon::new(Arc::clone(&clock), store, wiring);
+    let (board, reloader) = (daemon.board(), daemon.reloader());
+    let (stop, now) = (CancellationToken::new(), CancellationToken::new());
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        tokens = loaded.settings.tokens.len(),
+        state = %state.display(),
+        config = %start.config.display(),
+        "watching"
+    );
+    unit::tell(&[NotifyState::Ready]);
+    let report = unit::report(board, clock.clone(), loaded.settings.daemon.zone.clone());
+    let mut report = std::pin::pin!(async {
+        if variable(&start.environment, "NOTIFY_SOCKET").is_some() {
+            report.await
+        } else {
+            std::future::pending().await
+        }
+    });
+    let mut running = std::pin::pin!(daemon.run(doors, stop.clone(), now.clone()));
+    loop {
+        tokio::select! {
+            ended = &mut running => return ended,
+            () = &mut report => {}
+            told = signals.next() => match told {
+                Told::Reload => reload(&start, &sources, &clock, &reloader),
+                Told::Stop => {
+                    unit::tell(&[NotifyState::Stopping]);
+                    if stop.is_cancelled() { now.cancel() } else { stop.cancel() }
+                }
+            },
+        }
+    }
+}
+
+/// Validates the whole configuration, then swaps; or keeps the old one and says so.
+fn reload(start: &Start, sources: &Sources, clock: &Arc<dyn Clock>, reloader: &Reloader) {
+    if let Ok(began) = NotifyState::monotonic_usec_now() {
+        unit::tell(&[NotifyState::Reloading, began]);
+    }
+    let loaded = settings::load(&start.config, &start.environment);
+    let wiring = match loaded {
+        Ok(loaded) => Wiring::new(loaded.settings, sources.clone(), clock).map_err(|error| error.to_string()),
+        Err(faults) => Err(faults.to_string()),
+    };
+    match wiring {
+        Ok(wiring) => reloader.put_in_force(wiring),
+        Err(faults) => {
+            for fault in faults.lines() {
+                error!(fault, "the new configuration is refused; the old one stays in force");
+            }
+            reloader.refused();
+        }
+    }
+    unit::tell(&[NotifyState::Ready]);
+}
+
+async fn open_doors(settings: &Settings, state: &Path, environment: &[(String, String)]) -> Result<Doors, Fatal> {
+    let listener = match settings.daemon.listen {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|problem| Fatal::Listen { address: address.to_string(), problem })?)
+        }
+    };
+    let path = control_path(variable(environment, "RUNTIME_DIRECTORY"), state);
+    let control = match bind_control(&path) {
+        Ok(control) => Some(control),
+        Err(problem) => {
+            warn!(path = %path.display(), error = %problem, "no control socket: `tokenwatch status` will not reach this daemon");
+            None
+        }
+    };
+    Ok(Doors { listener, control })
+}
+
+/// The state file: as configured, else in systemd's state folder, else in the user's. The folder is made when it is missing.
+///
+/// # Errors
+/// When there is no place, or the folder cannot be made.
+pub fn state_path(settings: &Settings, environment: &[(String, String)]) -> Result<PathBuf, StoreError> {
+    let folder = || {
+        let user = |name: &str, below: &str| variable(environment, name).map(|home| Path::new(home).join(below));
+        variable(environment, "STATE_DIRECTORY")
+            .and_then(|folders| folders.split(':').next())
+            .map(PathBuf::from)
+            .or_else(|| user("XDG_STATE_HOME", "tokenwatch"))
+            .or_else(|| user("HOME", ".local/state/tokenwatch"))
+    };
+    let path = settings.daemon.state.clone().or_else(|| folder().map(|folder| folder.join("tokenwatch.db")));
+    let path = path.ok_or_else(|| StoreError::Open {
+        path: "the state file".to_owned(),
+        problem: "no place is known for it; set [daemon] state".to_owned(),
+    })?;
+    if let Some(folder) = path.parent() {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| StoreError::Open { path: path.display().to_string(), problem: error.to_string() })?;
+    }
+    Ok(path)
+}
+
+/// A variable of the captured environment.
+pub fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    environment.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+}
+
+/// What the process was told.
+enum Told {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.hangup.recv() => Told::Reload,
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The composition root: the only place where adapters meet.
+//!
+//! It builds every part, starts the tasks, and ends them in order: first the watch loop finishes what is under way, then the outbox makes a
+//! last pass, then the listeners close. A task that ends early ends the daemon, and the exit code says so.
+
+mod bells;
+pub mod lifecycle;
+mod outbox;
+pub mod unit;
+mod watch;
+pub mod wiring;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Notify, watch as latest};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use self::outbox::Outbox;
+use self::watch::Watch;
+use self::wiring::{Wiring, WiringError};
+use crate::board::Board;
+use crate::domain::time::Span;
+use crate::metrics::Counters;
+use crate::ports::{Clock, Store, StoreError};
+use crate::provider::meta::KNOWN_CODES;
+use crate::settings::Settings;
+use crate::web::{self, Web};
+
+/// The daemon, built and not yet running.
+pub struct Daemon {
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    board: Arc<Board>,
+    counters: Arc<Counters>,
+    wiring: latest::Sender<Arc<Wiring>>,
+    settings: latest::Sender<Arc<Settings>>,
+}
+
+/// Where the daemon listens. Everything is bound before it says that it is ready.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// The status page and the metrics.
+    pub listener: Option<TcpListener>,
+    /// The control socket.
+    pub control: Option<UnixListener>,
+}
+
+/// Why the daemon cannot start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The state cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {problem}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        problem: std::io::Error,
+    },
+    /// A valid configuration that cannot be put to work.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// A part ended that should not have.
+    #[error("the {0} task ended unexpectedly")]
+    Task(&'static str),
+}
+
+/// Puts another configuration in force.
+#[derive(Clone)]
+pub struct Reloader {
+    clock: Arc<dyn Clock>,
+    board: Arc<Board>,
+    wiring: latest::Sender<Arc<Wiring>>,
+    settings: latest::Sender<Arc<Settings>>,
+}
+
+impl Daemon {
+    /// A daemon with these parts.
+    pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, wiring: Wiring) -> Self {
+        let board = Arc::new(Board::default());
+        board.vitals.reloaded(true, clock.now());
+        let counters = Arc::new(Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label)));
+        let settings = latest::Sender::new(Arc::clone(&wiring.settings));
+        Self { clock, store, board, counters, wiring: latest::Sender::new(Arc::new(wiring)), settings }
+    }
+
+    /// What everyone may see.
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// What puts another configuration in force.
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            clock: Arc::clone(&self.clock),
+            board: Arc::clone(&self.board),
+            wiring: self.wiring.clone(),
+            settings: self.settings.clone(),
+        }
+    }
+
+    /// Runs until `stop`, then ends in order; `now` cuts the ending short.
+    ///
+    /// # Errors
+    /// When a part ended that should not have.
+    pub async fn run(self, doors: Doors, stop: CancellationToken, now: CancellationToken) -> Result<(), Fatal> {
+        let grace = self.settings.borrow().daemon.grace;
+        let nudge = Arc::new(Notify::new());
+        let bell = Arc::new(Notify::new());
+        let (stop_watch, stop_outbox, stop_doors) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let mut tasks: JoinSet<(Task, Result<(), StoreError>)> = JoinSet::new();
+        let watch = Watch {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            counters: Arc::clone(&self.counters),
+            wiring: self.wiring.subscribe(),
+            bell: Arc::clone(&bell),
+            outbox: Arc::clone(&nudge),
+            longest_sleep: unit::longest_sleep(LONGEST_SLEEP),
+            stop: stop_watch.clone(),
+        };
+        tasks.spawn(async move { (Task::Watch, watch.run(grace).await) });
+        let outbox = Outbox {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            counters: Arc::clone(&self.counters),
+            wiring: self.wiring.subscribe(),
+            nudge: Arc::clone(&nudge),
+            stop: stop_outbox.clone(),
+        };
+        tasks.spawn(async move {
+            outbox.run().await;
+            (Task::Outbox, Ok(()))
+        });
+        let (bells_wiring, bells_stop) = (self.wiring.subscribe(), stop_doors.clone());
+        tasks.spawn(async move {
+            bells::run(bells_wiring, bell, bells_stop).await;
+            (Task::Bells, Ok(()))
+        });
+        self.open_doors(doors, &mut tasks, &stop_doors);
+
+        let early = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = tasks.join_next() => Some(ended),
+        };
+        let ended_early = early.map(name_of);
+        if let Some(task) = ended_early {
+            error!(task, "a part of the daemon ended; stopping");
+        } else {
+            info!("stopping: finishing what is under way");
+        }
+        let ending = async {
+            stop_watch.cancel();
+            settle(&mut tasks, Task::Watch, ended_early).await;
+            stop_outbox.cancel();
+            settle(&mut tasks, Task::Outbox, ended_early).await;
+            stop_doors.cancel();
+        };
+        tokio::select! {
+            () = ending => {}
+            () = now.cancelled() => warn!("told twice to stop: leaving at once; undelivered mail stays in the outbox"),
+            () = tokio::time::sleep(last_moment(grace)) => warn!("the grace period is over; undelivered mail stays in the outbox"),
+        }
+        tasks.shutdown().await;
+        ended_early.map_or(Ok(()), |task| Err(Fatal::Task(task)))
+    }
+
+    fn open_doors(&self, doors: Doors, tasks: &mut JoinSet<(Task, Result<(), StoreError>)>, stop: &CancellationToken) {
+        let router = web::router(Web {
+            board: Arc::clone(&self.board),
+            counters: Arc::clone(&self.counters),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            settings: self.settings.subscribe(),
+        });
+        if let Some(listener) = doors.listener {
+            let (router, stop) = (router.clone(), stop.clone());
+            tasks.spawn(async move {
+                let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+                log_end("listener", served);
+                (Task::Listener, Ok(()))
+            });
+        }
+        if let Some(control) = doors.control {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                let served = axum::serve(control, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+                log_end("control socket", served);
+                (Task::Control, Ok(()))
+            });
+        }
+    }
+}
+
+impl Reloader {
+    /// Puts the wiring in force.
+    pub fn put_in_force(&self, wiring: Wiring) {
+        self.settings.send_replace(Arc::clone(&wiring.settings));
+        self.wiring.send_replace(Arc::new(wiring));
+        self.board.vitals.reloaded(true, self.clock.now());
+    }
+
+    /// Notes that another configuration was refused; the old one stays in force.
+    pub fn refused(&self) {
+        self.board.vitals.reloaded(false, self.clock.now());
+    }
+}
+
+/// Binds the control socket with mode 0660. A socket left behind by a dead process is removed: the state file's lock has already shown that
+/// no other process is alive.
+///
+/// # Errors
+/// When the folder cannot be written or the path is too long for a socket.
+pub fn bind_control(path: &Path) -> std::io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Where the control socket stands: in systemd's runtime folder, else beside the state file.
+pub fn control_path(runtime_directory: Option<&str>, state: &Path) -> PathBuf {
+    match runtime_directory {
+        Some(folder) => Path::new(folder).join(CONTROL_SOCKET),
+        None => state.with_file_name(CONTROL_SOCKET),
+    }
+}
+
+/// The tasks, to tell which one ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Watch,
+    Outbox,
+    Bells,
+    Listener,
+    Control,
+}
+
+impl Task {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Outbox => "outbox",
+            Self::Bells => "bells",
+            Self::Listener => "listener",
+            Self::Control => "control",
+        }
+    }
+}
+
+type Ended = Option<Result<(Task, Result<(), StoreError>), tokio::task::JoinError>>;
+
+fn name_of(ended: Ended) -> &'static str {
+    match ended {
+        Some(Ok((task, result))) => {
+            if let Err(failure) = result {
+                error!(error = %failure, "the state could not be read");
+            }
+            task.name()
+        }
+        Some(Err(_)) | None => "panicked",
+    }
+}
+
+/// Waits for that task, unless it is the one that ended already.
+async fn settle(tasks: &mut JoinSet<(Task, Result<(), StoreError>)>, wanted: Task, gone: Option<&'static str>) {
+    if gone == Some(wanted.name()) {
+        return;
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_ok_and(|(task, _)| task == wanted) {
+            return;
+        }
+    }
+}
+
+fn log_end(what: &str, served: std::io::Result<()>) {
+    if let Err(problem) = served {
+        error!(what, error = %problem, "stopped serving");
+    }
+}
+
+/// Both drains together may take this long: the grace for checks, and the same again for the last mails.
+fn last_moment(grace: Span) -> std::time::Duration {
+    std::time::Duration::from_secs(u64::try_from(grace.as_seconds()).unwrap_or(0).saturating_mul(2).saturating_add(1))
+}
+
+/// A wall clock that jumped, or a suspended machine, is noticed within this time.
+const LONGEST_SLEEP: Span = Span::minutes(5);
+/// The control socket's file name.
+pub const CONTROL_SOCKET: &str = "control.sock";

@@ -1,0 +1,538 @@
+//! The watch loop: what is due is checked, what was seen is decided, what was decided is committed, and only then shown.
+//!
+//! It owns the agenda and sleeps in one place. Results that come in together are committed together. A store that fails makes it back
+//! off; it never ends the loop, and because expiry is a level nothing is lost by looking again later.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::wiring::{Checked, Wiring};
+use crate::board::{Board, Row, Table};
+use crate::domain::alert::{Notice, Subject};
+use crate::domain::cadence;
+use crate::domain::inspection::CheckError;
+use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, retire, step, step_app};
+use crate::domain::time::{Span, Timestamp};
+use crate::domain::token::{AppName, ProviderKind, Rhythm};
+use crate::domain::verdict::{self, Case};
+use crate::metrics::Counters;
+use crate::ports::{Change, Clock, SlotStatus, Store, StoreError, Telemetry};
+use crate::secret::FingerprintKey;
+
+/// The parts that the loop works with.
+pub struct Watch {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is durable.
+    pub store: Arc<dyn Store>,
+    /// What everyone may see.
+    pub board: Arc<Board>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The configuration in force.
+    pub wiring: watch::Receiver<Arc<Wiring>>,
+    /// Rung when every token is due now: a cron expression said so.
+    pub bell: Arc<Notify>,
+    /// Told when there is something to deliver.
+    pub outbox: Arc<Notify>,
+    /// The longest sleep; half a watchdog period when systemd watches us.
+    pub longest_sleep: Span,
+    /// The end.
+    pub stop: CancellationToken,
+}
+
+/// One check that came back, or was put off.
+struct Seen {
+    index: usize,
+    observation: Observation,
+    telemetry: Option<Telemetry>,
+}
+
+impl Watch {
+    /// Watches until told to stop, then lets what is under way finish within `grace`.
+    ///
+    /// # Errors
+    /// When the store cannot even be read at the start.
+    pub async fn run(mut self, grace: Span) -> Result<(), StoreError> {
+        let key = self.store.fingerprint_key().await?;
+        let wiring = Arc::clone(&self.wiring.borrow_and_update());
+        let mut round = Round::new(wiring, key, self.clock.now());
+        self.open(&mut round).await?;
+        loop {
+            self.launch(&mut round);
+            self.note_progress(&mut round);
+            let sleep = round.sleep(self.clock.now(), self.longest_sleep);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Some(seen) = next(&mut round.flying) => self.settle(&mut round, seen).await,
+                changed = self.wiring.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.reload(&mut round).await;
+                }
+                () = self.bell.notified() => round.ring(self.clock.now()),
+                () = self.clock.sleep(sleep) => {}
+            }
+        }
+        self.drain(&mut round, grace).await;
+        Ok(())
+    }
+
+    /// Reads what is known, shows it, and plans the first checks. A secret that changed while nobody watched is due at once.
+    async fn open(&self, round: &mut Round) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let wiring = Arc::clone(&round.wiring);
+        let mut rows = Vec::with_capacity(wiring.settings.tokens.len());
+        round.agenda.clear();
+        for (chunk_index, chunk) in wiring.settings.tokens.chunks(LOAD_CHUNK).enumerate() {
+            let subjects = chunk.iter().map(|token| Subject::Token(token.spec.id.clone())).collect();
+            let mut known: HashMap<Subject, SlotStatus> = self.store.load(subjects).await?.into_iter().collect();
+            for (offset, token) in chunk.iter().enumerate() {
+                let index = chunk_index * LOAD_CHUNK + offset;
+                let mut status = match known.remove(&Subject::Token(token.spec.id.clone())) {
+                    Some(SlotStatus::Token(status)) => *status,
+                    Some(SlotStatus::App(_)) | None => TokenStatus::new(now),
+                };
+                let fingerprint = wiring.sources.read(&token.secret).ok().map(|secret| round.key.fingerprint(&secret));
+                if status.generation.fingerprint != fingerprint || status.last_check.is_none() {
+                    status.next_check = now;
+                }
+                let judgement = verdict::judge(Case { spec: &token.spec, status: &status, now });
+                let regular = cadence::regular(&token.spec.id, token.spec.rhythm, now);
+                let wake = verdict::earliest(judgement.next, Some(status.next_check.min(regular)));
+                round.agenda.push(wake.unwrap_or(now), index);
+                rows.push(Row::new(&token.spec, &status, &judgement));
+            }
+        }
+        self.board.replace(Arc::new(Table::new(rows)));
+        self.show_apps(&wiring).await?;
+        self.retire_strangers(&wiring, now).await?;
+        round.last_now = now;
+        Ok(())
+    }
+
+    async fn show_apps(&self, wiring: &Wiring) -> Result<(), StoreError> {
+        let subjects = wiring.settings.apps.keys().cloned().map(Subject::App).collect();
+        for (subject, status) in self.store.load(subjects).await? {
+            if let (Subject::App(name), SlotStatus::App(status)) = (subject, status)
+                && let Some((fault, text)) = status.fault.filter(|_| !status.incidents.is_empty())
+            {
+                self.board.table().publish_app(&name, vec![verdict::app_finding(fault, &text)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Slots that are no longer configured end their incidents, and people are told; their numbers are kept, so that a slot which comes
+    /// back does not use a key twice.
+    async fn retire_strangers(&self, wiring: &Wiring, now: Timestamp) -> Result<(), StoreError> {
+        let strangers: Vec<Subject> =
+            self.store.subjects().await?.into_iter().filter(|subject| !wiring.watches(subject)).collect();
+        let everyone: Arc<[_]> = wiring.settings.receivers.keys().cloned().collect();
+        let mut changes = Vec::new();
+        for (subject, mut status) in self.store.load(strangers).await? {
+            let incidents = match &mut status {
+                SlotStatus::Token(status) => std::mem::take(&mut status.incidents),
+                SlotStatus::App(status) => std::mem::take(&mut status.incidents),
+            };
+            if incidents.is_empty() {
+                continue;
+            }
+            info!(subject = %subject, "no longer watched; its incidents end");
+            let notices = retire(&subject, ProviderKind::Meta, &everyone, incidents, now);
+            changes.push(Change { subject, status, notices });
+        }
+        if !changes.is_empty() {
+            self.store.commit(changes).await?;
+            self.outbox.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Starts what is due, as far as there is room. A token whose app was asked to stay away is put off without a question.
+    fn launch(&self, round: &mut Round) {
+        let now = self.clock.now();
+        round.notice_clock_jump(now);
+        let limit = round.wiring.settings.daemon.concurrency;
+        while round.flying.len() < limit
+            && let Some(index) = round.agenda.pop_due(now)
+        {
+            let Some(token) = round.wiring.settings.tokens.get(index) else { continue };
+            let paused = round.pauses.get(&token.spec.app).copied().filter(|until| *until > now);
+            let wiring = Arc::clone(&round.wiring);
+            let key = round.key.clone();
+            round.flying.spawn(async move {
+                if let Some(until) = paused {
+                    return Seen { index, observation: Observation::Deferred(until), telemetry: None };
+                }
+                let Some(token) = wiring.settings.tokens.get(index) else {
+                    return Seen { index, observation: Observation::Deferred(now), telemetry: None };
+                };
+                // A fault of ours in one check must not take the token off the agenda, nor the daemon down.
+                let checked = AssertUnwindSafe(wiring.check(token, &key)).catch_unwind().await;
+                let Checked { outcome, telemetry } = checked.unwrap_or_else(|_| Checked::internal_fault());
+                Seen { index, observation: Observation::Checked(outcome), telemetry: Some(telemetry) }
+            });
+        }
+        self.board.vitals.set_in_flight(round.flying.len());
+    }
+
+    fn note_progress(&self, round: &mut Round) {
+        let now = self.clock.now();
+        self.board.vitals.beat(now);
+        let caught_up = round.agenda.next().is_none_or(|at| at > now);
+        if round.flying.is_empty() && caught_up && !round.store_failing {
+            self.board.vitals.pass_done(now);
+        }
+    }
+
+    /// Decides and commits one batch: the check that just came back and all others that are ready.
+    async fn settle(&self, round: &mut Round, first: Seen) {
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Some(Ok(seen)) = round.flying.try_join_next()
+        {
+            batch.push(seen);
+        }
+        self.board.vitals.set_in_flight(round.flying.len());
+        let indices: Vec<usize> = batch.iter().map(|seen| seen.index).collect();
+        let now = self.clock.now();
+        match self.decide_and_commit(round, batch, now).await {
+            Ok(()) => {
+                if self.board.vitals.store_is(None) {
+                    info!("the state file works again");
+                }
+                round.store_failing = false;
+            }
+            Err(failure) => {
+                if self.board.vitals.store_is(Some(failure.to_string())) {
+                    error!(error = %failure, "could not commit; nothing is lost, trying again");
+                }
+                round.store_failing = true;
+                for index in indices {
+                    round.agenda.push(now.plus(STORE_RETRY), index);
+                }
+            }
+        }
+    }
+
+    async fn decide_and_commit(&self, round: &mut Round, batch: Vec<Seen>, now: Timestamp) -> Result<(), StoreError> {
+        let wiring = Arc::clone(&round.wiring);
+        let specs = |index: usize| wiring.settings.tokens.get(index).map(|token| &token.spec);
+        let subjects = batch.iter().filter_map(|seen| specs(seen.index)).map(|spec| Subject::Token(spec.id.clone()));
+        let mut known: HashMap<Subject, SlotStatus> = self.store.load(subjects.collect()).await?.into_iter().collect();
+        let mut changes = Vec::with_capacity(batch.len());
+        let mut reports: BTreeMap<AppName, Vec<AppReport>> = BTreeMap::new();
+        let mut shown = Vec::with_capacity(batch.len());
+        let mut wakes = Vec::with_capacity(batch.len());
+        for seen in batch {
+            let Some(spec) = specs(seen.index) else { continue };
+            let subject = Subject::Token(spec.id.clone());
+            let status = match known.remove(&subject) {
+                Some(SlotStatus::Token(status)) => *status,
+                Some(SlotStatus::App(_)) | None => TokenStatus::new(now),
+            };
+            let before = status.last_error.clone();
+            round.heed(spec.app.as_ref(), &seen, now);
+            self.count(spec.provider, spec.app.as_ref(), &seen);
+            let step = step(spec, status, seen.observation, now);
+            log_step(spec.id.as_str(), before.as_ref(), &step);
+            if let (Some(app), Some(report)) = (&spec.app, step.app.clone()) {
+                reports.entry(app.clone()).or_default().push(report);
+            }
+            wakes.push((step.wake, seen.index));
+            shown.push((seen.index, Row::of(spec, &step)));
+            changes.push(Change { subject, status: SlotStatus::Token(Box::new(step.status)), notices: step.notices });
+        }
+        let apps = self.decide_apps(&wiring, reports, now, &mut changes).await?;
+        let tells = changes.iter().any(|change| !change.notices.is_empty());
+        self.store.commit(changes).await?;
+        let table = self.board.table();
+        table.publish(shown);
+        for (name, findings) in apps {
+            table.publish_app(&name, findings);
+        }
+        for (wake, index) in wakes {
+            round.agenda.push(wake, index);
+        }
+        if tells {
+            self.outbox.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Folds the reports of this batch into each app's status. An app about which nothing changed is not written.
+    async fn decide_apps(
+        &self,
+        wiring: &Wiring,
+        reports: BTreeMap<AppName, Vec<AppReport>>,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<Vec<(AppName, Vec<verdict::Finding>)>, StoreError> {
+        let subjects = reports.keys().cloned().map(Subject::App).collect();
+        let mut known: HashMap<Subject, SlotStatus> = self.store.load(subjects).await?.into_iter().collect();
+        let mut shown = Vec::new();
+        for (name, reports) in reports {
+            let Some(app) = wiring.app(&name) else { continue };
+            let subject = Subject::App(name.clone());
+            let before = match known.remove(&subject) {
+                Some(SlotStatus::App(status)) => status,
+                Some(SlotStatus::Token(_)) | None => AppStatus::default(),
+            };
+            let mut status = before.clone();
+            let mut notices: Vec<Notice> = Vec::new();
+            let mut findings = Vec::new();
+            for report in reports {
+                let step = step_app(&app.spec, status, report, now);
+                status = step.status;
+                findings = step.findings;
+                notices.extend(step.notices);
+            }
+            for notice in &notices {
+                info!(app = %name, finding = notice.reason.as_str(), why = notice.why.as_str(), "notice");
+            }
+            if status != before || !notices.is_empty() {
+                changes.push(Change { subject, status: SlotStatus::App(status), notices });
+            }
+            shown.push((name, findings));
+        }
+        Ok(shown)
+    }
+
+    fn count(&self, provider: ProviderKind, app: Option<&AppName>, seen: &Seen) {
+        if let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) {
+            let app = app.map_or("", AppName::as_str);
+            self.counters.checked(provider, app, telemetry, outcome.answer.as_ref().err());
+        }
+    }
+
+    /// Another configuration: what is under way is let go (its answers would belong to the old table), and everything is planned anew.
+    async fn reload(&mut self, round: &mut Round) {
+        let wiring = Arc::clone(&self.wiring.borrow_and_update());
+        round.flying.abort_all();
+        while round.flying.join_next().await.is_some() {}
+        let (last, next) = (round.wiring.settings.tokens.len(), wiring.settings.tokens.len());
+        round.wiring = wiring;
+        round.pauses.clear();
+        if let Err(failure) = self.open(round).await {
+            self.board.vitals.store_is(Some(failure.to_string()));
+            error!(error = %failure, "could not read the state for the new configuration; trying again");
+            // Everything is due, and each check reads its own status again.
+            let now = self.clock.now();
+            for index in 0..next {
+                round.agenda.push(now.plus(STORE_RETRY), index);
+            }
+        }
+        info!(before = last, now = next, "the new configuration is in force");
+    }
+
+    async fn drain(&self, round: &mut Round, grace: Span) {
+        let mut end = std::pin::pin!(self.clock.sleep(grace));
+        while !round.flying.is_empty() {
+            tokio::select! {
+                Some(seen) = next(&mut round.flying) => self.settle(round, seen).await,
+                () = &mut end => {
+                    warn!(left = round.flying.len(), "stopping with checks still under way");
+                    round.flying.abort_all();
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The loop's own memory. All of it can be rebuilt from the store.
+struct Round {
+    wiring: Arc<Wiring>,
+    key: FingerprintKey,
+    agenda: Agenda,
+    flying: JoinSet<Seen>,
+    pauses: HashMap<Option<AppName>, Timestamp>,
+    served_version: Option<String>,
+    last_now: Timestamp,
+    store_failing: bool,
+}
+
+impl Round {
+    fn new(wiring: Arc<Wiring>, key: FingerprintKey, now: Timestamp) -> Self {
+        Self {
+            wiring,
+            key,
+            agenda: Agenda::default(),
+            flying: JoinSet::new(),
+            pauses: HashMap::new(),
+            served_version: None,
+            last_now: now,
+            store_failing: false,
+        }
+    }
+
+    /// How long to sleep: until something is due that there is room for, and never so long that a wall clock that jumped, or a watchdog,
+    /// is noticed late.
+    fn sleep(&mut self, now: Timestamp, longest: Span) -> Span {
+        let room = self.flying.len() < self.wiring.settings.daemon.concurrency;
+        match self.agenda.next().filter(|_| room) {
+            Some(next) => next.since(now).max(Span::ZERO).min(longest),
+            None => longest,
+        }
+    }
+
+    /// Keeps away from an app's API while it asks for that, and slows down when its budget is nearly used.
+    fn heed(&mut self, app: Option<&AppName>, seen: &Seen, now: Timestamp) {
+        let Some(telemetry) = &seen.telemetry else { return };
+        let asked = match &seen.observation {
+            Observation::Checked(outcome) => match &outcome.answer {
+                Err(CheckError::Throttled(until)) => Some(*until),
+                _ => None,
+            },
+            Observation::Deferred(_) => None,
+        };
+        let nearly_used = telemetry.usage.iter().any(|(_, ratio)| *ratio >= SLOW_DOWN_FROM);
+        if let Some(until) = asked.or_else(|| nearly_used.then(|| now.plus(SLOW_DOWN))) {
+            let pause = self.pauses.entry(app.cloned()).or_insert(until);
+            if *pause <= now {
+                warn!(app = app.map_or("", AppName::as_str), until = %until, "keeping away from the provider for a while");
+            }
+            *pause = until.max(*pause);
+        }
+        if let Some(version) = &telemetry.other_version
+            && self.served_version.as_ref() != Some(version)
+        {
+            let asked = &self.wiring.settings.meta.version;
+            warn!(
+                asked,
+                served = version,
+                "the API version asked for is not the one that runs; set [provider.meta] version"
+            );
+            self.served_version = Some(version.clone());
+        }
+    }
+
+    /// A cron bell: every token that follows it is due, each at its own moment within the spread.
+    fn ring(&mut self, now: Timestamp) {
+        debug!("the bell rang");
+        for (index, token) in self.wiring.settings.tokens.iter().enumerate() {
+            if let Rhythm::OnBell { .. } = token.spec.rhythm {
+                self.agenda.push(cadence::after_bell(&token.spec.id, token.spec.rhythm, now), index);
+            }
+        }
+    }
+
+    /// A clock that moved back leaves wakes far in the future; they are brought back within a period.
+    fn notice_clock_jump(&mut self, now: Timestamp) {
+        if now.plus(CLOCK_SLACK) < self.last_now {
+            warn!(from = %self.last_now, to = %now, "the clock moved back; planning anew");
+            for (index, token) in self.wiring.settings.tokens.iter().enumerate() {
+                self.agenda.bring_forward(cadence::regular(&token.spec.id, token.spec.rhythm, now), index);
+            }
+            for until in self.pauses.values_mut() {
+                *until = (*until).min(now.plus(LONGEST_PAUSE));
+            }
+        }
+        self.last_now = now;
+    }
+}
+
+/// When each token is due. `due` is the truth, one moment a token; the heap only orders it, and its entries that no longer agree with the
+/// truth are dropped when they surface.
+#[derive(Debug, Default)]
+struct Agenda {
+    due: Vec<Option<Timestamp>>,
+    heap: BinaryHeap<Reverse<(Timestamp, usize)>>,
+}
+
+impl Agenda {
+    /// Plans a token, instead of whatever was planned for it.
+    fn push(&mut self, at: Timestamp, index: usize) {
+        if self.due.len() <= index {
+            self.due.resize(index + 1, None);
+        }
+        self.due[index] = Some(at);
+        self.heap.push(Reverse((at, index)));
+    }
+
+    /// Makes sure that a planned token is due by `at`; one that is under way plans itself when it comes back.
+    fn bring_forward(&mut self, at: Timestamp, index: usize) {
+        if self.due.get(index).copied().flatten().is_some_and(|due| due > at) {
+            self.push(at, index);
+        }
+    }
+
+    fn pop_due(&mut self, now: Timestamp) -> Option<usize> {
+        self.next().filter(|at| *at <= now)?;
+        let Reverse((_, index)) = self.heap.pop()?;
+        self.due[index] = None;
+        Some(index)
+    }
+
+    /// The earliest moment at which something is due.
+    fn next(&mut self) -> Option<Timestamp> {
+        while let Some(Reverse((at, index))) = self.heap.peek() {
+            if self.due[*index] == Some(*at) {
+                return Some(*at);
+            }
+            self.heap.pop();
+        }
+        None
+    }
+
+    fn clear(&mut self) {
+        self.due.clear();
+        self.heap.clear();
+    }
+}
+
+/// The next check that comes back; never, while none is under way.
+async fn next(flying: &mut JoinSet<Seen>) -> Option<Seen> {
+    match flying.join_next().await {
+        Some(Ok(seen)) => Some(seen),
+        // Only a reload aborts checks, and it plans everything anew.
+        Some(Err(_)) => None,
+        None => std::future::pending().await,
+    }
+}
+
+/// An error is logged where it is handled, and again only when its text changes.
+fn log_step(token: &str, before: Option<&CheckError>, step: &Step) {
+    match (&step.status.last_error, before) {
+        (Some(now), Some(then)) if now == then || now.reason() == then.reason() => {}
+        (Some(failure), _) => warn!(token, reason = failure.reason(), error = %failure, "the check failed"),
+        (None, Some(_)) => info!(token, verdict = step.judgement.verdict.as_str(), "checks work again"),
+        (None, None) => debug!(token, verdict = step.judgement.verdict.as_str(), "checked"),
+    }
+    for notice in &step.notices {
+        info!(
+            token,
+            verdict = step.judgement.verdict.as_str(),
+            finding = notice.reason.as_str(),
+            severity = notice.severity.as_str(),
+            why = notice.why.as_str(),
+            "notice"
+        );
+    }
+}
+
+/// Results committed in one transaction, at most.
+const BATCH: usize = 500;
+/// Statuses read at once when starting.
+const LOAD_CHUNK: usize = 1_000;
+/// After a failed commit the same tokens are looked at again this much later.
+const STORE_RETRY: Span = Span::seconds(10);
+/// From this share of a budget on we slow down (reference §7).
+const SLOW_DOWN_FROM: f64 = 0.9;
+/// Budgets roll over an hour: a question every two minutes uses little of one.
+const SLOW_DOWN: Span = Span::minutes(2);
+/// Smaller steps back are the work of NTP and change no plan.
+const CLOCK_SLACK: Span = Span::seconds(5);
+/// No pause outlasts this.
+const LONGEST_PAUSE: Span = Span::days(1);

@@ -1,0 +1,128 @@
+//! One configuration at work: its settings, and the adapters made for it. A reload makes another and swaps the two.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::channel::mail::MailChannel;
+use crate::domain::alert::Subject;
+use crate::domain::inspection::{AppFault, CheckError, CheckOutcome};
+use crate::domain::token::{AppName, TokenId};
+use crate::ports::{Answer, Channel, Clock, Credentials, Provider, Question, Telemetry};
+use crate::provider::meta::Meta;
+use crate::secret::FingerprintKey;
+use crate::settings::source::Sources;
+use crate::settings::{App, Settings, Token};
+
+/// A configuration at work.
+pub struct Wiring {
+    /// What is wanted.
+    pub settings: Arc<Settings>,
+    /// Who is asked.
+    pub provider: Arc<dyn Provider>,
+    /// How people are reached; `None` when nobody is told by mail.
+    pub mail: Option<Arc<dyn Channel>>,
+    /// Where secrets are read.
+    pub sources: Sources,
+    by_name: HashMap<TokenId, usize>,
+}
+
+/// What one check brought, with what it showed on the way.
+#[derive(Debug)]
+pub struct Checked {
+    /// For the core.
+    pub outcome: CheckOutcome,
+    /// For the counters.
+    pub telemetry: Telemetry,
+}
+
+impl Checked {
+    /// The check broke off inside this program.
+    pub fn internal_fault() -> Self {
+        failed(None, CheckError::Garbled("an internal fault of tokenwatch; please report it".into()))
+    }
+}
+
+impl Wiring {
+    /// Makes the adapters for these settings.
+    ///
+    /// # Errors
+    /// When an adapter cannot be made, such as a certificate authority that cannot be read.
+    pub fn new(settings: Settings, sources: Sources, clock: &Arc<dyn Clock>) -> Result<Self, WiringError> {
+        let provider = Meta::new(&settings.meta, Arc::clone(clock)).map_err(|error| WiringError(error.to_string()))?;
+        let settings = Arc::new(settings);
+        let mail = MailChannel::new(Arc::clone(&settings), sources.clone());
+        let mail = mail.map(|channel| Arc::new(channel) as Arc<dyn Channel>);
+        Ok(Self::with(settings, sources, Arc::new(provider), mail))
+    }
+
+    /// The same with adapters made elsewhere.
+    pub fn with(
+        settings: Arc<Settings>,
+        sources: Sources,
+        provider: Arc<dyn Provider>,
+        mail: Option<Arc<dyn Channel>>,
+    ) -> Self {
+        let by_name = settings.tokens.iter().enumerate().map(|(index, token)| (token.spec.id.clone(), index)).collect();
+        Self { settings, provider, mail, sources, by_name }
+    }
+
+    /// The place of a token in the configuration.
+    pub fn index(&self, id: &TokenId) -> Option<usize> {
+        self.by_name.get(id).copied()
+    }
+
+    /// The token of that name.
+    pub fn token(&self, id: &TokenId) -> Option<&Token> {
+        self.index(id).and_then(|index| self.settings.tokens.get(index))
+    }
+
+    /// The app of that name.
+    pub fn app(&self, name: &AppName) -> Option<&App> {
+        self.settings.apps.get(name)
+    }
+
+    /// Whether the subject is still wanted.
+    pub fn watches(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Token(id) => self.by_name.contains_key(id),
+            Subject::App(name) => self.settings.apps.contains_key(name),
+        }
+    }
+
+    /// One check: read the secrets, ask, and say what came of it. It never fails; what went wrong is the outcome.
+    pub async fn check(&self, token: &Token, key: &FingerprintKey) -> Checked {
+        let secret = match self.sources.read(&token.secret) {
+            Ok(secret) => secret,
+            Err(error) => return failed(None, CheckError::Source(error.to_string().into())),
+        };
+        let fingerprint = Some(key.fingerprint(&secret));
+        let app = token.spec.app.as_ref().and_then(|name| self.app(name));
+        let app_secret = match app.and_then(|app| app.secret.as_ref()).map(|place| self.sources.read(place)) {
+            None => None,
+            Some(Ok(secret)) => Some(secret),
+            Some(Err(error)) => {
+                let fault = CheckError::App(AppFault::SecretUnreadable, error.to_string().into());
+                return failed(fingerprint, fault);
+            }
+        };
+        let credentials =
+            app.zip(app_secret.as_ref()).map(|(app, secret)| Credentials { id: &app.id, secret, proof: app.proof });
+        let Answer { facts, telemetry } = self.provider.inspect(Question { token: &secret, app: credentials }).await;
+        Checked { outcome: CheckOutcome { fingerprint, answer: facts }, telemetry }
+    }
+}
+
+impl std::fmt::Debug for Wiring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wiring").field("tokens", &self.settings.tokens.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why a configuration cannot be put to work, though it is valid.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WiringError(String);
+
+fn failed(fingerprint: Option<crate::domain::token::Fingerprint>, error: CheckError) -> Checked {
+    Checked { outcome: CheckOutcome { fingerprint, answer: Err(error) }, telemetry: Telemetry::default() }
+}

@@ -1,0 +1,198 @@
+//! Why a verdict: each fact, each rule, and what happens next. The words behind `explain` and the page of a token.
+//!
+//! It runs the very rules that decide, one by one, so what it says cannot differ from what is done.
+
+use serde::Serialize;
+
+use crate::advice;
+use crate::domain::alert::repeat_due;
+use crate::domain::inspection::{Expiry, Inspection};
+use crate::domain::step::TokenStatus;
+use crate::domain::time::Timestamp;
+use crate::domain::token::TokenSpec;
+use crate::domain::verdict::{self, Case, Detail, Finding, RULES, Ruling};
+use crate::zone::Zone;
+
+/// A verdict with its reasons.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The token.
+    pub name: String,
+    /// The one word.
+    pub verdict: &'static str,
+    /// What is known, as label and value.
+    pub facts: Vec<(&'static str, String)>,
+    /// What each rule says.
+    pub rules: Vec<RuleLine>,
+    /// What happens next, and when.
+    pub next: Vec<String>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleLine {
+    /// Its name.
+    pub rule: &'static str,
+    /// What it looked for.
+    pub looked_for: &'static str,
+    /// The finding's code, where something is wrong.
+    pub finding: Option<&'static str>,
+    /// How bad.
+    pub severity: Option<&'static str>,
+    /// In words.
+    pub says: String,
+}
+
+/// Explains the verdict about a token.
+pub fn explain(spec: &TokenSpec, status: &TokenStatus, zone: &Zone, now: Timestamp) -> Explanation {
+    let case = Case { spec, status, now };
+    let judgement = verdict::judge(case);
+    let words = Words { zone, now };
+    let rules = RULES.iter().map(|rule| words.rule(rule, (rule.judge)(case))).collect();
+    let mut next = vec![format!("next check: {}", words.when(status.next_check))];
+    if let Some(at) = judgement.next {
+        next.push(format!("the clock alone changes this: {}", words.when(at)));
+    }
+    for incident in &status.incidents {
+        let told = words.when(incident.told_at);
+        let code = incident.reason.as_str();
+        next.push(format!("open incident {code} ({}), last told: {told}", incident.severity.as_str()));
+        let finding = judgement.findings.iter().find(|finding| finding.reason.thread() == incident.thread);
+        if let Some(at) = finding.and_then(|finding| repeat_due(incident, finding, spec.policy.repeat)) {
+            next.push(format!("it is told again: {}", words.when(at)));
+        }
+    }
+    Explanation {
+        name: spec.id.to_string(),
+        verdict: judgement.verdict.as_str(),
+        facts: facts(status, spec, &words),
+        rules,
+        next,
+    }
+}
+
+fn facts(status: &TokenStatus, spec: &TokenSpec, words: &Words<'_>) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("provider", spec.provider.as_str().to_owned())];
+    if let Some(app) = &spec.app {
+        facts.push(("app", app.to_string()));
+    }
+    match status.generation.number {
+        0 => facts.push(("secret", "never read yet".to_owned())),
+        number => facts.push(("secret", format!("generation {number}, since {}", words.when(status.generation.since)))),
+    }
+    facts.push(("last check", words.optional(status.last_check)));
+    facts.push(("last answer", words.optional(status.last_answer)));
+    if let Some(error) = &status.last_error {
+        facts.push(("last failure", format!("{error} ({} in a row)", status.failures)));
+    }
+    match &status.facts {
+        None => facts.push(("facts", "none yet".to_owned())),
+        Some(known) => {
+            if known.generation != status.generation.number {
+                facts.push(("facts", "of the secret before; the new one is not verified yet".to_owned()));
+            }
+            facts.extend(inspection(&known.inspection, status, spec, words));
+        }
+    }
+    facts
+}
+
+fn inspection(
+    known: &Inspection,
+    status: &TokenStatus,
+    spec: &TokenSpec,
+    words: &Words<'_>,
+) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("kind", known.kind.as_str().to_owned())];
+    if let Some(issued) = known.issued_at {
+        facts.push(("issued", words.when(issued)));
+    }
+    facts.push(("expires", words.expiry(known.expires)));
+    facts.push(("data access ends", words.expiry(known.data_access)));
+    if let Some(grants) = &known.grants {
+        let list: Vec<String> = grants
+            .iter()
+            .map(|grant| match &grant.targets {
+                None => grant.scope.to_string(),
+                Some(targets) => format!("{} (only {})", grant.scope, targets.join(", ")),
+            })
+            .collect();
+        facts.push(("permissions", if list.is_empty() { "none".to_owned() } else { list.join(", ") }));
+    }
+    if let Expiry::At(deadline) = known.expires {
+        let rungs = spec.policy.ladder.rungs(verdict::lifetime(status, known, deadline));
+        let rungs: Vec<String> = rungs.iter().map(|rung| words.zone.short(deadline.minus(*rung))).collect();
+        facts.push(("rungs", rungs.join(", ")));
+    }
+    if let Some(message) = &known.message {
+        facts.push(("provider's words", message.to_string()));
+    }
+    facts
+}
+
+/// Dates and findings in words.
+struct Words<'a> {
+    zone: &'a Zone,
+    now: Timestamp,
+}
+
+impl Words<'_> {
+    fn when(&self, at: Timestamp) -> String {
+        if at.unix() == i64::MAX {
+            return "when the schedule's bell rings".to_owned();
+        }
+        let relative = match at.since(self.now) {
+            span if span.as_seconds() == 0 => "now".to_owned(),
+            span if span.as_seconds() > 0 => format!("in {span}"),
+            span => format!("{span} ago"),
+        };
+        format!("{} ({relative})", self.zone.long(at))
+    }
+
+    fn optional(&self, at: Option<Timestamp>) -> String {
+        at.map_or_else(|| "never".to_owned(), |at| self.when(at))
+    }
+
+    fn expiry(&self, expiry: Expiry) -> String {
+        match expiry {
+            Expiry::Never => "never".to_owned(),
+            Expiry::Unknown => "unknown".to_owned(),
+            Expiry::At(at) => self.when(at),
+        }
+    }
+
+    fn rule(&self, rule: &verdict::Rule, ruling: Ruling) -> RuleLine {
+        let (finding, says) = match ruling {
+            Ruling::Clear => (None, "nothing found".to_owned()),
+            Ruling::ClearUntil(at) => (None, format!("nothing found before {}", self.when(at))),
+            Ruling::Holds(finding) => {
+                let says = self.finding(&finding);
+                (Some(finding), says)
+            }
+        };
+        RuleLine {
+            rule: rule.name,
+            looked_for: rule.asks,
+            finding: finding.as_ref().map(|finding| finding.reason.as_str()),
+            severity: finding.as_ref().map(|finding| finding.severity.as_str()),
+            says,
+        }
+    }
+
+    fn finding(&self, finding: &Finding) -> String {
+        let mut says = advice::reason_in_words(finding.reason).to_owned();
+        let detail = match &finding.detail {
+            Detail::None => None,
+            Detail::Cause(cause) => Some(cause.in_words().to_owned()),
+            Detail::Missing(names) => Some(names.join(", ")),
+            Detail::App(fault, text) if text.is_empty() => Some(fault.in_words().to_owned()),
+            Detail::App(fault, text) => Some(format!("{}: {text}", fault.in_words())),
+            Detail::Text(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
+        };
+        for part in detail.into_iter().chain(finding.deadline.map(|at| self.when(at))) {
+            says.push_str("; ");
+            says.push_str(&part);
+        }
+        says
+    }
+}

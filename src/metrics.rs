@@ -1,0 +1,135 @@
+//! Counters and histograms of what the daemon did. Gauges about tokens are not here: they are read off the board at each scrape.
+//!
+//! The registry is a value, not a global, so that two daemons in one process (tests, the demo) count apart. No label is ever made of
+//! anything that comes from outside.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::domain::inspection::CheckError;
+use crate::domain::token::ProviderKind;
+use crate::ports::Telemetry;
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Counters {
+    registry: Registry,
+    checks: IntCounterVec,
+    check_failures: IntCounterVec,
+    check_duration: HistogramVec,
+    provider_errors: IntCounterVec,
+    usage: GaugeVec,
+    clock_offset: IntGaugeVec,
+    notices: IntCounterVec,
+    notice_failures: IntCounterVec,
+}
+
+impl Counters {
+    /// All counters at zero; those with closed label sets exist from the start, so that a rate can be taken from the first event on.
+    pub fn new(error_codes: impl Iterator<Item = &'static str>) -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            kept(&registry, IntCounterVec::new(Opts::new(name, help), labels).expect("the names and labels are valid"))
+        };
+        let checks = counter("tokenwatch_checks_total", "Checks that were tried.", &["provider"]);
+        let check_failures = counter(
+            "tokenwatch_check_failures_total",
+            "Checks without an authoritative answer, by reason.",
+            &["provider", "reason"],
+        );
+        let provider_errors = counter(
+            "tokenwatch_provider_errors_total",
+            "Error codes that the provider's API answered with.",
+            &["provider", "code"],
+        );
+        let notices = counter("tokenwatch_notices_total", "Notices delivered.", &["channel"]);
+        let notice_failures = counter(
+            "tokenwatch_notice_failures_total",
+            "Attempts to deliver that failed, refusals included.",
+            &["channel"],
+        );
+        let duration = HistogramOpts::new("tokenwatch_check_duration_seconds", "Time from question to answer.")
+            .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
+        let check_duration =
+            kept(&registry, HistogramVec::new(duration, &["provider"]).expect("the names and labels are valid"));
+        let usage = Opts::new(
+            "tokenwatch_provider_usage_ratio",
+            "Share of an API budget that is used, 0 to 1, as the provider reports it.",
+        );
+        let usage =
+            kept(&registry, GaugeVec::new(usage, &["app", "resource"]).expect("the names and labels are valid"));
+        let offset = Opts::new("tokenwatch_clock_offset_seconds", "Our clock minus the provider's.");
+        let clock_offset =
+            kept(&registry, IntGaugeVec::new(offset, &["provider"]).expect("the names and labels are valid"));
+        let codes: Vec<&str> = error_codes.chain(std::iter::once("other")).collect();
+        for provider in ProviderKind::ALL.map(ProviderKind::as_str) {
+            checks.with_label_values(&[provider]);
+            check_duration.with_label_values(&[provider]);
+            for reason in CheckError::REASONS {
+                check_failures.with_label_values(&[provider, reason]);
+            }
+            for code in &codes {
+                provider_errors.with_label_values(&[provider, *code]);
+            }
+        }
+        notices.with_label_values(&["mail"]);
+        notice_failures.with_label_values(&["mail"]);
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        registry.register(Box::new(process)).expect("registered once");
+        Self {
+            registry,
+            checks,
+            check_failures,
+            check_duration,
+            provider_errors,
+            usage,
+            clock_offset,
+            notices,
+            notice_failures,
+        }
+    }
+
+    /// Counts one check.
+    pub fn checked(&self, provider: ProviderKind, app: &str, telemetry: &Telemetry, error: Option<&CheckError>) {
+        let provider = provider.as_str();
+        self.checks.with_label_values(&[provider]).inc();
+        self.check_duration.with_label_values(&[provider]).observe(telemetry.seconds);
+        if let Some(error) = error {
+            self.check_failures.with_label_values(&[provider, error.reason()]).inc();
+        }
+        if let Some(code) = telemetry.error_code {
+            self.provider_errors.with_label_values(&[provider, code]).inc();
+        }
+        if let Some(offset) = telemetry.clock_offset {
+            self.clock_offset.with_label_values(&[provider]).set(offset.as_seconds());
+        }
+        for (resource, ratio) in &telemetry.usage {
+            self.usage.with_label_values(&[app, resource]).set(*ratio);
+        }
+    }
+
+    /// Counts delivered notices.
+    pub fn delivered(&self, channel: &str, notices: u64) {
+        self.notices.with_label_values(&[channel]).inc_by(notices);
+    }
+
+    /// Counts failures on the way.
+    pub fn failed(&self, channel: &str, failures: u64) {
+        self.notice_failures.with_label_values(&[channel]).inc_by(failures);
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        // Writing to memory cannot fail, and the families are well formed by construction.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+fn kept<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect("every name is registered once");
+    collector
+}

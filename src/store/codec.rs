@@ -1,0 +1,534 @@
+//! The stored form of the core's types: JSON with short names.
+//!
+//! The core knows nothing of serialisation, so its types are mirrored here. A field may be added with a default; the meaning of a field
+//! never changes without a migration.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::alert::{AlertKey, Incident, Notice, NoticeFacts, NotifyReason, Subject};
+use crate::domain::inspection::{
+    AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
+};
+use crate::domain::step::{AppStatus, Facts, Generation, TokenStatus};
+use crate::domain::time::Timestamp;
+use crate::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
+use crate::domain::verdict::{Detail, Reason, Severity, Stage};
+use crate::ports::SlotStatus;
+
+/// What is stored cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored record cannot be read: {0}")]
+pub struct Unreadable(String);
+
+/// A status as text.
+pub fn encode_status(status: &SlotStatus) -> Result<String, Unreadable> {
+    let stored = match status {
+        SlotStatus::Token(status) => StoredSlot::Token(Box::new(StoredToken::of(status))),
+        SlotStatus::App(status) => StoredSlot::App(StoredApp::of(status)),
+    };
+    serde_json::to_string(&stored).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The status of that text.
+pub fn decode_status(text: &str) -> Result<SlotStatus, Unreadable> {
+    match serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))? {
+        StoredSlot::Token(stored) => stored.status().map(|status| SlotStatus::Token(Box::new(status))),
+        StoredSlot::App(stored) => stored.status().map(SlotStatus::App),
+    }
+}
+
+/// A notice as text.
+pub fn encode_notice(notice: &Notice) -> Result<String, Unreadable> {
+    serde_json::to_string(&StoredNotice::of(notice)).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The notice of that text.
+pub fn decode_notice(text: &str) -> Result<Notice, Unreadable> {
+    serde_json::from_str::<StoredNotice>(text).map_err(|error| Unreadable(error.to_string()))?.notice()
+}
+
+/// The subject of that key.
+pub fn decode_subject(key: &str) -> Result<Subject, Unreadable> {
+    let bad = || Unreadable(format!("{key:?} is no subject"));
+    match key.split_once('/') {
+        Some(("token", name)) => TokenId::parse(name).map(Subject::Token).map_err(|_| bad()),
+        Some(("app", name)) => AppName::parse(name).map(Subject::App).map_err(|_| bad()),
+        _ => Err(bad()),
+    }
+}
+
+/// The receiver of that name.
+pub fn decode_receiver(name: &str) -> Result<ReceiverName, Unreadable> {
+    ReceiverName::parse(name).map_err(|fault| Unreadable(format!("{name:?} is no receiver: {fault}")))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredSlot {
+    Token(Box<StoredToken>),
+    App(StoredApp),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredToken {
+    generation: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    since: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    facts: Option<StoredFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_check: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_answer: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    invalid_streak: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    failures: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failing_since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_error: Option<StoredError>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_fault: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    foreign: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    incidents: Vec<StoredIncident>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    incident_count: u32,
+    next_check: i64,
+}
+
+impl StoredToken {
+    fn of(status: &TokenStatus) -> Self {
+        Self {
+            generation: status.generation.number,
+            fingerprint: status.generation.fingerprint.map(|fingerprint| hex(&fingerprint.0)),
+            since: status.generation.since.unix(),
+            facts: status.facts.as_ref().map(StoredFacts::of),
+            last_check: status.last_check.map(Timestamp::unix),
+            last_answer: status.last_answer.map(Timestamp::unix),
+            invalid_streak: status.invalid_streak,
+            failures: status.failures,
+            failing_since: status.failing_since.map(Timestamp::unix),
+            last_error: status.last_error.as_ref().map(StoredError::of),
+            source_fault: status.source_fault.clone(),
+            foreign: status.foreign.clone(),
+            incidents: status.incidents.iter().map(StoredIncident::of).collect(),
+            incident_count: status.incident_count,
+            next_check: status.next_check.unix(),
+        }
+    }
+
+    fn status(self) -> Result<TokenStatus, Unreadable> {
+        Ok(TokenStatus {
+            generation: Generation {
+                number: self.generation,
+                fingerprint: self.fingerprint.as_deref().map(unhex).transpose()?,
+                since: Timestamp::from_unix(self.since),
+            },
+            facts: self.facts.map(StoredFacts::facts).transpose()?,
+            last_check: self.last_check.map(Timestamp::from_unix),
+            last_answer: self.last_answer.map(Timestamp::from_unix),
+            invalid_streak: self.invalid_streak,
+            failures: self.failures,
+            failing_since: self.failing_since.map(Timestamp::from_unix),
+            last_error: self.last_error.map(StoredError::error).transpose()?,
+            source_fault: self.source_fault,
+            foreign: self.foreign,
+            incidents: self.incidents.into_iter().map(StoredIncident::incident).collect::<Result<_, _>>()?,
+            incident_count: self.incident_count,
+            next_check: Timestamp::from_unix(self.next_check),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredApp {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fault: Option<(String, Box<str>)>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    streak: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    incidents: Vec<StoredIncident>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    incident_count: u32,
+}
+
+impl StoredApp {
+    fn of(status: &AppStatus) -> Self {
+        Self {
+            fault: status.fault.as_ref().map(|(fault, text)| (fault.as_str().to_owned(), text.clone())),
+            streak: status.streak,
+            incidents: status.incidents.iter().map(StoredIncident::of).collect(),
+            incident_count: status.incident_count,
+        }
+    }
+
+    fn status(self) -> Result<AppStatus, Unreadable> {
+        Ok(AppStatus {
+            fault: self.fault.map(|(fault, text)| Ok((app_fault(&fault)?, text))).transpose()?,
+            streak: self.streak,
+            incidents: self.incidents.into_iter().map(StoredIncident::incident).collect::<Result<_, _>>()?,
+            incident_count: self.incident_count,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFacts {
+    generation: u32,
+    validity: String,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app_id: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issued_at: Option<i64>,
+    expires: StoredExpiry,
+    data_access: StoredExpiry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grants: Option<Vec<StoredGrant>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<Box<str>>,
+}
+
+impl StoredFacts {
+    fn of(facts: &Facts) -> Self {
+        let seen = &facts.inspection;
+        Self {
+            generation: facts.generation,
+            validity: match seen.validity {
+                Validity::Valid => "valid".to_owned(),
+                Validity::Expired => "expired".to_owned(),
+                Validity::Unreadable => "unreadable".to_owned(),
+                Validity::Revoked(cause) => format!("revoked:{}", cause.as_str()),
+            },
+            kind: seen.kind.as_str().to_owned(),
+            app_id: seen.app_id.clone(),
+            user_id: seen.user_id.clone(),
+            issued_at: seen.issued_at.map(Timestamp::unix),
+            expires: StoredExpiry::of(seen.expires),
+            data_access: StoredExpiry::of(seen.data_access),
+            grants: seen.grants.as_ref().map(|grants| grants.iter().map(StoredGrant::of).collect()),
+            message: seen.message.clone(),
+        }
+    }
+
+    fn facts(self) -> Result<Facts, Unreadable> {
+        let validity = match self.validity.as_str() {
+            "valid" => Validity::Valid,
+            "expired" => Validity::Expired,
+            "unreadable" => Validity::Unreadable,
+            other => Validity::Revoked(cause(other.strip_prefix("revoked:").unwrap_or(other))?),
+        };
+        let grants = self.grants.map(|grants| {
+            grants.into_iter().map(|grant| Grant { scope: grant.scope, targets: grant.targets }).collect()
+        });
+        Ok(Facts {
+            generation: self.generation,
+            inspection: Inspection {
+                validity,
+                kind: TokenKind::parse(&self.kind),
+                app_id: self.app_id,
+                user_id: self.user_id,
+                issued_at: self.issued_at.map(Timestamp::from_unix),
+                expires: self.expires.expiry(),
+                data_access: self.data_access.expiry(),
+                grants,
+                message: self.message,
+            },
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredGrant {
+    scope: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    targets: Option<Vec<Box<str>>>,
+}
+
+impl StoredGrant {
+    fn of(grant: &Grant) -> Self {
+        Self { scope: grant.scope.clone(), targets: grant.targets.clone() }
+    }
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum StoredExpiry {
+    Never,
+    At(i64),
+    Unknown,
+}
+
+impl StoredExpiry {
+    const fn of(expiry: Expiry) -> Self {
+        match expiry {
+            Expiry::Never => Self::Never,
+            Expiry::At(at) => Self::At(at.unix()),
+            Expiry::Unknown => Self::Unknown,
+        }
+    }
+
+    const fn expiry(self) -> Expiry {
+        match self {
+            Self::Never => Expiry::Never,
+            Self::At(at) => Expiry::At(Timestamp::from_unix(at)),
+            Self::Unknown => Expiry::Unknown,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredError {
+    Timeout(Box<str>),
+    Connect(Box<str>),
+    Tls(Box<str>),
+    Interrupted(Box<str>),
+    Garbled(Box<str>),
+    Unavailable(Box<str>),
+    Throttled(i64),
+    App(String, Box<str>),
+    Foreign(Box<str>),
+    Refused(Box<str>),
+    Source(Box<str>),
+}
+
+impl StoredError {
+    fn of(error: &CheckError) -> Self {
+        match error {
+            CheckError::Unreachable(Unreachable::Timeout, text) => Self::Timeout(text.clone()),
+            CheckError::Unreachable(Unreachable::Connect, text) => Self::Connect(text.clone()),
+            CheckError::Unreachable(Unreachable::Tls, text) => Self::Tls(text.clone()),
+            CheckError::Unreachable(Unreachable::Interrupted, text) => Self::Interrupted(text.clone()),
+            CheckError::Garbled(text) => Self::Garbled(text.clone()),
+            CheckError::Unavailable(text) => Self::Unavailable(text.clone()),
+            CheckError::Throttled(until) => Self::Throttled(until.unix()),
+            CheckError::App(fault, text) => Self::App(fault.as_str().to_owned(), text.clone()),
+            CheckError::ForeignToken(text) => Self::Foreign(text.clone()),
+            CheckError::Refused(text) => Self::Refused(text.clone()),
+            CheckError::Source(text) => Self::Source(text.clone()),
+        }
+    }
+
+    fn error(self) -> Result<CheckError, Unreadable> {
+        Ok(match self {
+            Self::Timeout(text) => CheckError::Unreachable(Unreachable::Timeout, text),
+            Self::Connect(text) => CheckError::Unreachable(Unreachable::Connect, text),
+            Self::Tls(text) => CheckError::Unreachable(Unreachable::Tls, text),
+            Self::Interrupted(text) => CheckError::Unreachable(Unreachable::Interrupted, text),
+            Self::Garbled(text) => CheckError::Garbled(text),
+            Self::Unavailable(text) => CheckError::Unavailable(text),
+            Self::Throttled(until) => CheckError::Throttled(Timestamp::from_unix(until)),
+            Self::App(fault, text) => CheckError::App(app_fault(&fault)?, text),
+            Self::Foreign(text) => CheckError::ForeignToken(text),
+            Self::Refused(text) => CheckError::Refused(text),
+            Self::Source(text) => CheckError::Source(text),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredIncident {
+    reason: String,
+    number: u32,
+    generation: u32,
+    opened_at: i64,
+    severity: String,
+    stage: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline: Option<i64>,
+    told_at: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    repeats: u32,
+}
+
+impl StoredIncident {
+    fn of(incident: &Incident) -> Self {
+        Self {
+            reason: incident.reason.as_str().to_owned(),
+            number: incident.number,
+            generation: incident.generation,
+            opened_at: incident.opened_at.unix(),
+            severity: incident.severity.as_str().to_owned(),
+            stage: incident.stage.0,
+            deadline: incident.deadline.map(Timestamp::unix),
+            told_at: incident.told_at.unix(),
+            repeats: incident.repeats,
+        }
+    }
+
+    fn incident(self) -> Result<Incident, Unreadable> {
+        let reason = reason(&self.reason)?;
+        Ok(Incident {
+            thread: reason.thread(),
+            number: self.number,
+            generation: self.generation,
+            opened_at: Timestamp::from_unix(self.opened_at),
+            reason,
+            severity: severity(&self.severity)?,
+            stage: Stage(self.stage),
+            deadline: self.deadline.map(Timestamp::from_unix),
+            told_at: Timestamp::from_unix(self.told_at),
+            repeats: self.repeats,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredNotice {
+    key: String,
+    subject: String,
+    provider: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app: Option<String>,
+    why: String,
+    reason: String,
+    severity: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    detail: Option<StoredDetail>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline: Option<i64>,
+    since: i64,
+    at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issued_at: Option<i64>,
+    expires: StoredExpiry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_answer: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<Box<str>>,
+    receivers: Vec<String>,
+}
+
+impl StoredNotice {
+    fn of(notice: &Notice) -> Self {
+        Self {
+            key: notice.key.as_str().to_owned(),
+            subject: notice.subject.to_string(),
+            provider: notice.provider.as_str().to_owned(),
+            app: notice.app.as_ref().map(ToString::to_string),
+            why: notice.why.as_str().to_owned(),
+            reason: notice.reason.as_str().to_owned(),
+            severity: notice.severity.as_str().to_owned(),
+            detail: StoredDetail::of(&notice.detail),
+            deadline: notice.deadline.map(Timestamp::unix),
+            since: notice.since.unix(),
+            at: notice.at.unix(),
+            next: notice.next.map(Timestamp::unix),
+            kind: notice.facts.kind.as_str().to_owned(),
+            issued_at: notice.facts.issued_at.map(Timestamp::unix),
+            expires: StoredExpiry::of(notice.facts.expires),
+            last_answer: notice.facts.last_answer.map(Timestamp::unix),
+            message: notice.facts.message.clone(),
+            receivers: notice.receivers.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn notice(self) -> Result<Notice, Unreadable> {
+        let provider = ProviderKind::parse(&self.provider);
+        let app = self.app.map(|name| AppName::parse(&name).map_err(|fault| Unreadable(fault.to_string())));
+        let receivers: Vec<ReceiverName> =
+            self.receivers.iter().map(|name| decode_receiver(name)).collect::<Result<_, _>>()?;
+        Ok(Notice {
+            key: AlertKey::from_stored(&self.key),
+            subject: decode_subject(&self.subject)?,
+            provider: provider.ok_or_else(|| unknown("provider", &self.provider))?,
+            app: app.transpose()?,
+            why: why(&self.why)?,
+            reason: reason(&self.reason)?,
+            severity: severity(&self.severity)?,
+            detail: self.detail.map_or(Ok(Detail::None), StoredDetail::detail)?,
+            deadline: self.deadline.map(Timestamp::from_unix),
+            since: Timestamp::from_unix(self.since),
+            at: Timestamp::from_unix(self.at),
+            next: self.next.map(Timestamp::from_unix),
+            facts: NoticeFacts {
+                kind: TokenKind::parse(&self.kind),
+                issued_at: self.issued_at.map(Timestamp::from_unix),
+                expires: self.expires.expiry(),
+                last_answer: self.last_answer.map(Timestamp::from_unix),
+                message: self.message,
+            },
+            receivers: Arc::from(receivers),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredDetail {
+    Cause(String),
+    Missing(Vec<Box<str>>),
+    App(String, Box<str>),
+    Text(Box<str>),
+}
+
+impl StoredDetail {
+    fn of(detail: &Detail) -> Option<Self> {
+        match detail {
+            Detail::None => None,
+            Detail::Cause(cause) => Some(Self::Cause(cause.as_str().to_owned())),
+            Detail::Missing(names) => Some(Self::Missing(names.clone())),
+            Detail::App(fault, text) => Some(Self::App(fault.as_str().to_owned(), text.clone())),
+            Detail::Text(text) => Some(Self::Text(text.clone())),
+        }
+    }
+
+    fn detail(self) -> Result<Detail, Unreadable> {
+        Ok(match self {
+            Self::Cause(word) => Detail::Cause(cause(&word)?),
+            Self::Missing(names) => Detail::Missing(names),
+            Self::App(fault, text) => Detail::App(app_fault(&fault)?, text),
+            Self::Text(text) => Detail::Text(text),
+        })
+    }
+}
+
+fn unknown(what: &str, word: &str) -> Unreadable {
+    Unreadable(format!("{word:?} is no {what}"))
+}
+
+fn reason(word: &str) -> Result<Reason, Unreadable> {
+    Reason::parse(word).ok_or_else(|| unknown("finding", word))
+}
+
+fn severity(word: &str) -> Result<Severity, Unreadable> {
+    Severity::parse(word).ok_or_else(|| unknown("severity", word))
+}
+
+fn cause(word: &str) -> Result<Cause, Unreadable> {
+    Cause::ALL.into_iter().find(|cause| cause.as_str() == word).ok_or_else(|| unknown("cause", word))
+}
+
+fn app_fault(word: &str) -> Result<AppFault, Unreadable> {
+    AppFault::ALL.into_iter().find(|fault| fault.as_str() == word).ok_or_else(|| unknown("fault of an app", word))
+}
+
+fn why(word: &str) -> Result<NotifyReason, Unreadable> {
+    NotifyReason::ALL.into_iter().find(|why| why.as_str() == word).ok_or_else(|| unknown("reason to notify", word))
+}
+
+fn hex(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
+}
+
+fn unhex(text: &str) -> Result<Fingerprint, Unreadable> {
+    let number = u128::from_str_radix(text, 16).map_err(|_| unknown("fingerprint", text))?;
+    Ok(Fingerprint(number.to_be_bytes()))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}

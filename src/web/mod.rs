@@ -1,0 +1,216 @@
+//! The listener: `/metrics`, health, JSON and the status page. All of it reads; nothing changes anything.
+//!
+//! Changes go through the control socket. A fault on one connection never ends the listener.
+
+pub mod exposition;
+pub mod json;
+mod page;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use askama::Template as _;
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream;
+
+use crate::board::{Board, Row};
+use crate::domain::alert::Subject;
+use crate::domain::inspection::Expiry;
+use crate::domain::step::TokenStatus;
+use crate::domain::time::{Span, Timestamp};
+use crate::domain::token::{TokenId, TokenSpec};
+use crate::explain::{Explanation, explain};
+use crate::metrics::Counters;
+use crate::ports::{Clock, SlotStatus, Store};
+use crate::settings::Settings;
+use exposition::{Exposition, Scene};
+use json::{TokenJson, TokenPageJson, TokensJson};
+use page::{StatusPage, TokenPage};
+
+/// What the listener reads.
+#[derive(Clone)]
+pub struct Web {
+    /// What is known.
+    pub board: Arc<Board>,
+    /// What was counted.
+    pub counters: Arc<Counters>,
+    /// What is durable.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration in force.
+    pub settings: tokio::sync::watch::Receiver<Arc<Settings>>,
+}
+
+/// Every page.
+pub fn router(web: Web) -> Router {
+    Router::new()
+        .route("/", get(status_page))
+        .route("/tokens/{name}", get(token_page))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/api/v1/tokens", get(tokens))
+        .route("/api/v1/tokens/{name}", get(token))
+        .route("/api/v1/status", get(status))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
+        .layer(axum::middleware::map_response(harden))
+        .with_state(web)
+}
+
+/// When something ends that has no date.
+pub fn end_in_words(row: &Row) -> String {
+    match row.expires {
+        Expiry::Never => "never".to_owned(),
+        Expiry::Unknown | Expiry::At(_) => "unknown".to_owned(),
+    }
+}
+
+/// `in 3 days`, `2 hours ago`.
+pub fn relative(at: Timestamp, now: Timestamp) -> String {
+    let span = at.since(now);
+    if span > Span::ZERO { format!("in {span}") } else { format!("{span} ago") }
+}
+
+async fn metrics(State(web): State<Web>) -> Response {
+    let scene = Scene {
+        now: web.clock.now(),
+        counters: web.counters.render(),
+        outbox: web.store.outbox().await.ok(),
+        last_pass: web.board.vitals.last_pass(),
+        reload: web.board.vitals.reload(),
+        per_token: web.settings.borrow().per_token,
+    };
+    let chunks = Exposition::new(web.board.table(), &scene).map(Ok::<_, Infallible>);
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, Body::from_stream(stream::iter(chunks))).into_response()
+}
+
+/// The loop makes progress.
+async fn healthz(State(web): State<Web>) -> Response {
+    let silent = web.board.vitals.last_beat().map(|beat| web.clock.now().since(beat));
+    match silent {
+        Some(silent) if silent <= LONGEST_SILENCE => (StatusCode::OK, "ok\n").into_response(),
+        Some(silent) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("the watch loop was last seen {silent} ago\n")).into_response()
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the watch loop has not started\n").into_response(),
+    }
+}
+
+/// The first pass is done and the store is writable. Trouble with mail is told, but a daemon that watches is ready.
+async fn readyz(State(web): State<Web>) -> Response {
+    let vitals = &web.board.vitals;
+    let troubles = vitals.troubles();
+    let mut lines = vec![format!("first pass: {}", if vitals.first_pass_done() { "done" } else { "not done yet" })];
+    let store = web.store.outbox().await;
+    let failure = troubles.store.or_else(|| store.as_ref().err().map(ToString::to_string));
+    lines.push(format!("store: {}", failure.as_deref().unwrap_or("ok")));
+    lines.push(format!("mail: {}", troubles.mail.as_deref().unwrap_or("ok")));
+    if let Ok(outbox) = store {
+        lines.push(format!("outbox: {} pending", outbox.pending));
+    }
+    let ready = vitals.first_pass_done() && failure.is_none();
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, lines.join("\n") + "\n").into_response()
+}
+
+async fn tokens(State(web): State<Web>) -> Response {
+    let tokens = web.board.table().rows().iter().map(TokenJson::of).collect();
+    Json(TokensJson { now: web.clock.now().unix(), tokens }).into_response()
+}
+
+async fn token(State(web): State<Web>, Path(name): Path<String>) -> Response {
+    match web.explained(&name).await {
+        Ok((row, explanation)) => Json(TokenPageJson { token: TokenJson::of(&row), explanation }).into_response(),
+        Err(missing) => missing.into_response(),
+    }
+}
+
+async fn status(State(web): State<Web>) -> Response {
+    Json(json::status(&web.board, web.store.outbox().await.ok(), web.clock.now())).into_response()
+}
+
+async fn status_page(State(web): State<Web>) -> Response {
+    let now = web.clock.now();
+    let zone = web.settings.borrow().daemon.zone.clone();
+    let troubles = json::status(&web.board, None, now).troubles;
+    let table = web.board.table();
+    let apps = table
+        .apps()
+        .iter()
+        .flat_map(|app| app.findings.iter().map(|finding| (app.name.to_string(), finding.reason.as_str().to_owned())))
+        .collect();
+    let page = StatusPage::new(&table.rows(), apps, troubles, &zone, now);
+    html(page.render())
+}
+
+async fn token_page(State(web): State<Web>, Path(name): Path<String>) -> Response {
+    let zone = web.settings.borrow().daemon.zone.clone();
+    match web.explained(&name).await {
+        Ok((_, explanation)) => html(TokenPage { explanation, as_of: zone.long(web.clock.now()) }.render()),
+        Err(missing) => missing.into_response(),
+    }
+}
+
+impl Web {
+    /// A token's row and the reasons behind it.
+    async fn explained(&self, name: &str) -> Result<(Row, Explanation), (StatusCode, String)> {
+        let missing =
+            || (StatusCode::NOT_FOUND, format!("no token is called {:?}\n", name.chars().take(63).collect::<String>()));
+        let id = TokenId::parse(name).map_err(|_| missing())?;
+        let row = self.board.table().rows().iter().find(|row| row.id == id).cloned().ok_or_else(missing)?;
+        let (spec, zone) = {
+            let settings = self.settings.borrow();
+            let token = settings.tokens.iter().find(|token| token.spec.id == id).ok_or_else(missing)?;
+            (token.spec.clone(), settings.daemon.zone.clone())
+        };
+        let status = self.status_of(&spec).await.map_err(|text| (StatusCode::SERVICE_UNAVAILABLE, text + "\n"))?;
+        let explanation = explain(&spec, &status, &zone, self.clock.now());
+        Ok((row, explanation))
+    }
+
+    async fn status_of(&self, spec: &TokenSpec) -> Result<TokenStatus, String> {
+        let found = self.store.load(vec![Subject::Token(spec.id.clone())]).await.map_err(|error| error.to_string())?;
+        match found.into_iter().next() {
+            Some((_, SlotStatus::Token(status))) => Ok(*status),
+            Some((_, SlotStatus::App(_))) | None => Ok(TokenStatus::new(self.clock.now())),
+        }
+    }
+}
+
+fn html(rendered: Result<String, askama::Error>) -> Response {
+    match rendered {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("the page could not be written: {error}\n")).into_response()
+        }
+    }
+}
+
+/// Every answer forbids what no page here needs.
+async fn harden(mut response: Response) -> Response {
+    for (name, value) in HARDENING {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+const HARDENING: [(&str, &str); 5] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("x-frame-options", "DENY"),
+    ("cache-control", "no-store"),
+];
+/// The loop sleeps five minutes at most.
+const LONGEST_SILENCE: Span = Span::minutes(6);

@@ -1,0 +1,4 @@
+//! The tests: one binary, one module a subject. What is real is started by the test itself.
+
+mod support;
+mod tidy;

@@ -1,0 +1,193 @@
+//! The whole daemon in one process: real HTTP to the simulator, a real state file, real SMTP to a mailbox, and a clock tied to tokio's own.
+//!
+//! Under `#[tokio::test(start_paused = true)]` two months pass in about a second. Time is never read from the machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokenwatch::board::Board;
+use tokenwatch::clock::Lens;
+use tokenwatch::daemon::wiring::Wiring;
+use tokenwatch::daemon::{Daemon, Doors, Reloader};
+use tokenwatch::domain::time::{Span, Timestamp};
+use tokenwatch::ports::{Clock, Store};
+use tokenwatch::settings;
+use tokenwatch::settings::source::Sources;
+use tokenwatch::sim::{App, Mailbox, Received, Sim, World};
+use tokenwatch::store::Sqlite;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// When every simulated story begins: 2026-01-01T00:00:00Z.
+pub const START: i64 = 1_767_225_600;
+/// The app of most stories.
+pub const APP: &str = "634900000000001";
+/// Its secret; exists in the simulated world only.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// The world around one daemon, and the daemon itself while it runs.
+pub struct House {
+    /// The provider.
+    pub sim: Sim,
+    /// Where mail arrives.
+    pub mailbox: Mailbox,
+    /// The time.
+    pub clock: Arc<Lens>,
+    /// Everything on disk.
+    pub folder: TempDir,
+    api: std::net::SocketAddr,
+    relay: std::net::SocketAddr,
+    _backstage: JoinSet<()>,
+    running: Option<Running>,
+}
+
+struct Running {
+    board: Arc<Board>,
+    reloader: Reloader,
+    page: std::net::SocketAddr,
+    stop: CancellationToken,
+    now: CancellationToken,
+    task: JoinSet<Result<(), tokenwatch::daemon::Fatal>>,
+}
+
+impl House {
+    /// A world with one app, [`APP`], and nobody in it.
+    pub async fn new() -> Self {
+        let clock = Arc::new(Lens::new(Timestamp::from_unix(START), 1));
+        let mut backstage = JoinSet::new();
+        let api = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let relay = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (api_address, relay_address) = (api.local_addr().expect("bound"), relay.local_addr().expect("bound"));
+        let seen = Arc::clone(&clock);
+        let sim = Sim::new(World::new(), Arc::new(move || seen.now().unix()));
+        sim.with_world(|world| world.add_app(App::new(APP, "Help desk", SECRET)));
+        backstage.spawn(sim.clone().serve(api));
+        let (mailbox, _) = Mailbox::new();
+        backstage.spawn(mailbox.clone().serve(relay));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { sim, mailbox, clock, folder, api: api_address, relay: relay_address, _backstage: backstage, running: None }
+    }
+
+    /// Writes the env file that the tokens are read from; the app's secret is always in it.
+    pub fn write_env(&self, lines: &[(&str, &str)]) {
+        let mut text = format!("META_APP_SECRET={SECRET}\n");
+        for (key, value) in lines {
+            text.push_str(&format!("{key}={value}\n"));
+        }
+        std::fs::write(self.env(), text).expect("the env file is written");
+    }
+
+    /// The env file.
+    pub fn env(&self) -> PathBuf {
+        self.folder.path().join("config.env")
+    }
+
+    /// The state file.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("tokenwatch.db")
+    }
+
+    /// Everything a configuration needs but its tokens; `tokens` is appended. Receiver `default` is `oncall@example.com`.
+    pub fn config(&self, tokens: &str) -> String {
+        let env = self.env();
+        format!(
+            "[provider.meta]\nbase_url = \"http://{}\"\n\
+             [smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://{}?tls=none\" }}]\n\
+             [receivers.default]\nemail = [\"oncall@example.com\"]\n\
+             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env:?}, key = \"META_APP_SECRET\" }}\n\
+             {tokens}",
+            self.api, self.relay
+        )
+    }
+
+    /// A `[[tokens]]` entry that reads `key` from the env file.
+    pub fn token(&self, name: &str, key: &str) -> String {
+        format!(
+            "[[tokens]]\nname = {name:?}\napp = \"helpdesk\"\nsecret = {{ env_file = {:?}, key = {key:?} }}\n",
+            self.env()
+        )
+    }
+
+    /// Starts the daemon with this configuration.
+    pub async fn start(&mut self, config: &str) {
+        let wiring = self.wiring(config);
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&self.state()).expect("the state file opens"));
+        let daemon = Daemon::new(self.clock.clone(), store, wiring);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let page = listener.local_addr().expect("bound");
+        let (stop, now) = (CancellationToken::new(), CancellationToken::new());
+        let (board, reloader) = (daemon.board(), daemon.reloader());
+        let mut task = JoinSet::new();
+        task.spawn(daemon.run(Doors { listener: Some(listener), control: None }, stop.clone(), now.clone()));
+        self.running = Some(Running { board, reloader, page, stop, now, task });
+    }
+
+    /// Puts another configuration in force, as SIGHUP does.
+    pub fn reload(&self, config: &str) {
+        self.running().reloader.put_in_force(self.wiring(config));
+    }
+
+    /// Stops the daemon in order.
+    pub async fn stop(&mut self) {
+        let mut running = self.running.take().expect("the daemon runs");
+        running.stop.cancel();
+        while let Some(ended) = running.task.join_next().await {
+            ended.expect("no panic").expect("the daemon ends well");
+        }
+    }
+
+    /// Ends the daemon without any goodbye, as SIGKILL does.
+    pub async fn kill(&mut self) {
+        let mut running = self.running.take().expect("the daemon runs");
+        running.now.cancel();
+        running.task.shutdown().await;
+    }
+
+    /// Lets that much time pass.
+    pub async fn pass(&self, span: Span) {
+        self.clock.sleep(span).await;
+    }
+
+    /// What everyone may see.
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.running().board)
+    }
+
+    /// Reads a page of the listener.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_tls()).build().expect("a client");
+        let reply = client.get(format!("http://{}{path}", self.running().page)).send().await.expect("an answer");
+        (reply.status().as_u16(), reply.text().await.expect("a body"))
+    }
+
+    /// Every mail so far.
+    pub fn mails(&self) -> Vec<Received> {
+        self.mailbox.mails()
+    }
+
+    /// The subjects of every mail so far, without their prefix.
+    pub fn subjects(&self) -> Vec<String> {
+        let subject = |mail: &Received| mail.header("Subject").unwrap_or_default();
+        self.mails().iter().map(subject).map(|text| text.replace("[tokenwatch] ", "")).collect()
+    }
+
+    fn wiring(&self, config: &str) -> Wiring {
+        let loaded = settings::from_text(config, "test", &[]).unwrap_or_else(|faults| panic!("{faults}"));
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        Wiring::new(loaded.settings, Sources::default(), &clock).expect("the wiring holds")
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the daemon runs")
+    }
+}
+
+fn no_tls() -> rustls::ClientConfig {
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
+}

@@ -1,0 +1,3 @@
+//! What the tests share: the daemon in one process under simulated time, and real processes with real servers.
+
+pub mod house;

@@ -1,0 +1,178 @@
+//! The house rules that a compiler does not know: which room may know which, where a secret may be exposed, what every file begins with.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room and the rooms that it may know. The graph has one direction; adapters never know each other.
+const ROOMS: [(&str, &[&str]); 21] = [
+    ("domain", &[]),
+    ("secret", &["domain"]),
+    ("redact", &["secret"]),
+    ("zone", &["domain"]),
+    ("tls", &[]),
+    ("ports", &["domain", "secret"]),
+    ("settings", &["domain", "redact", "secret", "zone"]),
+    ("advice", &["domain", "settings", "zone"]),
+    ("explain", &["advice", "domain", "zone"]),
+    ("board", &["domain"]),
+    ("metrics", &["domain", "ports"]),
+    ("clock", &["domain", "ports"]),
+    ("provider", &["domain", "ports", "redact", "secret", "settings", "tls"]),
+    ("store", &["domain", "ports", "secret"]),
+    ("channel", &["advice", "domain", "ports", "redact", "secret", "settings", "tls", "zone"]),
+    ("web", &["advice", "board", "domain", "explain", "metrics", "ports", "settings", "zone"]),
+    ("sim", &[]),
+    (
+        "daemon",
+        &[
+            "board", "channel", "clock", "domain", "metrics", "ports", "provider", "secret", "settings", "store", "web",
+            "zone",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "advice", "board", "clock", "daemon", "domain", "explain", "metrics", "ports", "provider", "redact", "secret",
+            "settings", "sim", "store", "web", "zone",
+        ],
+    ),
+    ("lib", &[]),
+    ("main", &["cli"]),
+];
+
+/// The only files that may look at a secret: where a request is signed or sent, where it is fingerprinted or searched for.
+const EXPOSED_IN: [&str; 4] = ["secret.rs", "redact.rs", "provider/meta/mod.rs", "channel/mail.rs"];
+
+#[test]
+fn rooms_know_only_the_rooms_below_them() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let room = room_of(&path);
+        let allowed = ROOMS.iter().find(|(name, _)| *name == room).map(|(_, allowed)| *allowed);
+        let allowed = allowed.unwrap_or_else(|| panic!("{} is in no room; add it to the table", path.display()));
+        for known in edges(product(&text)) {
+            if known != room && !allowed.contains(&known.as_str()) {
+                wrong.push(format!("{} knows {known}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_core_is_pure() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| room_of(path) == "domain") {
+        let code = product(&text);
+        for word in ["async ", ".await", "HashMap", "HashSet", "serde", "std::fs", "std::net", "std::env", "tokio", "jiff", "Instant", "SystemTime"] {
+            assert!(!code.contains(word), "{} holds {word:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn secrets_are_exposed_in_few_places() {
+    for (path, text) in sources() {
+        let name = path.display().to_string();
+        let may = EXPOSED_IN.contains(&name.as_str());
+        assert!(may || !product(&text).contains(".expose("), "{name} looks at a secret");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "{} has no header", path.display());
+        let header = text.lines().take_while(|line| line.starts_with("//!")).count();
+        assert!(header >= 1 && text.len() > 40, "{} is empty", path.display());
+    }
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let docs = fs::read_to_string(root().join("docs/metrics.md")).expect("docs/metrics.md");
+    let mut names = BTreeSet::new();
+    for (_, text) in sources() {
+        for part in product(&text).split('"').filter(|part| part.starts_with("tokenwatch_")) {
+            if part.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                names.insert(part.to_owned());
+            }
+        }
+    }
+    assert!(names.len() >= 25, "the search found too little: {names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !docs.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/metrics.md does not name {missing:?}");
+}
+
+#[test]
+fn every_key_is_documented() {
+    let docs = fs::read_to_string(root().join("docs/configuration.md")).expect("docs/configuration.md");
+    let generated = tokenwatch::settings::show::reference();
+    assert!(docs.contains(&generated), "docs/configuration.md is not up to date; paste the output of `tokenwatch config reference`");
+}
+
+#[test]
+fn the_project_speaks_of_itself_alone() {
+    let listed = std::process::Command::new("git").args(["ls-files"]).current_dir(root()).output().expect("git");
+    let files = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for file in files.lines().filter(|file| !file.ends_with("Cargo.lock") && !file.ends_with(".png")) {
+        let Ok(text) = fs::read_to_string(root().join(file)) else { continue };
+        for word in [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("index.", "crates.io")] {
+            assert!(!text.contains(word), "{file} names {word}");
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file, its path relative to `src`.
+fn sources() -> Vec<(PathBuf, String)> {
+    let src = root().join("src");
+    let mut folders = vec![src.clone()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&entry).expect("a source file");
+                files.push((entry.strip_prefix(&src).expect("below src").to_owned(), text));
+            }
+        }
+    }
+    assert!(files.len() > 40, "the search found too little");
+    files
+}
+
+fn room_of(path: &Path) -> String {
+    let first = path.components().next().expect("a name").as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// A file without its unit tests.
+fn product(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text)
+}
+
+/// The rooms that a text names as `crate::room`.
+fn edges(code: &str) -> BTreeSet<String> {
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut rooms = BTreeSet::new();
+    for part in code.split("crate::").skip(1) {
+        if let Some(list) = part.strip_prefix('{') {
+            for item in list.split(['}', ';']).next().unwrap_or_default().split(',') {
+                rooms.insert(first_word(item.trim()));
+            }
+        } else {
+            rooms.insert(first_word(part));
+        }
+    }
+    rooms.retain(|room| !room.is_empty());
+    rooms
+}
+
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+}
