@@ -13,7 +13,7 @@ use super::schema::{self, Key, Kind};
 /// Every effective setting, one a line: value, and where it came from.
 pub fn effective(tree: &Node) -> String {
     let mut out = String::new();
-    table(&mut out, Some(tree), "", schema::ROOT);
+    table(&mut out, Some(tree), "", schema::ROOT, true);
     out
 }
 
@@ -77,27 +77,35 @@ fn in_words(kind: Kind) -> String {
     }
 }
 
-fn table(out: &mut String, node: Option<&Node>, path: &str, keys: &[Key]) {
+/// One table. `alone` is false inside entries of a list or map: there an absent table means that the general one applies, so its defaults
+/// are not shown again.
+fn table(out: &mut String, node: Option<&Node>, path: &str, keys: &[Key], alone: bool) {
     for key in keys {
         let child = node.and_then(|node| node.get(key.name));
         let path = super::check::join(path, key.name);
         match (key.kind, child) {
-            (Kind::Table(keys), child) if child.is_some() || has_defaults(keys) => table(out, child, &path, keys),
+            (Kind::Table(keys), child) => {
+                if child.is_some() || (alone && has_defaults(keys)) {
+                    table(out, child, &path, keys, alone);
+                }
+            }
             (Kind::Named(keys), Some(child)) => {
                 if let Value::Table(entries) = &child.value {
                     for (name, entry) in entries {
-                        table(out, Some(entry), &super::check::join(&path, name), keys);
+                        table(out, Some(entry), &super::check::join(&path, name), keys, false);
                     }
                 }
             }
             (Kind::Items(keys), Some(child)) => {
                 for (index, item) in child.items().iter().enumerate() {
-                    table(out, Some(item), &item_path(&path, index, item), keys);
+                    table(out, Some(item), &item_path(&path, index, item), keys, false);
                 }
             }
             (Kind::Secret, Some(child)) => line(out, &path, &format!("\"***\" from {}", plain(child)), &child.origin),
             (_, Some(child)) => line(out, &path, &plain(child), &child.origin),
-            (_, None) if !key.default.is_empty() => line(out, &path, key.default, "default"),
+            (_, None) if !key.default.is_empty() && (alone || !is_policy(&path)) => {
+                line(out, &path, key.default, "default");
+            }
             (_, None) => {}
         }
     }
@@ -108,8 +116,15 @@ fn line(out: &mut String, path: &str, value: &str, origin: &str) {
     let _ = writeln!(out, "{path} = {value}  # {origin}");
 }
 
+/// Whether a table that is not written has settings all the same.
 fn has_defaults(keys: &[Key]) -> bool {
-    !keys.iter().any(|key| key.required) && keys.iter().any(|key| !key.default.is_empty())
+    let below = |key: &Key| matches!(key.kind, Kind::Table(keys) if has_defaults(keys));
+    !keys.iter().any(|key| key.required) && keys.iter().any(|key| !key.default.is_empty() || below(key))
+}
+
+/// A token's own policy takes what it leaves out from `[policy]`, not from the defaults.
+fn is_policy(path: &str) -> bool {
+    path.contains("].policy.")
 }
 
 /// A value as TOML writes it. Whatever looks like a secret is hidden even here.
