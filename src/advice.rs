@@ -76,7 +76,7 @@ pub const fn reason_in_words(reason: Reason) -> &'static str {
         Reason::ExpiryUnknown => "the token works, but no deadline can be learned",
         Reason::ScopeMissing => "a required permission is not granted",
         Reason::TargetMissing => "a required account is not covered",
-        Reason::AppFault => "the app is at fault",
+        Reason::AppFault => "the app is at fault, or the token belongs to another app",
         Reason::Blind => "there was no authoritative answer for too long",
         Reason::SourceUnreadable => "the secret cannot be read",
     }
@@ -110,18 +110,20 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
         };
         let lasted = notice.at.since(notice.since);
         return format!(
-            "{}. It lasted {lasted}, from {}.{end}",
+            "{}. The incident lasted {lasted}, from {}.{end}",
             capitalised(&headline(notice)),
             zone.long(notice.since)
         );
     }
+    // A provider may call a token expired before its date; then nobody knows since when.
+    let past = date.clone().filter(|_| notice.deadline.is_some_and(|at| at <= notice.at));
     match notice.reason {
         Reason::Expiring => {
             let when = date.map_or_else(|| "soon".to_owned(), |date| format!("on {date}"));
             format!("The token stops working {when}. From then on {provider} refuses every call made with it.")
         }
         Reason::Expired => {
-            let when = date.map(|date| format!(" on {date}")).unwrap_or_default();
+            let when = past.map(|date| format!(" on {date}")).unwrap_or_default();
             format!("The token stopped working{when}. {provider} refuses every call made with it.")
         }
         Reason::Revoked => format!(
@@ -139,7 +141,7 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
             )
         }
         Reason::DataAccessExpired => {
-            let when = date.map(|date| format!(" on {date}")).unwrap_or_default();
+            let when = past.map(|date| format!(" on {date}")).unwrap_or_default();
             format!("The app's access to the user's data ended{when}. Renewing the token does not bring it back.")
         }
         Reason::ExpiryUnknown => {
@@ -453,6 +455,9 @@ fn good_news(notice: &Notice) -> String {
     if let Detail::Text(text) = &notice.detail {
         return format!("{}: {text}", short_name(notice));
     }
+    if is_retired(notice) {
+        return format!("{name} is no longer watched");
+    }
     let until = |otherwise: &str| match notice.facts.expires {
         Expiry::At(at) if at > notice.at => format!("{name} now expires {}", relative(at, notice.at)),
         Expiry::Never => format!("{name} no longer expires"),
@@ -472,6 +477,14 @@ fn good_news(notice: &Notice) -> String {
         Reason::Blind => format!("{name} is being checked again"),
         Reason::SourceUnreadable => format!("{}: its secret can be read again", short_name(notice)),
     }
+}
+
+/// A token's incident ends on an answer of its provider, except where the slot left the configuration; a secret that can be read
+/// again needs no answer either.
+fn is_retired(notice: &Notice) -> bool {
+    matches!(notice.subject, Subject::Token(_))
+        && notice.reason != Reason::SourceUnreadable
+        && notice.facts.last_answer.is_none()
 }
 
 fn short_name(notice: &Notice) -> String {
@@ -750,7 +763,7 @@ fn foreign_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
     vec![
         format!("Paste the token at {DEBUGGER}: it shows the app that the token belongs to."),
         format!("If that app is right, name it in the token's app = …; the configuration now says {app}."),
-        format!("If the token is wrong: {}", lower_first(&put_in_place(links))),
+        format!("If the token is wrong, issue one for the configured app: {}", lower_first(&put_in_place(links))),
     ]
 }
 
@@ -760,8 +773,8 @@ fn blind(notice: &Notice) -> Vec<String> {
         format!("Is Meta in trouble? {STATUS}"),
         "If not: can this host reach the provider (name service, proxy, firewall, clock)?".to_owned(),
     ];
-    if let Expiry::At(at) = notice.facts.expires {
-        steps.push(format!("Do not wait past the known end, {at}: it is watched even while blind."));
+    if notice.facts.expires.date().is_some() {
+        steps.push("Its known end stands above, and is watched even while nobody answers.".to_owned());
     }
     steps
 }
@@ -962,6 +975,8 @@ mod tests {
             ..renewed
         };
         let missing = |list: &[&str]| Detail::Missing(list.iter().map(|item| Box::from(*item)).collect());
+        let retired = plain(Reason::Expired);
+        let retired = Notice { why: NotifyReason::Resolved, facts: NoticeFacts::NONE, ..retired };
         let gone =
             Notice { why: NotifyReason::Resolved, ..notice(Reason::Blind, Detail::Text("no longer watched".into())) };
         for (notice, line) in [
@@ -992,6 +1007,7 @@ mod tests {
                 "helpdesk-whatsapp belongs to another app than helpdesk",
             ),
             (gone, "helpdesk-whatsapp: no longer watched"),
+            (retired, "helpdesk-whatsapp is no longer watched"),
         ] {
             assert_eq!(headline(&notice), line);
         }
@@ -1032,7 +1048,7 @@ mod tests {
             [tokens.whatsapp]
             phone_number_id = "521803094347148"
         "#;
-        let settings = crate::settings::from_text(text, "test").expect("a valid configuration").settings;
+        let settings = crate::settings::from_text(text, "test", &[]).expect("a valid configuration").settings;
         let notice = notice(Reason::Expiring, Detail::None);
         let links = Links::of(&settings, &notice.subject);
         assert_eq!((links.app_id, links.runbook), (Some("634900000000001"), Some("https://wiki.example.com/x")));

@@ -13,7 +13,7 @@ use super::{Mail, calendar};
 use crate::advice::{self, Links};
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::Bundle;
-use crate::domain::token::AppName;
+use crate::domain::token::{AppName, ReceiverName};
 use crate::domain::verdict::{Reason, Severity};
 use crate::settings::Settings;
 use crate::zone::Zone;
@@ -296,7 +296,8 @@ fn whole(notice: &Notice, bundle: &Bundle, settings: &Settings) -> Vec<Part> {
     let mut parts =
         vec![words(if over { "What happened" } else { "What happens" }, advice::what_happens(notice, zone))];
     let evidence = Block::Facts(advice::evidence(notice, zone));
-    parts.push(Part { title: "Why we think so".to_owned(), blocks: vec![evidence] });
+    let title = if over { "What we know" } else { "Why we think so" };
+    parts.push(Part { title: title.to_owned(), blocks: vec![evidence] });
     if !over {
         parts.push(words("What breaks", advice::what_breaks(notice, &links)));
         let steps = advice::steps(notice, &links);
@@ -340,7 +341,7 @@ fn trouble(failures: &[String]) -> Part {
 /// Who else hears of it: the receivers by name. Addresses stand in the To header only.
 fn told(notice: &Notice, bundle: &Bundle) -> String {
     let others: Vec<&str> =
-        notice.receivers.iter().filter(|name| **name != bundle.receiver).map(|name| name.as_str()).collect();
+        notice.receivers.iter().filter(|name| **name != bundle.receiver).map(ReceiverName::as_str).collect();
     match others.as_slice() {
         [] => format!("{} (this mail), and nobody else", bundle.receiver),
         others => format!("{} (this mail), and also {}", bundle.receiver, others.join(", ")),
@@ -516,7 +517,7 @@ pub(super) mod tests {
     use crate::domain::alert::{AlertKey, NoticeFacts};
     use crate::domain::inspection::{Expiry, TokenKind};
     use crate::domain::time::{Span, Timestamp};
-    use crate::domain::token::{ProviderKind, ReceiverName, TokenId};
+    use crate::domain::token::{ProviderKind, TokenId};
     use crate::domain::verdict::Detail;
 
     pub fn token(n: usize) -> String {
@@ -577,7 +578,7 @@ pub(super) mod tests {
             [tokens.whatsapp]
             phone_number_id = "521803094347148"
         "#;
-        crate::settings::from_text(text, "test").unwrap_or_else(|faults| unreachable!("{faults}")).settings
+        crate::settings::from_text(text, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}")).settings
     }
 
     fn write(notices: Vec<Notice>, failures: &[String]) -> Mail {

@@ -24,6 +24,7 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use super::compose::{self, Context};
 use super::mime;
 use crate::domain::digest::Bundle;
+use crate::domain::token::ReceiverName;
 use crate::ports::{Channel, Delivery, DeliveryError};
 use crate::redact::redact;
 use crate::secret::Secret;
@@ -42,8 +43,8 @@ pub struct MailChannel {
     hello: ClientId,
     /// Failures that nobody was told of yet.
     unreported: Mutex<Vec<String>>,
-    /// Messages that some addresses have and others not yet, by message id.
-    partial: Mutex<BTreeMap<String, Partial>>,
+    /// Messages that some addresses have and others not yet. Two receivers may be told the same under one message id.
+    partial: Mutex<BTreeMap<(ReceiverName, String), Partial>>,
 }
 
 /// A message on its way to the last of its addresses.
@@ -74,7 +75,7 @@ struct Addressee {
 }
 
 impl MailChannel {
-    /// The channel of these settings; `None` when they have no `[smtp]`. After a reload it is made anew, see [`Self::succeed`].
+    /// The channel of these settings; `None` when they have no `[smtp]`. After a reload it is made anew.
     pub fn new(settings: Arc<Settings>, sources: Sources) -> Option<Self> {
         let smtp = settings.smtp.clone()?;
         let from: Mailbox = smtp.from.parse().expect("a validated configuration has a mail address in smtp.from");
@@ -90,16 +91,8 @@ impl MailChannel {
         })
     }
 
-    /// Takes over what the channel of the settings before had still to remember.
-    #[must_use]
-    pub fn succeed(self, before: &Self) -> Self {
-        *locked(&self.unreported) = locked(&before.unreported).clone();
-        *locked(&self.partial) = locked(&before.partial).clone();
-        self
-    }
-
-    /// Remembers a failure until a message has told it. Failures of this channel's own deliveries are remembered already.
-    pub fn report(&self, failure: String) {
+    /// Remembers a failure until a message has told it.
+    fn report(&self, failure: String) {
         let mut unreported = locked(&self.unreported);
         if !unreported.contains(&failure) && unreported.len() < MOST_FAILURES {
             unreported.push(failure);
@@ -123,7 +116,8 @@ impl MailChannel {
         let told = locked(&self.unreported).clone();
         let context = Context { settings: &self.settings, domain: &self.domain, failures: &told };
         let bytes = mime::encode(&compose::compose(bundle, message, &context), &self.from, &mailboxes);
-        let mut addressees = self.addressees(message, mailboxes);
+        let letter = (bundle.receiver.clone(), message.to_owned());
+        let mut addressees = self.addressees(&letter, mailboxes);
         let mut failures = Vec::new();
         for relay in &self.smtp.relays {
             if addressees.iter().all(|addressee| addressee.fate == Fate::Delivered) {
@@ -131,7 +125,7 @@ impl MailChannel {
             }
             failures.extend(self.attempt(relay, &bytes, &mut addressees).await);
         }
-        self.conclude(message, &addressees, &told, failures)
+        self.conclude(letter, &addressees, &told, failures)
     }
 
     /// Who is told of this bundle; `None` when its receiver is gone from the configuration.
@@ -150,10 +144,10 @@ impl MailChannel {
         Some(mailboxes)
     }
 
-    fn addressees(&self, message: &str, mailboxes: Vec<Mailbox>) -> Vec<Addressee> {
+    fn addressees(&self, letter: &(ReceiverName, String), mailboxes: Vec<Mailbox>) -> Vec<Addressee> {
         let partial = locked(&self.partial);
         let has_it =
-            |address: &Address| partial.get(message).is_some_and(|known| known.delivered.contains(&key(address)));
+            |address: &Address| partial.get(letter).is_some_and(|known| known.delivered.contains(&key(address)));
         let fate = |address: &Address| if has_it(address) { Fate::Delivered } else { Fate::Open };
         mailboxes.into_iter().map(|Mailbox { email, .. }| Addressee { fate: fate(&email), address: email }).collect()
     }
@@ -181,15 +175,13 @@ impl MailChannel {
         };
         // A relay that answers each step in time can still take for ever over all of them.
         let bound = talk.step * STEPS_IN_BOUND;
-        let problem = match tokio::time::timeout(bound, talk.hold(&addresses, bytes)).await {
-            Ok((connection, outcome)) => {
-                part(connection, outcome.is_ok(), PARTING.min(talk.step)).await;
-                outcome.err()
-            }
-            Err(_) => {
-                let doubt = if talk.handed_over { MAY_HAVE } else { "" };
-                Some(format!("took longer than {} s, at last {}{doubt}", bound.as_secs(), talk.now))
-            }
+        let held = tokio::time::timeout(bound, talk.hold(&addresses, bytes)).await;
+        let problem = if let Ok((connection, outcome)) = held {
+            part(connection, outcome.is_ok(), PARTING.min(talk.step)).await;
+            outcome.err()
+        } else {
+            let doubt = if talk.handed_over { MAY_HAVE } else { "" };
+            Some(format!("took longer than {} s, at last {}{doubt}", bound.as_secs(), talk.now))
         };
         for (addressee, reply) in open.iter_mut().zip(&talk.replies) {
             addressee.fate = addressee.fate.after(reply, talk.accepted, talk.handed_over);
@@ -202,7 +194,7 @@ impl MailChannel {
 
     fn conclude(
         &self,
-        message: &str,
+        letter: (ReceiverName, String),
         addressees: &[Addressee],
         told: &[String],
         failures: Vec<String>,
@@ -211,7 +203,7 @@ impl MailChannel {
         let delivered = count(Fate::Delivered);
         let undecided = count(Fate::Open) + count(Fate::Deferred) + count(Fate::Unclear);
         let mut partial = locked(&self.partial);
-        let tries = partial.remove(message).map_or(0, |known| known.tries) + 1;
+        let tries = partial.remove(&letter).map_or(0, |known| known.tries) + 1;
         if delivered > 0 && (undecided == 0 || tries >= MOST_TRIES) {
             drop(partial);
             locked(&self.unreported).retain(|failure| !told.contains(failure));
@@ -226,7 +218,7 @@ impl MailChannel {
             let has_it = addressees.iter().filter(|addressee| addressee.fate == Fate::Delivered);
             let delivered = has_it.map(|addressee| key(&addressee.address)).collect();
             if partial.len() < MOST_PARTIAL {
-                partial.insert(message.to_owned(), Partial { delivered, tries });
+                partial.insert(letter, Partial { delivered, tries });
             }
         }
         drop(partial);
@@ -466,7 +458,7 @@ async fn within<T>(limit: Duration, future: impl Future<Output = Result<T, SmtpE
 /// What lettre says, without its own categories and without mail addresses, which relays like to repeat.
 fn in_words(error: &SmtpError) -> String {
     let words = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    let words = without_addresses(&words);
+    let words = without_addresses(words.trim_start_matches("Connection error: "));
     match error.status() {
         Some(code) => format!("{code} {words}"),
         None if error.is_tls() => format!("TLS failed: {words}"),
@@ -526,9 +518,9 @@ const STEPS_IN_BOUND: u32 = 2;
 const MAY_HAVE: &str = ", so it may have taken the message";
 /// For QUIT.
 const PARTING: Duration = Duration::from_secs(2);
-/// After so many tries a message that others have is no longer offered to an address that keeps putting it off; at one try a minute
-/// that is an hour, which outlasts greylisting.
-const MOST_TRIES: u32 = 60;
+/// After so many tries a message that others have is no longer offered to an address that keeps putting it off. The outbox tries at
+/// 2 s, 4 s, 8 s … up to each minute, so the last one comes after five minutes, which outlasts common greylisting (postgrey: 300 s).
+const MOST_TRIES: u32 = 10;
 /// Messages on their way to their last addresses. When there are more, some addresses get a second copy.
 const MOST_PARTIAL: usize = 1_000;
 /// Failures waiting to be told.
@@ -538,7 +530,7 @@ const MOST_FAILURES: usize = 20;
 mod tests {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
     use tokio::net::{TcpListener, TcpStream};
-    use tokio::task::JoinHandle;
+    use tokio::task::JoinSet;
 
     use super::super::compose::tests::{notice, receiver};
     use super::*;
@@ -582,13 +574,7 @@ mod tests {
     struct Server {
         port: u16,
         seen: Arc<Mutex<Seen>>,
-        task: JoinHandle<()>,
-    }
-
-    impl Drop for Server {
-        fn drop(&mut self) {
-            self.task.abort();
-        }
+        tasks: JoinSet<()>,
     }
 
     impl Server {
@@ -597,7 +583,8 @@ mod tests {
             let port = listener.local_addr().expect("a bound listener has an address").port();
             let seen = Arc::new(Mutex::new(Seen::default()));
             let log = Arc::clone(&seen);
-            let task = tokio::spawn(async move {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let n = {
                         let mut log = locked(&log);
@@ -608,7 +595,7 @@ mod tests {
                     let _ = serve(stream, script, &log).await;
                 }
             });
-            Self { port, seen, task }
+            Self { port, seen, tasks }
         }
 
         fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -688,7 +675,7 @@ mod tests {
             "#
         );
         let settings =
-            crate::settings::from_text(&text, "test").unwrap_or_else(|faults| unreachable!("{faults}")).settings;
+            crate::settings::from_text(&text, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}")).settings;
         let sources = Sources::new([("SMTP_PASSWORD".to_owned(), "hunter2hunter2".to_owned())]);
         MailChannel::new(Arc::new(settings), sources).expect("there is an [smtp]")
     }
@@ -779,11 +766,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_relay_that_is_away_or_unsafe_is_passed_over() {
-        let away = Server::start(&[FINE]).await;
-        away.task.abort();
+        let mut away = Server::start(&[FINE]).await;
         let gone = format!("{{ url = \"smtp://127.0.0.1:{}?tls=none\" }}", away.port);
-        drop(away);
-        tokio::task::yield_now().await;
+        away.tasks.shutdown().await;
         let plain = Server::start(&[FINE]).await;
         let required = format!("{{ url = \"smtp://127.0.0.1:{}\" }}", plain.port);
         let channel = with_relays(&format!("{gone}, {required}"), r#""a@example.com""#);
@@ -824,6 +809,7 @@ mod tests {
         const DROP: Script = Script { end: End::Drop, ..FINE };
         const HANG: Script = Script { end: End::Hang, ..FINE };
         const DRIP: Script = Script { end: End::Drip, ..FINE };
+        const NEVER: Script = Script { mail: "550 5.7.1 no", ..FINE };
         for script in [&[DROP] as &[Script], &[HANG], &[DRIP]] {
             let server = Server::start(script).await;
             let alone = channel(&[&server], r#""a@example.com""#);
@@ -837,7 +823,6 @@ mod tests {
         let both = channel(&[&first, &second], r#""a@example.com""#);
         let delivery = deliver(&both).await.expect("the second relay takes it");
         assert_eq!((delivery.failures.len(), second.seen().messages.len()), (1, 1));
-        const NEVER: Script = Script { mail: "550 5.7.1 no", ..FINE };
         let refusing = Server::start(&[NEVER]).await;
         let both = channel(&[&first, &refusing], r#""a@example.com""#);
         assert!(matches!(deliver(&both).await, Err(DeliveryError::Unknown(_))), "the first may still have taken it");

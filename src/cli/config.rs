@@ -39,7 +39,10 @@ pub fn run(context: &Context, what: What) -> Exit {
     if let Err(error) = Wiring::new(loaded.settings, sources, &clock) {
         return super::fail(Exit::BadConfiguration, format_args!("the configuration is refused:\n{error}"));
     }
-    let mut text: String = loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    let mut text = String::new();
+    for warning in &loaded.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
     let (tokens, apps, receivers) = counts;
     text.push_str(&format!("ok: {tokens} tokens, {apps} apps, {receivers} receivers\n"));
     io::print(&text)

@@ -90,7 +90,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     running.spawn(daemon.run(doors, stop.clone(), now));
 
     let days = 1_f64 / f64::from(arguments.speed);
-    stage.tell(&format!(
+    tell(&format!(
         "tokenwatch demo: the real daemon, a simulated Graph API, {days:.2} s a day.\n\
          status page  http://{page}/\n\
          metrics      http://{page}/metrics\n\
@@ -101,7 +101,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     stop.cancel();
     while running.join_next().await.is_some() {}
     let mails = mailbox.mails().len();
-    stage.tell(&format!("\nThe end: 62 days, {mails} mails, kept in {}", folder.join("mails").display()));
+    tell(&format!("\nThe end: 62 days, {mails} mails, kept in {}", folder.join("mails").display()));
     Ok(())
 }
 
@@ -164,7 +164,7 @@ impl Stage {
                 () = self.clock.sleep(wait) => {
                     if let Some(scene) = scenes.next() {
                         (scene.happens)(self)?;
-                        self.tell(&format!("{}  {}", self.day(self.clock.now()), scene.says));
+                        tell(&format!("{}  {}", self.day(self.clock.now()), scene.says));
                     }
                 }
             }
@@ -174,17 +174,12 @@ impl Stage {
     fn read_out(&self, mail: &Received, number: u32) -> std::io::Result<()> {
         fs::write(self.folder.join("mails").join(format!("{number:03}.eml")), &mail.text)?;
         let subject = mail.header("Subject").unwrap_or_default();
-        self.tell(&format!("{}      mail to {}: {subject}", self.day(self.clock.now()), mail.recipients.join(", ")));
+        tell(&format!("{}      mail to {}: {subject}", self.day(self.clock.now()), mail.recipients.join(", ")));
         Ok(())
     }
 
     fn day(&self, now: Timestamp) -> String {
         format!("day {:>2}", now.since(self.start).as_seconds() / 86_400)
-    }
-
-    /// A reader that went away early does not end the demo.
-    fn tell(&self, line: &str) {
-        let _ = io::print(&format!("{line}\n"));
     }
 
     /// Somebody edits the env file by hand.
@@ -196,6 +191,11 @@ impl Stage {
             .collect();
         fs::write(&self.env, lines.join("\n") + "\n")
     }
+}
+
+/// A reader that went away early does not end the demo.
+fn tell(line: &str) {
+    let _ = io::print(&format!("{line}\n"));
 }
 
 const SCENES: [Scene; 10] = [

@@ -58,9 +58,9 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let report = unit::report(board, clock.clone(), loaded.settings.daemon.zone.clone());
     let mut report = std::pin::pin!(async {
         if variable(&start.environment, "NOTIFY_SOCKET").is_some() {
-            report.await
+            report.await;
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     });
     let mut running = std::pin::pin!(daemon.run(doors, stop.clone(), now.clone()));

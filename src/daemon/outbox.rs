@@ -16,6 +16,7 @@ use crate::board::Board;
 use crate::domain::digest::{self, Bundle};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
+use crate::domain::verdict::earliest;
 use crate::metrics::Counters;
 use crate::ports::{Channel, Clock, DeliveryError, OutboxRow, Settlement, Store, StoreError};
 
@@ -99,7 +100,7 @@ impl Outbox {
                 && setback.retry_at > now
                 && !stopping
             {
-                next = sooner(next, setback.retry_at);
+                next = earliest(next, Some(setback.retry_at));
                 continue;
             }
             let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
@@ -108,7 +109,9 @@ impl Outbox {
             let send_at = digest::send_at(open.iter().map(|row| &row.notice), under_way);
             match send_at {
                 // A notice "made" in the future was made before the clock moved back; it has waited long enough.
-                Some(at) if at > now && at <= now.plus(digest::FOLD_WINDOW) && !stopping => next = sooner(next, at),
+                Some(at) if at > now && at <= now.plus(digest::FOLD_WINDOW) && !stopping => {
+                    next = earliest(next, Some(at))
+                }
                 Some(_) => parcels.extend(parcel(&receiver, open, None)),
                 None => {}
             }
@@ -136,7 +139,7 @@ impl Outbox {
             }
             let failures = setbacks.get(&receiver).map_or(0, |setback| setback.failures).saturating_add(1);
             let retry_at = self.clock.now().plus(backoff(failures, retry));
-            next = sooner(next, retry_at);
+            next = earliest(next, Some(retry_at));
             setbacks.insert(receiver, Setback { failures, retry_at });
         }
         Ok(next)
@@ -152,13 +155,12 @@ impl Outbox {
             self.store.settle(parcel.rows, self.settlement("none")).await?;
             return Ok(true);
         };
-        let message = match parcel.sealed {
-            Some(message) => message,
-            None => {
-                let message: Arc<str> = Arc::from(channel.message_id(&parcel.bundle));
-                self.store.seal(parcel.rows.clone(), Arc::clone(&message)).await?;
-                message
-            }
+        let message = if let Some(message) = parcel.sealed {
+            message
+        } else {
+            let message: Arc<str> = Arc::from(channel.message_id(&parcel.bundle));
+            self.store.seal(parcel.rows.clone(), Arc::clone(&message)).await?;
+            message
         };
         match channel.deliver(&parcel.bundle, &message).await {
             Ok(delivery) => {
@@ -226,10 +228,6 @@ fn parcel(receiver: &ReceiverName, rows: Vec<OutboxRow>, sealed: Option<Arc<str>
     let ids = rows.iter().map(|row| row.id).collect();
     let bundle = Bundle::new(receiver.clone(), rows.into_iter().map(|row| row.notice).collect())?;
     Some(Parcel { rows: ids, bundle, sealed })
-}
-
-fn sooner(a: Option<Timestamp>, b: Timestamp) -> Option<Timestamp> {
-    Some(a.map_or(b, |a| a.min(b)))
 }
 
 /// 2 s, 4 s, 8 s …, at most the configured bound.

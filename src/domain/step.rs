@@ -370,11 +370,9 @@ fn fate(
     taken_back: bool,
 ) -> Fate {
     match incident.thread {
-        Thread::SourceUnreadable => Fate::End(Ending::Resolved),
         Thread::AppFault if is_dead(judgement) => Fate::End(Ending::Superseded),
-        Thread::AppFault => Fate::End(Ending::Resolved),
         Thread::Blind if status.failing_since.is_some() => Fate::Stay,
-        Thread::Blind => Fate::End(Ending::Resolved),
+        Thread::AppFault | Thread::SourceUnreadable | Thread::Blind => Fate::End(Ending::Resolved),
         Thread::Expiry
         | Thread::DataAccess
         | Thread::Revoked

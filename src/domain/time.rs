@@ -25,11 +25,13 @@ impl Timestamp {
     }
 
     /// This moment moved by `span`; saturates instead of wrapping, so hostile dates cannot turn the past into the future.
+    #[must_use]
     pub const fn plus(self, span: Span) -> Self {
         Self(self.0.saturating_add(span.0))
     }
 
     /// This moment moved back by `span`.
+    #[must_use]
     pub const fn minus(self, span: Span) -> Self {
         Self(self.0.saturating_sub(span.0))
     }
@@ -93,12 +95,14 @@ impl Span {
     }
 
     /// This span times a share given in basis points (1/100 of a percent), rounded down.
+    #[must_use]
     pub fn share(self, basis_points: u32) -> Self {
         let part = i128::from(self.0) * i128::from(basis_points) / 10_000;
         Self(i64::try_from(part).unwrap_or(i64::MAX))
     }
 
     /// The length without its sign.
+    #[must_use]
     pub const fn abs(self) -> Self {
         Self(self.0.saturating_abs())
     }

@@ -97,7 +97,7 @@ impl Report {
                 text.parse().map_err(|_| "must be a whole number".to_owned()).and_then(|number| count(number, most))
             }
             (kind, Value::Text(text)) => text_of(kind, text),
-            (kind, Value::Integer(number)) if matches!(kind, Kind::Span | Kind::Period | Kind::Lead | Kind::Plan) => {
+            (Kind::Span | Kind::Period | Kind::Lead | Kind::Plan, Value::Integer(number)) => {
                 Err(format!("must say its unit: \"{number}s\", \"{number}m\", \"{number}h\" or \"{number}d\""))
             }
             (kind, _) => Err(format!("must be {}", wanted(kind))),

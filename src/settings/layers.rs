@@ -97,9 +97,9 @@ pub fn lay(tree: &mut Node, text: &str, origin: &Arc<str>, faults: &mut Vec<Faul
 
 /// The parser's message quotes the faulty line, which may hold a secret; its position and its last line say enough.
 fn syntax(message: &str) -> String {
-    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
+    let mut lines = message.lines().filter(|line| !line.trim().is_empty() && !line.contains('|'));
     let position = lines.next().unwrap_or("not TOML").to_owned();
-    let what = lines.filter(|line| !line.contains('|')).last().unwrap_or_default().trim().to_owned();
+    let what = lines.next_back().unwrap_or_default().trim().to_owned();
     if what.is_empty() { position } else { format!("{position}: {what}") }
 }
 

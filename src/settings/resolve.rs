@@ -238,8 +238,8 @@ struct Shared {
 }
 
 fn share<T: PartialEq + ?Sized>(pool: &mut Vec<Arc<T>>, item: Arc<T>) -> Arc<T> {
-    // Newest first: neighbours in a file resemble each other.
-    match pool.iter().rev().find(|known| **known == item) {
+    // Newest first: neighbours in a file resemble each other, and a hundred thousand different ones must not be compared with each other.
+    match pool.iter().rev().take(NEIGHBOURS).find(|known| **known == item) {
         Some(known) => Arc::clone(known),
         None => {
             pool.push(Arc::clone(&item));
@@ -268,7 +268,7 @@ impl Tokens<'_> {
             let here = at.node.map(|node| node.origin.to_string()).unwrap_or_default();
             match seen.get(&token.spec.id) {
                 Some(other) => {
-                    self.faults.push(at.fault("name", format!("is used twice; the other one stands in {other}")))
+                    self.faults.push(at.fault("name", format!("is used twice; the other one stands in {other}")));
                 }
                 None => {
                     seen.insert(token.spec.id.clone(), here);
@@ -385,6 +385,8 @@ fn mail_has_a_relay(
     }
 }
 
+/// How many of the last different parts a new one is compared with.
+const NEIGHBOURS: usize = 32;
 const DEFAULT_CHECK: Span = Span::minutes(15);
 const DEFAULT_SPREAD: Span = Span::minutes(1);
 const DEFAULT_LISTEN: &str = "127.0.0.1:9847";

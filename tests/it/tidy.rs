@@ -26,15 +26,15 @@ const ROOMS: [(&str, &[&str]); 21] = [
     (
         "daemon",
         &[
-            "board", "channel", "clock", "domain", "metrics", "ports", "provider", "secret", "settings", "store", "web",
-            "zone",
+            "board", "channel", "clock", "domain", "metrics", "ports", "provider", "secret", "settings", "store",
+            "web", "zone",
         ],
     ),
     (
         "cli",
         &[
-            "advice", "board", "clock", "daemon", "domain", "explain", "metrics", "ports", "provider", "redact", "secret",
-            "settings", "sim", "store", "web", "zone",
+            "advice", "board", "clock", "daemon", "domain", "explain", "metrics", "ports", "provider", "redact",
+            "secret", "settings", "sim", "store", "web", "zone",
         ],
     ),
     ("lib", &[]),
@@ -64,7 +64,20 @@ fn rooms_know_only_the_rooms_below_them() {
 fn the_core_is_pure() {
     for (path, text) in sources().into_iter().filter(|(path, _)| room_of(path) == "domain") {
         let code = product(&text);
-        for word in ["async ", ".await", "HashMap", "HashSet", "serde", "std::fs", "std::net", "std::env", "tokio", "jiff", "Instant", "SystemTime"] {
+        for word in [
+            "async ",
+            ".await",
+            "HashMap",
+            "HashSet",
+            "serde",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "tokio",
+            "jiff",
+            "Instant",
+            "SystemTime",
+        ] {
             assert!(!code.contains(word), "{} holds {word:?}", path.display());
         }
     }
@@ -108,7 +121,10 @@ fn every_metric_is_documented() {
 fn every_key_is_documented() {
     let docs = fs::read_to_string(root().join("docs/configuration.md")).expect("docs/configuration.md");
     let generated = tokenwatch::settings::show::reference();
-    assert!(docs.contains(&generated), "docs/configuration.md is not up to date; paste the output of `tokenwatch config reference`");
+    assert!(
+        docs.contains(&generated),
+        "docs/configuration.md is not up to date; paste the output of `tokenwatch config reference`"
+    );
 }
 
 #[test]

@@ -67,7 +67,16 @@ impl House {
         let (mailbox, _) = Mailbox::new();
         backstage.spawn(mailbox.clone().serve(relay));
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { sim, mailbox, clock, folder, api: api_address, relay: relay_address, _backstage: backstage, running: None }
+        Self {
+            sim,
+            mailbox,
+            clock,
+            folder,
+            api: api_address,
+            relay: relay_address,
+            _backstage: backstage,
+            running: None,
+        }
     }
 
     /// Writes the env file that the tokens are read from; the app's secret is always in it.
@@ -157,7 +166,8 @@ impl House {
 
     /// Reads a page of the listener.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_tls()).build().expect("a client");
+        let client =
+            reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_tls()).build().expect("a client");
         let reply = client.get(format!("http://{}{path}", self.running().page)).send().await.expect("an answer");
         (reply.status().as_u16(), reply.text().await.expect("a body"))
     }
