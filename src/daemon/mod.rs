@@ -6,6 +6,7 @@
 mod bells;
 pub mod lifecycle;
 mod outbox;
+mod reader;
 pub mod unit;
 mod watch;
 pub mod wiring;

@@ -45,17 +45,47 @@ struct Parcel {
     sealed: Option<Arc<str>>,
 }
 
-/// How often delivery to a receiver failed in a row, and when it is tried again.
+/// How a message fared.
+enum Sent {
+    /// It left, or there is nobody to reach.
+    Yes,
+    /// It certainly did not: the way to this receiver is closed.
+    No,
+    /// It may have: only this message waits, the way itself may be open.
+    Perhaps(Arc<str>),
+}
+
+/// What waits after a failure: a receiver to whom nothing gets through, or a single message.
+#[derive(Default)]
+struct Setbacks(HashMap<Arc<str>, Setback>);
+
+/// How often it failed in a row, and when it is tried again.
 #[derive(Clone, Copy)]
 struct Setback {
     failures: u32,
     retry_at: Timestamp,
 }
 
+impl Setbacks {
+    /// Until when this waits, if it does.
+    fn until(&self, what: &str, now: Timestamp) -> Option<Timestamp> {
+        self.0.get(what).map(|setback| setback.retry_at).filter(|at| *at > now)
+    }
+
+    /// Notes one more failure; says when the next try is.
+    fn note(&mut self, what: Arc<str>, now: Timestamp, bound: Span) -> Timestamp {
+        self.0.retain(|_, setback| now.since(setback.retry_at) < FORGOTTEN_AFTER);
+        let failures = self.0.get(&what).map_or(0, |setback| setback.failures).saturating_add(1);
+        let retry_at = now.plus(backoff(failures, bound));
+        self.0.insert(what, Setback { failures, retry_at });
+        retry_at
+    }
+}
+
 impl Outbox {
     /// Delivers until told to stop; then makes one last pass.
     pub async fn run(mut self) {
-        let mut setbacks: HashMap<ReceiverName, Setback> = HashMap::new();
+        let mut setbacks = Setbacks::default();
         let mut pruned_at: Option<Timestamp> = None;
         loop {
             let stopping = self.stop.is_cancelled();
@@ -78,7 +108,7 @@ impl Outbox {
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = self.nudge.notified() => {}
-                _ = self.wiring.changed() => setbacks.clear(),
+                _ = self.wiring.changed() => setbacks = Setbacks::default(),
                 () = self.clock.sleep(sleep) => {}
             }
         }
@@ -88,72 +118,87 @@ impl Outbox {
     async fn pass(
         &self,
         wiring: &Wiring,
-        setbacks: &mut HashMap<ReceiverName, Setback>,
+        setbacks: &mut Setbacks,
         stopping: bool,
     ) -> Result<Option<Timestamp>, StoreError> {
         let rows = self.store.pending(MOST_ROWS).await?;
         let now = self.clock.now();
         let mut next: Option<Timestamp> = None;
-        let mut parcels = Vec::new();
+        let mut post = Vec::new();
         for (receiver, rows) in digest::by_receiver(rows, |row| &row.receiver) {
-            if let Some(setback) = setbacks.get(&receiver)
-                && setback.retry_at > now
-                && !stopping
-            {
-                next = earliest(next, Some(setback.retry_at));
+            if let Some(until) = setbacks.until(receiver.as_str(), now).filter(|_| !stopping) {
+                next = earliest(next, Some(until));
                 continue;
             }
             let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
-            parcels.extend(sealed_parcels(&receiver, sealed));
+            let mut parcels = Vec::new();
+            for parcel in sealed_parcels(&receiver, sealed) {
+                match setbacks.until(parcel.sealed.as_deref().unwrap_or_default(), now).filter(|_| !stopping) {
+                    Some(until) => next = earliest(next, Some(until)),
+                    None => parcels.push(parcel),
+                }
+            }
             let under_way = self.board.vitals.in_flight() > 0;
-            let send_at = digest::send_at(open.iter().map(|row| &row.notice), under_way);
-            match send_at {
+            match digest::send_at(open.iter().map(|row| &row.notice), under_way) {
                 // A notice "made" in the future was made before the clock moved back; it has waited long enough.
                 Some(at) if at > now && at <= now.plus(digest::FOLD_WINDOW) && !stopping => {
-                    next = earliest(next, Some(at))
+                    next = earliest(next, Some(at));
                 }
                 Some(_) => parcels.extend(parcel(&receiver, open, None)),
                 None => {}
             }
-        }
-        let mut by_receiver: HashMap<ReceiverName, Vec<Parcel>> = HashMap::new();
-        for parcel in parcels {
-            by_receiver.entry(parcel.bundle.receiver.clone()).or_default().push(parcel);
+            if !parcels.is_empty() {
+                post.push((receiver, parcels));
+            }
         }
         // Receivers do not wait for each other; the messages of one receiver keep their order.
-        let sent = join_all(by_receiver.into_iter().map(|(receiver, parcels)| async move {
-            for parcel in parcels {
-                if !self.send(wiring, parcel).await? {
-                    return Ok((receiver, false));
-                }
-            }
-            Ok::<_, StoreError>((receiver, true))
-        }))
-        .await;
-        let retry = wiring.settings.smtp.as_ref().map_or(DEFAULT_RETRY, |smtp| smtp.retry);
+        let sent = join_all(post.into_iter().map(|(receiver, parcels)| self.send_all(wiring, receiver, parcels))).await;
+        let bound = wiring.settings.smtp.as_ref().map_or(DEFAULT_RETRY, |smtp| smtp.retry);
+        let now = self.clock.now();
         for result in sent {
-            let (receiver, delivered) = result?;
+            let (receiver, delivered, waiting) = result?;
             if delivered {
-                setbacks.remove(&receiver);
-                continue;
+                setbacks.0.remove(receiver.as_str());
             }
-            let failures = setbacks.get(&receiver).map_or(0, |setback| setback.failures).saturating_add(1);
-            let retry_at = self.clock.now().plus(backoff(failures, retry));
-            next = earliest(next, Some(retry_at));
-            setbacks.insert(receiver, Setback { failures, retry_at });
+            for what in waiting {
+                next = earliest(next, Some(setbacks.note(what, now, bound)));
+            }
         }
         Ok(next)
     }
 
-    /// Seals, sends and settles one message. False when it did not leave.
-    async fn send(&self, wiring: &Wiring, parcel: Parcel) -> Result<bool, StoreError> {
+    /// Sends one receiver's messages in order. What has to wait is named: the receiver, when nothing gets through; a message, when only it
+    /// is in doubt.
+    async fn send_all(
+        &self,
+        wiring: &Wiring,
+        receiver: ReceiverName,
+        parcels: Vec<Parcel>,
+    ) -> Result<(ReceiverName, bool, Vec<Arc<str>>), StoreError> {
+        let mut waiting = Vec::new();
+        let mut delivered = false;
+        for parcel in parcels {
+            match self.send(wiring, parcel).await? {
+                Sent::Yes => delivered = true,
+                Sent::Perhaps(message) => waiting.push(message),
+                Sent::No => {
+                    waiting.push(Arc::from(receiver.as_str()));
+                    return Ok((receiver, false, waiting));
+                }
+            }
+        }
+        Ok((receiver, delivered, waiting))
+    }
+
+    /// Seals, sends and settles one message.
+    async fn send(&self, wiring: &Wiring, parcel: Parcel) -> Result<Sent, StoreError> {
         let receiver = &parcel.bundle.receiver;
         let notices = u64::try_from(parcel.rows.len()).unwrap_or(u64::MAX);
         let Some(channel) = reachable(wiring, receiver) else {
             warn!(receiver = %receiver, notices, "nobody is reached: the receiver has no address");
             self.counters.failed("mail", notices);
             self.store.settle(parcel.rows, self.settlement("none")).await?;
-            return Ok(true);
+            return Ok(Sent::Yes);
         };
         let message = if let Some(message) = parcel.sealed {
             message
@@ -172,17 +217,20 @@ impl Outbox {
                     warn!(receiver = %receiver, failure, "delivered, but not without trouble");
                 }
                 info!(receiver = %receiver, notices, message = &*message, "delivered");
-                Ok(true)
+                Ok(Sent::Yes)
             }
             Err(failure) => {
                 self.counters.failed(channel.name(), 1);
                 if self.board.vitals.mail_is(Some(failure.to_string())) {
                     error!(receiver = %receiver, notices, error = %failure, "could not deliver; keeping it and trying again");
                 }
-                if let DeliveryError::NotSent(_) = failure {
-                    self.store.reopen(parcel.rows, failure.to_string()).await?;
+                match failure {
+                    DeliveryError::Unknown(_) => Ok(Sent::Perhaps(message)),
+                    DeliveryError::NotSent(text) => {
+                        self.store.reopen(parcel.rows, text).await?;
+                        Ok(Sent::No)
+                    }
                 }
-                Ok(false)
             }
         }
     }
@@ -238,6 +286,8 @@ fn backoff(failures: u32, bound: Span) -> Span {
 
 /// More than this is sent in the next pass; it bounds the memory that a flood takes.
 const MOST_ROWS: usize = 20_000;
+/// A setback that was not renewed for this long is over: its message left.
+const FORGOTTEN_AFTER: Span = Span::hours(1);
 /// With nothing to do the outbox is looked at this often all the same.
 const IDLE: Span = Span::minutes(5);
 /// The bound of retries where no mail is configured.

@@ -97,13 +97,13 @@ impl Watch {
         for (chunk_index, chunk) in wiring.settings.tokens.chunks(LOAD_CHUNK).enumerate() {
             let subjects = chunk.iter().map(|token| Subject::Token(token.spec.id.clone())).collect();
             let mut known: HashMap<Subject, SlotStatus> = self.store.load(subjects).await?.into_iter().collect();
-            for (offset, token) in chunk.iter().enumerate() {
+            let fingerprints = wiring.fingerprints(chunk, &round.key).await;
+            for (offset, (token, fingerprint)) in chunk.iter().zip(fingerprints).enumerate() {
                 let index = chunk_index * LOAD_CHUNK + offset;
                 let mut status = match known.remove(&Subject::Token(token.spec.id.clone())) {
                     Some(SlotStatus::Token(status)) => *status,
                     Some(SlotStatus::App(_)) | None => TokenStatus::new(now),
                 };
-                let fingerprint = wiring.sources.read(&token.secret).ok().map(|secret| round.key.fingerprint(&secret));
                 if status.generation.fingerprint != fingerprint || status.last_check.is_none() {
                     status.next_check = now;
                 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::reader::Reader;
 use crate::channel::mail::MailChannel;
 use crate::domain::alert::Subject;
 use crate::domain::inspection::{AppFault, CheckError, CheckOutcome};
-use crate::domain::token::{AppName, TokenId};
+use crate::domain::token::{AppName, Fingerprint, TokenId};
 use crate::ports::{Answer, Channel, Clock, Credentials, Provider, Question, Telemetry};
 use crate::provider::meta::Meta;
 use crate::secret::FingerprintKey;
@@ -21,8 +22,7 @@ pub struct Wiring {
     pub provider: Arc<dyn Provider>,
     /// How people are reached; `None` when nobody is told by mail.
     pub mail: Option<Arc<dyn Channel>>,
-    /// Where secrets are read.
-    pub sources: Sources,
+    reader: Reader,
     by_name: HashMap<TokenId, usize>,
 }
 
@@ -63,7 +63,7 @@ impl Wiring {
         mail: Option<Arc<dyn Channel>>,
     ) -> Self {
         let by_name = settings.tokens.iter().enumerate().map(|(index, token)| (token.spec.id.clone(), index)).collect();
-        Self { settings, provider, mail, sources, by_name }
+        Self { settings, provider, mail, reader: Reader::new(sources), by_name }
     }
 
     /// The place of a token in the configuration.
@@ -89,20 +89,29 @@ impl Wiring {
         }
     }
 
+    /// The fingerprints of what stands in the slots of these tokens now; `None` where it cannot be read.
+    pub async fn fingerprints(&self, tokens: &[Token], key: &FingerprintKey) -> Vec<Option<Fingerprint>> {
+        let read = self.reader.read(tokens.iter().map(|token| token.secret.clone()).collect()).await;
+        read.into_iter().map(|secret| secret.ok().map(|secret| key.fingerprint(&secret))).collect()
+    }
+
     /// One check: read the secrets, ask, and say what came of it. It never fails; what went wrong is the outcome.
     pub async fn check(&self, token: &Token, key: &FingerprintKey) -> Checked {
-        let secret = match self.sources.read(&token.secret) {
-            Ok(secret) => secret,
-            Err(error) => return failed(None, CheckError::Source(error.to_string().into())),
+        let app = token.spec.app.as_ref().and_then(|name| self.app(name));
+        let app_place = app.and_then(|app| app.secret.as_ref());
+        let places = std::iter::once(&token.secret).chain(app_place).cloned().collect();
+        let mut read = self.reader.read(places).await.into_iter();
+        let secret = match read.next() {
+            Some(Ok(secret)) => secret,
+            Some(Err(problem)) => return failed(None, CheckError::Source(problem.into())),
+            None => return Checked::internal_fault(),
         };
         let fingerprint = Some(key.fingerprint(&secret));
-        let app = token.spec.app.as_ref().and_then(|name| self.app(name));
-        let app_secret = match app.and_then(|app| app.secret.as_ref()).map(|place| self.sources.read(place)) {
+        let app_secret = match read.next() {
             None => None,
             Some(Ok(secret)) => Some(secret),
-            Some(Err(error)) => {
-                let fault = CheckError::App(AppFault::SecretUnreadable, error.to_string().into());
-                return failed(fingerprint, fault);
+            Some(Err(problem)) => {
+                return failed(fingerprint, CheckError::App(AppFault::SecretUnreadable, problem.into()));
             }
         };
         let credentials =
@@ -123,6 +132,6 @@ impl std::fmt::Debug for Wiring {
 #[error("{0}")]
 pub struct WiringError(String);
 
-fn failed(fingerprint: Option<crate::domain::token::Fingerprint>, error: CheckError) -> Checked {
+fn failed(fingerprint: Option<Fingerprint>, error: CheckError) -> Checked {
     Checked { outcome: CheckOutcome { fingerprint, answer: Err(error) }, telemetry: Telemetry::default() }
 }

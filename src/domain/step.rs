@@ -10,7 +10,7 @@ use super::cadence;
 use super::inspection::{AppFault, CheckError, CheckOutcome, Inspection, TokenKind, Validity};
 use super::time::{Span, Timestamp};
 use super::token::{AppName, AppSpec, Fingerprint, Policy, ProviderKind, ReceiverName, TokenSpec};
-use super::verdict::{self, Case, Finding, Judgement, Reason, Thread, earliest};
+use super::verdict::{self, Case, Detail, Finding, Judgement, Reason, Thread, earliest};
 
 /// One secret in the slot, from the first time it was seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -263,8 +263,11 @@ pub fn retire(
         facts: NoticeFacts::NONE,
         now,
     };
-    teller.reconcile(incidents, 0, &[], |_, _| Fate::End(Ending::Resolved)).1
+    incidents.iter().map(|incident| teller.resolve(incident, Detail::Text(NO_LONGER_WATCHED.into()))).collect()
 }
+
+/// What a notice says about a slot that was taken out of the configuration.
+pub const NO_LONGER_WATCHED: &str = "no longer watched";
 
 /// What becomes of an open incident that no finding continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -474,7 +477,7 @@ impl Teller<'_> {
                 _ => match fate(&incident, finding) {
                     Fate::Stay => kept.push(incident),
                     Fate::End(Ending::Superseded) => {}
-                    Fate::End(Ending::Resolved) => notices.push(self.resolve(&incident)),
+                    Fate::End(Ending::Resolved) => notices.push(self.resolve(&incident, Detail::None)),
                 },
             }
         }
@@ -551,7 +554,7 @@ impl Teller<'_> {
         }
     }
 
-    fn resolve(&self, incident: &Incident) -> Notice {
+    fn resolve(&self, incident: &Incident, detail: Detail) -> Notice {
         Notice {
             key: alert::key(&self.subject, incident, NotifyReason::Resolved),
             subject: self.subject.clone(),
@@ -560,7 +563,7 @@ impl Teller<'_> {
             why: NotifyReason::Resolved,
             reason: incident.reason,
             severity: incident.severity,
-            detail: verdict::Detail::None,
+            detail,
             deadline: incident.deadline,
             since: incident.opened_at,
             at: self.now,

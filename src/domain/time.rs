@@ -127,7 +127,7 @@ impl fmt::Display for Span {
         if seconds < 2 * MINUTE {
             return words(f, seconds, "second");
         }
-        if seconds < 2 * HOUR {
+        if seconds < 2 * HOUR - MINUTE / 2 {
             return words(f, (seconds + MINUTE / 2) / MINUTE, "minute");
         }
         let hours = (seconds + HOUR / 2) / HOUR;

@@ -100,7 +100,7 @@ fn unreachable(error: &reqwest::Error) -> CheckError {
     let mut tls = false;
     while let Some(source) = innermost.source() {
         innermost = source;
-        tls |= innermost.is::<rustls::Error>();
+        tls |= is_tls(innermost);
     }
     let how = if error.is_timeout() {
         Unreachable::Timeout
@@ -112,6 +112,12 @@ fn unreachable(error: &reqwest::Error) -> CheckError {
         Unreachable::Interrupted
     };
     CheckError::Unreachable(how, redact(&innermost.to_string(), &[]).into())
+}
+
+/// An I/O error passes over what it wraps when it is asked for its source, so it is looked into.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 /// The largest documented answer is a few KiB.

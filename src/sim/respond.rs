@@ -177,7 +177,7 @@ impl World {
         };
         let outcome = match &executed {
             None => Err(GraphError::unknown_path(&request.path)),
-            Some(_) if fault.as_ref().is_some_and(|fault| fault.stops_the_request()) => Ok(Value::Null),
+            Some(_) if fault.as_ref().is_some_and(super::faults::Fault::stops_the_request) => Ok(Value::Null),
             Some(_) => self.route(&mut call),
         };
         let stamp = Stamp {

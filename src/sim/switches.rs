@@ -3,6 +3,7 @@
 
 /// The behaviours in force. The default is the best-sourced variant of each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a behaviour of its own, set by name")]
 pub struct Switches {
     /// What a second exchange of a living long-lived user token does (§3.3).
     pub reexchange: Reexchange,

@@ -20,7 +20,7 @@ pub struct Fate {
 /// The error is about the token: it came inside `data`, or the token itself was the caller. `None` when the error is of another kind
 /// and says nothing about the token.
 pub fn token_fate(error: &GraphError) -> Option<Fate> {
-    let validity = match (error.code?, error.subcode) {
+    let validity = match (error.code?, error.error_subcode.or(error.subcode)) {
         (190 | 102, Some(subcode)) => by_subcode(subcode).or_else(|| by_message(&error.message)).unwrap_or(UNSTATED),
         (190 | 102 | 0, None) => by_message(&error.message).unwrap_or(Validity::Unreadable),
         (452, _) => UNSTATED,
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn error(code: i64, subcode: Option<i64>, message: &str) -> GraphError {
-        GraphError { code: Some(code), subcode, message: message.to_owned(), is_transient: None }
+        GraphError { code: Some(code), subcode, message: message.to_owned(), ..GraphError::default() }
     }
 
     #[test]

@@ -118,7 +118,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn facts(&self, telemetry: &mut Telemetry) -> Result<Inspection, CheckError> {
-        let Ok(mut envelope) = serde_json::from_slice::<Envelope>(&self.reply.body) else {
+        let Some(mut envelope) = Envelope::read(&self.reply.body) else {
             return Err(self.not_json());
         };
         if let Some(error) = envelope.refusal() {

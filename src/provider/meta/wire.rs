@@ -12,7 +12,7 @@ pub struct Envelope {
     #[serde(default)]
     pub data: Option<Value>,
     /// A refusal.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "refusal")]
     pub error: Option<GraphError>,
     /// Some errors come without a wrapper.
     #[serde(default, deserialize_with = "integer")]
@@ -26,6 +26,12 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// The answer in these bytes. Only an object is one: a derived reader would take the items of a list for its fields.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        value.is_object().then(|| serde_json::from_value(value).ok())?
+    }
+
     /// The refusal, in whichever of its shapes it came.
     pub fn refusal(&mut self) -> Option<GraphError> {
         if let Some(error) = self.error.take() {
@@ -43,7 +49,10 @@ pub struct GraphError {
     #[serde(default, deserialize_with = "integer")]
     pub code: Option<i64>,
     /// What narrows the code down.
-    #[serde(default, rename = "error_subcode", alias = "subcode", deserialize_with = "integer")]
+    #[serde(default, deserialize_with = "integer")]
+    pub error_subcode: Option<i64>,
+    /// The same by its other name.
+    #[serde(default, deserialize_with = "integer")]
     pub subcode: Option<i64>,
     /// The text. It may echo the token.
     #[serde(default, deserialize_with = "text_or_empty")]
@@ -117,6 +126,16 @@ pub fn as_integer(value: &Value) -> Option<i64> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
+}
+
+/// An error object; OAuth's own form has a word in its place.
+fn refusal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<GraphError>, D::Error> {
+    let value = Value::deserialize(from)?;
+    Ok(match value {
+        Value::Null => None,
+        Value::Object(_) => Some(serde_json::from_value(value).unwrap_or_default()),
+        other => Some(GraphError { message: as_text(&other).unwrap_or_default(), ..GraphError::default() }),
+    })
 }
 
 fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
