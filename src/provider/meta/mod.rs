@@ -133,7 +133,7 @@ impl Reading<'_> {
             (Some(_) | None, Some(_)) => Err(CheckError::Garbled("debug_token answered without facts".into())),
             (_, None) => envelope
                 .id
-                .map(|id| Inspection { user_id: Some(id.into()), ..Inspection::bare(Validity::Valid) })
+                .map(|id| Inspection { user_id: Some(word(&id)), ..Inspection::bare(Validity::Valid) })
                 .ok_or_else(|| CheckError::Garbled("the probe answered without an id".into())),
         }
     }
@@ -221,8 +221,8 @@ fn living(data: DebugData) -> Inspection {
     Inspection {
         validity: Validity::Valid,
         kind: data.kind.map_or(TokenKind::Unknown, |kind| TokenKind::parse(&label(&kind))),
-        app_id: data.app_id.map(Box::from),
-        user_id: data.user_id.map(Box::from),
+        app_id: data.app_id.map(|id| word(&id)),
+        user_id: data.user_id.map(|id| word(&id)),
         issued_at: data.issued_at.filter(|at| *at > 0).map(Timestamp::from_unix),
         expires: expiry(data.expires_at),
         data_access: expiry(data.data_access_expires_at),
@@ -249,17 +249,24 @@ fn grants(scopes: Option<Vec<Value>>, granular: Option<Vec<Value>>) -> Option<Ve
         .unwrap_or_default()
         .into_iter()
         .filter_map(|value| serde_json::from_value::<GranularScope>(value).ok())
+        .take(MOST_GRANTS)
         .map(|narrow| Grant {
-            scope: narrow.scope.into(),
-            targets: narrow.target_ids.map(|ids| ids.iter().filter_map(as_text).map(Box::from).collect()),
+            scope: word(&narrow.scope),
+            targets: narrow.target_ids.map(|ids| ids.iter().filter_map(as_text).map(|id| word(&id)).collect()),
         })
         .collect();
-    for scope in scopes.unwrap_or_default().iter().filter_map(as_text) {
-        if !grants.iter().any(|grant| *grant.scope == scope) {
-            grants.push(Grant { scope: scope.into(), targets: None });
+    for scope in scopes.unwrap_or_default().iter().filter_map(as_text).take(MOST_GRANTS) {
+        let scope = word(&scope);
+        if !grants.iter().any(|grant| grant.scope == scope) {
+            grants.push(Grant { scope, targets: None });
         }
     }
     Some(grants)
+}
+
+/// A name or an id of the provider's, without what could garble a terminal or a page, and not longer than any real one.
+fn word(text: &str) -> Box<str> {
+    text.chars().filter(char::is_ascii_graphic).take(LONGEST_WORD).collect::<String>().into()
 }
 
 /// A provider's word as a label: lower case, and nothing that could break a label or grow without bound.
@@ -285,3 +292,7 @@ fn hex(bytes: &[u8]) -> String {
 fn started() -> Instant {
     Instant::now()
 }
+
+/// Meta has about a hundred permissions.
+const MOST_GRANTS: usize = 300;
+const LONGEST_WORD: usize = 100;
