@@ -15,7 +15,7 @@ build: ## the release binary, in target/release
 	$(CARGO) build --locked --release
 
 test: test-tools ## every test, real servers included
-	$(CARGO) test --locked --all-targets
+	$(CARGO) test --locked
 
 test-tools: ## installs the real servers that the tests start (Debian, needs root or sudo once)
 	@tests/tools.sh

@@ -10,43 +10,55 @@ use crate::secret::Secret;
 /// `text` without anything that is, or looks like, a secret: the given secrets first, then known shapes, then the values of parameters
 /// that carry secrets; cut to a readable length, on one line.
 pub fn redact(text: &str, secrets: &[&Secret]) -> String {
-    let mut clean: Cow<'_, str> = Cow::Borrowed(text);
+    let mut clean: Cow<'_, str> = Cow::Borrowed(beginning(text));
     for secret in secrets.iter().filter(|secret| secret.expose().len() >= SHORTEST_SECRET) {
         if clean.contains(secret.expose()) {
             clean = Cow::Owned(clean.replace(secret.expose(), STARS));
         }
     }
-    let clean = parameters(&clean);
+    // `ID%7CSECRET` is an app token in a url.
+    let clean = parameters(&clean).replace("%7C", "|").replace("%7c", "|");
     let clean = words(&clean);
     one_line(&clean)
 }
 
 /// Hides the value of `access_token=…`, `"client_secret":"…"`, `Bearer …` and their like.
 fn parameters(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    loop {
-        let lower = rest.to_ascii_lowercase();
-        let found = CARRIERS
-            .iter()
-            .filter_map(|name| lower.find(name).map(|at| (at, at + name.len())))
-            .min_by_key(|(at, end)| (*at, std::cmp::Reverse(*end)));
-        let Some((_, end)) = found else { break };
-        let (head, tail) = rest.split_at(end);
-        out.push_str(head);
+    let mut at = 0;
+    while let Some(end) = next_carrier(&lower, at) {
+        out.push_str(&text[at..end]);
+        let tail = &text[end..];
         let separators = tail.len() - tail.trim_start_matches(['=', ':', '"', '\'', ' ', '%']).len();
         let value_and_rest = &tail[separators..];
         let length = value_and_rest.find(ends_value).unwrap_or(value_and_rest.len());
         out.push_str(&tail[..separators]);
-        if separators > 0 && length >= SHORTEST_SECRET {
-            out.push_str(STARS);
-        } else {
-            out.push_str(&value_and_rest[..length]);
-        }
-        rest = &value_and_rest[length..];
+        let is_secret = separators > 0 && length >= SHORTEST_SECRET;
+        out.push_str(if is_secret { STARS } else { &value_and_rest[..length] });
+        at = end + separators + length;
     }
-    out.push_str(rest);
+    out.push_str(&text[at..]);
     out
+}
+
+/// The end of the first name of a secret at or after `at`; of several that begin there the longest.
+fn next_carrier(lower: &str, at: usize) -> Option<usize> {
+    CARRIERS
+        .iter()
+        .filter_map(|name| lower[at..].find(name).map(|found| (at + found, at + found + name.len())))
+        .min_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)))
+        .map(|(_, end)| end)
+}
+
+/// As much of a text as can matter. It is cut between words, so that no half of a token is left whose shape nobody knows.
+fn beginning(text: &str) -> &str {
+    if text.len() <= LONGEST_INPUT {
+        return text;
+    }
+    let cut = (0..=LONGEST_INPUT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let whole = text[..cut].rfind(char::is_whitespace).unwrap_or(0);
+    &text[..whole]
 }
 
 /// Hides words of a token's shape.
@@ -71,19 +83,28 @@ fn looks_secret(word: &str) -> bool {
     let prefixed = ["EAA", "CAA", "IGAA", "IGQV", "TH"].iter().any(|prefix| word.starts_with(prefix));
     let app_token = word.split_once('|').is_some_and(|(_, tail)| tail.len() >= 20);
     let hex = matches!(word.len(), 32 | 64) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (prefixed && word.len() >= 20) || app_token || hex || word.len() >= LONGEST_WORD
+    let mixed = word.split(['_', '-', '|']).any(is_mixed);
+    (prefixed && word.len() >= 20) || app_token || hex || mixed || word.len() >= LONGEST_WORD
+}
+
+/// Capitals, small letters and digits in one long run: passwords and tokens of shapes that nobody told us of.
+fn is_mixed(run: &str) -> bool {
+    let any = |is: fn(&u8) -> bool| run.as_bytes().iter().any(is);
+    run.len() >= SHORTEST_MIXED && any(u8::is_ascii_digit) && any(u8::is_ascii_uppercase) && any(u8::is_ascii_lowercase)
 }
 
 fn one_line(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c })
-        .take(LONGEST_TEXT)
-        .collect();
+    let mut line: String =
+        text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).take(LONGEST_TEXT).collect();
     if text.chars().nth(LONGEST_TEXT).is_some() {
         line.push('…');
     }
     line.trim().to_owned()
+}
+
+/// Marks that turn or hide text: line separators, direction overrides, zero widths.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn is_word_char(c: char) -> bool {
@@ -111,8 +132,12 @@ const CARRIERS: [&str; 11] = [
 ];
 /// Shorter values are words, not secrets.
 const SHORTEST_SECRET: usize = 8;
+/// Names that people make up, such as `OAuthException2`, are shorter.
+const SHORTEST_MIXED: usize = 20;
 /// No word of a human sentence is this long.
 const LONGEST_WORD: usize = 48;
+/// Nothing behind this is read: it could not be kept anyway.
+const LONGEST_INPUT: usize = 4_096;
 /// Enough for any message; provider texts are not trusted to be short.
 const LONGEST_TEXT: usize = 400;
 
@@ -133,6 +158,7 @@ mod tests {
             format!("{{\"access_token\": \"{token}\"}}"),
             format!("Authorization: Bearer {token}"),
             format!("634900000000001|{hex}"),
+            format!("url?t=634900000000001%7C{hex}"),
             format!("proof {hex}{hex}"),
             "password: hunter2hunter2".to_owned(),
         ] {
@@ -160,5 +186,7 @@ mod tests {
         }
         assert_eq!(redact("two\r\nlines\u{0}", &[]), "two  lines");
         assert!(redact(&"word ".repeat(1_000), &[]).ends_with('…'));
+        assert_eq!(redact(&"x".repeat(1_000_000), &[]), "");
+        assert_eq!(redact(&"code=& ".repeat(50_000), &[]).chars().count(), LONGEST_TEXT + 1);
     }
 }

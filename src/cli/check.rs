@@ -73,7 +73,8 @@ async fn pass(context: &Context, arguments: &Arguments) -> Result<Exit, Exit> {
 
 fn parse_names(names: &[String]) -> Result<Vec<TokenId>, Exit> {
     let parse = |name: &String| {
-        TokenId::parse(name).map_err(|fault| super::fail(Exit::Usage, format_args!("{name:?} is no token: {fault}")))
+        TokenId::parse(name)
+            .map_err(|fault| super::fail(Exit::Warning, format_args!("no token is called {name:?}: {fault}")))
     };
     names.iter().map(parse).collect()
 }
@@ -130,7 +131,9 @@ impl Pass {
                     settings::check::did_you_mean(name.as_str(), tokens.iter().map(|token| token.spec.id.as_str()));
                 super::fail(Exit::Warning, format_args!("no token is called {name}{hint}"))
             })?;
-            wanted.push(index);
+            if !wanted.contains(&index) {
+                wanted.push(index);
+            }
         }
         if names.is_empty() {
             wanted.extend(0..tokens.len());

@@ -21,7 +21,7 @@ pub async fn run(context: &Context, name: &str, json: bool) -> Exit {
 
 async fn known(context: &Context, name: &str) -> Result<(Value, &'static str), Exit> {
     let id = TokenId::parse(name)
-        .map_err(|fault| super::fail(Exit::Usage, format_args!("{name:?} is no token: {fault}")))?;
+        .map_err(|fault| super::fail(Exit::Warning, format_args!("no token is called {name:?}: {fault}")))?;
     if let Ok(daemon) = Daemon::find(context)
         && let Ok(token) = daemon.get(&format!("/api/v1/tokens/{id}")).await
     {

@@ -134,7 +134,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(Exit::Internal, format_args!("cannot start: {error}")),
     };
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         match arguments.command {
             Command::Run => run(context).await,
             Command::Check(arguments) => check::run(&context, &arguments).await,
@@ -144,7 +144,10 @@ fn dispatch(arguments: Arguments) -> Exit {
             Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Completions { shell } => completions(shell),
         }
-    })
+    });
+    // A read that hangs in the file system must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    exit
 }
 
 async fn run(context: Context) -> Exit {
@@ -161,11 +164,9 @@ async fn run(context: Context) -> Exit {
 
 fn exit_of(fatal: &Fatal) -> Exit {
     match fatal {
-        Fatal::Store(StoreError::InUse(_)) => Exit::TryAgain,
-        Fatal::Listen { problem, .. } if problem.kind() == std::io::ErrorKind::AddrInUse => Exit::TryAgain,
-        Fatal::Store(StoreError::Newer { .. } | StoreError::Open { .. }) | Fatal::Listen { .. } | Fatal::Wiring(_) => {
-            Exit::BadConfiguration
-        }
+        // A full disk, a folder not mounted yet, an address that is not there yet: the same command may work in a minute.
+        Fatal::Store(StoreError::InUse(_) | StoreError::Open { .. }) | Fatal::Listen { .. } => Exit::TryAgain,
+        Fatal::Store(StoreError::Newer { .. }) | Fatal::Wiring(_) => Exit::BadConfiguration,
         Fatal::Store(StoreError::Failed(_)) | Fatal::Task(_) => Exit::Internal,
     }
 }

@@ -57,7 +57,10 @@ pub fn status_text(board: &Board, zone: &Zone, now: Timestamp) -> String {
     let table = board.table();
     let rows = table.rows();
     let mut text = format!("watching {} token{}", rows.len(), if rows.len() == 1 { "" } else { "s" });
-    let nearest = rows.iter().filter_map(|row| row.deadline().map(|at| (at, row))).min_by_key(|(at, _)| *at);
+    let nearest = rows
+        .iter()
+        .filter_map(|row| row.deadline().filter(|at| *at > now).map(|at| (at, row)))
+        .min_by_key(|(at, _)| *at);
     if let Some((at, row)) = nearest {
         text.push_str(&format!(", nearest deadline {} ({})", crate::web::relative(at, now), row.id));
     }

@@ -128,14 +128,14 @@ impl fmt::Display for Span {
             return words(f, seconds, "second");
         }
         if seconds < 2 * HOUR - MINUTE / 2 {
-            return words(f, (seconds + MINUTE / 2) / MINUTE, "minute");
+            return words(f, rounded(seconds, MINUTE), "minute");
         }
-        let hours = (seconds + HOUR / 2) / HOUR;
+        let hours = rounded(seconds, HOUR);
         if hours < 24 {
             return words(f, hours, "hour");
         }
         if hours >= 7 * 24 {
-            return words(f, (hours + 12) / 24, "day");
+            return words(f, rounded(hours, 24), "day");
         }
         words(f, hours / 24, "day")?;
         match hours % 24 {
@@ -146,6 +146,11 @@ impl fmt::Display for Span {
             }
         }
     }
+}
+
+/// The nearest whole number of units; safe at the ends of the range.
+const fn rounded(amount: i64, unit: i64) -> i64 {
+    amount / unit + if amount % unit >= unit / 2 { 1 } else { 0 }
 }
 
 fn words(f: &mut fmt::Formatter<'_>, n: i64, unit: &str) -> fmt::Result {
@@ -231,6 +236,7 @@ mod tests {
             (Span::hours(60), "2 days 12 hours"),
             (Span::hours(24 * 20 + 13), "21 days"),
             (Span::hours(-25), "1 day 1 hour"),
+            (Span::seconds(i64::MIN), "106751991167301 days"),
         ] {
             assert_eq!(span.to_string(), text);
         }

@@ -7,6 +7,7 @@ use super::layers::{Node, Value};
 use super::schema::{self, Key, Kind};
 use super::value;
 use crate::domain::token::TokenId;
+use crate::redact::redact;
 use crate::zone::Zone;
 
 /// Everything the walk has to say.
@@ -129,6 +130,9 @@ impl Report {
                 ("credential", Some(text)) if text.contains('/') || text.starts_with('.') => {
                     Err("is the name of a credential, not a path".to_owned())
                 }
+                ("env" | "credential" | "key", Some(text)) if redact(text, &[]) != text => {
+                    Err("looks like the secret itself; write the name under which it is found".to_owned())
+                }
                 (_, Some(_)) => Ok(()),
             };
             if let Err(what) = verdict {
@@ -146,9 +150,10 @@ pub fn item_path(path: &str, index: usize, item: &Node) -> String {
     }
 }
 
-/// A dotted path.
+/// A dotted path. A name that looks like a secret is not repeated: people paste into the wrong place.
 pub fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    let name = redact(name, &[]);
+    if path.is_empty() { name } else { format!("{path}.{name}") }
 }
 
 /// Whether a value came from an environment variable.
@@ -173,7 +178,9 @@ fn text_of(kind: Kind, text: &str) -> Result<(), String> {
         Kind::RelayUrl => value::relay_url(text).map(drop),
         Kind::StateUrl => value::state(text).map(drop),
         Kind::Listen => value::listen(text).map(drop),
-        Kind::Zone => Zone::parse(text).map(drop),
+        Kind::Zone => Zone::parse(text)
+            .map(drop)
+            .map_err(|_| format!("{} is no time zone; names look like Asia/Kolkata or UTC", value::quoted(text))),
         Kind::Email => value::email(text),
         Kind::Word(words) if words.contains(&text) => Ok(()),
         Kind::Word(words) => Err(format!(

@@ -27,12 +27,14 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     let policy = Arc::new(policy(&root.child("policy"), &Policy::default()));
     let smtp = smtp(&root.child("smtp"));
     let receivers = receivers(&root.child("receivers"));
-    let mut apps = apps(&root.child("apps"), &policy);
+    let apps_at = root.child("apps");
+    let mut apps = apps(&apps_at, &policy);
     let mut tokens = Tokens {
         faults,
         warnings,
         receivers: &receivers,
         apps: &apps,
+        apps_at: &apps_at,
         rhythm: schedule.check.rhythm(spread),
         policy: &policy,
         shared: Shared::default(),
@@ -124,6 +126,10 @@ impl<'a> At<'a> {
         let path = self.path.clone();
         let items = self.node.map(Node::items).unwrap_or_default();
         items.iter().enumerate().map(move |(index, node)| At { node: Some(node), path: item_path(&path, index, node) })
+    }
+
+    fn is_an_empty_list(&self) -> bool {
+        matches!(self.node.map(|node| &node.value), Some(Value::List(items)) if items.is_empty())
     }
 
     fn secret(&self, name: &str) -> Option<SecretRef> {
@@ -254,6 +260,7 @@ struct Tokens<'a> {
     warnings: &'a mut Vec<Fault>,
     receivers: &'a BTreeMap<ReceiverName, Receiver>,
     apps: &'a BTreeMap<AppName, App>,
+    apps_at: &'a At<'a>,
     rhythm: Rhythm,
     policy: &'a Arc<Policy>,
     shared: Shared,
@@ -322,6 +329,10 @@ impl Tokens<'_> {
         if let Some((known, _)) = self.apps.get_key_value(&name) {
             return Some(known.clone());
         }
+        // An app that is there and has a fault of its own is not missing.
+        if self.apps_at.entries().any(|(known, _)| known == name.as_str()) {
+            return None;
+        }
         let hint = did_you_mean(name.as_str(), self.apps.keys().map(AppName::as_str));
         self.faults.push(at.fault("app", format!("names an app that is not in [apps]{hint}")));
         None
@@ -378,7 +389,7 @@ fn mail_has_a_relay(
             let at = root.child("receivers").child(name.as_str());
             faults.push(at.fault("email", "needs a relay: there is no [smtp]".to_owned()));
         }
-        Some(smtp) if smtp.relays.is_empty() && smtp_at.child("relays").items().next().is_none() => {
+        Some(smtp) if smtp.relays.is_empty() && smtp_at.child("relays").is_an_empty_list() => {
             faults.push(smtp_at.fault("relays", "is empty: mail has no way out".to_owned()));
         }
         _ => {}

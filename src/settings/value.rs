@@ -214,7 +214,8 @@ pub fn provider_url(text: &str) -> Result<url::Url, String> {
 /// Reads a relay's url.
 pub fn relay_url(text: &str) -> Result<RelayUrl, String> {
     let url = url::Url::parse(text).map_err(|error| format!("{} is no url ({error})", quoted(text)))?;
-    if url.password().is_some() {
+    // A `#`, `/` or `?` in a password ends the host early, and the password would stand in the rest.
+    if url.password().is_some() || url.fragment().is_some() || !matches!(url.path(), "" | "/") || text.ends_with('@') {
         return Err(format!("a password in plain text is refused; write password = {}", super::schema::SECRET_FORMS));
     }
     let host =
@@ -222,7 +223,7 @@ pub fn relay_url(text: &str) -> Result<RelayUrl, String> {
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let asked = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
     if let Some((name, _)) = url.query_pairs().find(|(name, _)| name != "tls") {
-        return Err(format!("{name:?} is no option of a relay url; the only one is tls"));
+        return Err(format!("{} is no option of a relay url; the only one is tls", quoted(&name)));
     }
     let (port, tls) = match (url.scheme(), asked.as_deref()) {
         ("smtps", None) => (465, RelayTls::Implicit),
@@ -231,7 +232,7 @@ pub fn relay_url(text: &str) -> Result<RelayUrl, String> {
         ("smtp", Some("opportunistic")) => (587, RelayTls::Opportunistic),
         ("smtp", Some("none")) if is_loopback(&host) => (587, RelayTls::None),
         ("smtp", Some("none")) => return Err("tls=none is allowed for loopback only".to_owned()),
-        ("smtp", Some(other)) => return Err(format!("tls={other} is none of required, opportunistic, none")),
+        ("smtp", Some(other)) => return Err(format!("tls={} is none of required, opportunistic, none", quoted(other))),
         (scheme, _) => return Err(format!("{scheme}:// is no relay; use smtps:// or smtp://")),
     };
     let user = percent_encoding::percent_decode_str(url.username()).decode_utf8_lossy().into_owned();
@@ -249,10 +250,15 @@ pub fn is_loopback(host: &str) -> bool {
     bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// A value as it is shown in an error: short, and without anything that looks like a secret.
+/// A value as it is shown in an error: short, and without anything that looks like a secret. What stands before an `@` in a url may be a
+/// password, even where the url does not parse.
 pub fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(60).collect();
-    format!("{:?}", redact(&short, &[]))
+    let hidden = match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 < at => format!("{}***{}", &text[..scheme + 3], &text[at..]),
+        _ => text.to_owned(),
+    };
+    let short: String = redact(&hidden, &[]).chars().take(60).collect();
+    format!("{short:?}")
 }
 
 /// Anything longer is a slip of the keyboard.

@@ -4,6 +4,7 @@
 //! argument. See the contract in the parent module.
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use crate::secret::FingerprintKey;
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     connection: Arc<Mutex<Connection>>,
+    shown: Arc<str>,
 }
 
 impl Sqlite {
@@ -37,12 +39,12 @@ impl Sqlite {
             .write(true)
             .mode(0o600)
             .open(path)
-            .map_err(|error| fail(error.to_string()))?;
+            .map_err(|error| fail(io_words(&error)))?;
         let mut connection = Connection::open(path).map_err(|error| fail(error.to_string()))?;
         let refused = |error: rusqlite::Error| match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse(shown.clone()),
             Some(ErrorCode::NotADatabase) => fail("it is not a state file of tokenwatch".to_owned()),
-            _ => fail(error.to_string()),
+            _ => fail(sqlite_words(&error)),
         };
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(refused)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refused)?;
@@ -54,7 +56,7 @@ impl Sqlite {
         connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
         migrate(&mut connection, found).map_err(refused)?;
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), shown: shown.into() })
     }
 
     /// Runs `work` where blocking is allowed.
@@ -71,8 +73,8 @@ impl Sqlite {
                 work(&mut connection)
             });
             match done.await {
-                Ok(result) => result.map_err(|problem| StoreError::Failed(problem.to_string())),
-                Err(error) => Err(StoreError::Failed(error.to_string())),
+                Ok(result) => result.map_err(|problem| StoreError::Failed(format!("{}: {problem}", self.shown))),
+                Err(error) => Err(StoreError::Failed(format!("{}: {error}", self.shown))),
             }
         })
     }
@@ -255,6 +257,17 @@ enum Problem {
     Codec(#[from] codec::Unreadable),
     #[error("{0}")]
     Other(String),
+}
+
+/// The system's words, with the remedy where there is one.
+fn io_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::StorageFull => format!("{error}; free some space"),
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            format!("{error}; make the folder writable for this user, or name another with [daemon] state")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// The library's words, with the remedy where there is one.

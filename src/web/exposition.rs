@@ -201,9 +201,7 @@ fn aggregates(out: &mut Vec<u8>, table: &Table, now: Timestamp) {
         let provider = position(&ProviderKind::ALL, &row.provider);
         counts[provider][position(&Verdict::ALL, &row.verdict)] += 1;
         let Some(deadline) = row.deadline() else { continue };
-        if deadline > now {
-            soonest[provider] = Some(soonest[provider].map_or(deadline, |known| known.min(deadline)));
-        }
+        soonest[provider] = Some(soonest[provider].map_or(deadline, |known| known.min(deadline)));
         for (count, (_, horizon)) in within[provider].iter_mut().zip(HORIZONS) {
             *count += i64::from(deadline <= now.plus(horizon));
         }
@@ -222,7 +220,11 @@ fn aggregates(out: &mut Vec<u8>, table: &Table, now: Timestamp) {
             plain(out, "tokenwatch_tokens_expiring", &labels, *count);
         }
     }
-    help(out, "tokenwatch_soonest_expiry_timestamp_seconds", "The nearest deadline that is still ahead.");
+    help(
+        out,
+        "tokenwatch_soonest_expiry_timestamp_seconds",
+        "The nearest deadline of all, those already passed included.",
+    );
     for (provider, soonest) in ProviderKind::ALL.iter().zip(soonest) {
         if let Some(soonest) = soonest {
             let labels = format!("provider=\"{}\"", provider.as_str());

@@ -236,6 +236,8 @@ fn expiry(at: Option<i64>) -> Expiry {
     match at {
         None => Expiry::Unknown,
         Some(0) => Expiry::Never,
+        // No token ended before there were any: nonsense is not a date.
+        Some(..0) => Expiry::Unknown,
         Some(at) => Expiry::At(Timestamp::from_unix(at)),
     }
 }

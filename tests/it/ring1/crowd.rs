@@ -102,7 +102,7 @@ fn mishap(dice: &mut Dice) -> Event {
         11 => Event::Clock(dice.between(-5, 5) * HOUR),
         12 => Event::Stop(hours(dice, 100)),
         13 => Event::Poor(dice.one_in(2)),
-        14 => Event::Prolong(dice.between(0, 20) * DAY),
+        14 => Event::Prolong(dice.between(-3, 20) * DAY),
         _ => Event::Look,
     }
 }

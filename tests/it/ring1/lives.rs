@@ -408,7 +408,7 @@ fn events(unit: i64, taste: Taste) -> impl Strategy<Value = Event> {
     let jumps = prop_oneof![-60_i64..60, -2 * HOUR..2 * HOUR, -2 * unit..2 * unit, Just(400 * DAY), Just(-400 * DAY)];
     let mut kinds = vec![
         (3, births(unit, taste).prop_map(Event::Reissue).boxed()),
-        (1, (-unit..4 * unit).prop_map(Event::Prolong).boxed()),
+        (2, prop_oneof![-unit / 4..unit / 4, -unit..4 * unit].prop_map(Event::Prolong).boxed()),
         (4, (absences, 1..2 * unit).prop_map(|(absence, lasts)| Event::Trouble(absence, lasts)).boxed()),
         (2, (1..3 * unit).prop_map(Event::Stop).boxed()),
         (1, any::<bool>().prop_map(Event::Poor).boxed()),

@@ -436,10 +436,9 @@ fn tell(
             Ends::Never | Ends::Untold => None,
         };
         let fate = match story {
-            Story::NoSecret => Fate::Resolved,
             Story::Blind if memory.failing_since.is_some() => Fate::Open, // 18
-            Story::Blind => Fate::Resolved,
-            _ if page.dead() && (story == Story::Foreign || memory.known.is_some()) => Fate::Replaced, // 25
+            Story::Blind | Story::NoSecret => Fate::Resolved,
+            _ if page.dead() => Fate::Replaced, // 25
             Story::Foreign => Fate::Resolved,
             _ if memory.known.is_none() => Fate::Open, // 24
             // 26: the same again; better news only if the date moved away, or was taken back.

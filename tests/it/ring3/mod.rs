@@ -1,0 +1,11 @@
+//! Ring three: the real binary as a real process, on real time, against real servers.
+//!
+//! What the other rings simulate (signals, sockets, disks, mail servers, other people's tools) is real here. Each test has its own folder,
+//! ports and servers, so all of them may run at once.
+
+mod bad_days;
+mod commands;
+mod formats;
+mod kills;
+mod lifecycle;
+mod secrets;
