@@ -3,13 +3,14 @@
 //! Rows are written by the watch loop after a commit, and by nobody else. It holds no secret and no history, and it is small: one row
 //! is about 150 bytes, so that a hundred thousand tokens stay cheap.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::domain::inspection::{Expiry, TokenKind};
 use crate::domain::step::{Step, TokenStatus};
 use crate::domain::time::Timestamp;
-use crate::domain::token::{AppName, ProviderKind, TokenId, TokenSpec};
+use crate::domain::token::{AppName, ProviderKind, ReceiverName, TokenId, TokenSpec};
 use crate::domain::verdict::{Finding, Judgement, Reason, Severity, Verdict};
 
 /// One token.
@@ -176,10 +177,10 @@ pub struct Reload {
 /// What is wrong with the watcher itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Troubles {
-    /// The store's last failure, until it works again.
-    pub store: Option<String>,
-    /// The last failure of mail, until a mail leaves.
-    pub mail: Option<String>,
+    /// The store's last failure by the part that met it, until that part gets through again.
+    pub store: BTreeMap<&'static str, String>,
+    /// The last failure of mail by receiver, until that receiver is reached.
+    pub mail: BTreeMap<ReceiverName, String>,
 }
 
 impl Default for Vitals {
@@ -251,20 +252,22 @@ impl Vitals {
         lock(&self.troubles).clone()
     }
 
-    /// Notes the state of the store; true when that is news.
-    pub fn store_is(&self, trouble: Option<String>) -> bool {
-        let mut troubles = lock(&self.troubles);
-        let news = troubles.store != trouble;
-        troubles.store = trouble;
-        news
+    /// Notes how that part fares with the store; true when that is news.
+    pub fn store_is(&self, part: &'static str, trouble: Option<String>) -> bool {
+        note(&mut lock(&self.troubles).store, part, trouble)
     }
 
-    /// Notes the state of mail; true when that is news.
-    pub fn mail_is(&self, trouble: Option<String>) -> bool {
-        let mut troubles = lock(&self.troubles);
-        let news = troubles.mail != trouble;
-        troubles.mail = trouble;
-        news
+    /// Notes how mail to that receiver fares; true when that is news.
+    pub fn mail_is(&self, receiver: &ReceiverName, trouble: Option<String>) -> bool {
+        note(&mut lock(&self.troubles).mail, receiver.clone(), trouble)
+    }
+}
+
+/// Puts a trouble in place, or takes it away; true when that changes anything.
+fn note<K: Ord>(troubles: &mut BTreeMap<K, String>, key: K, trouble: Option<String>) -> bool {
+    match trouble {
+        Some(text) => troubles.insert(key, text.clone()).as_ref() != Some(&text),
+        None => troubles.remove(&key).is_some(),
     }
 }
 

@@ -76,8 +76,6 @@ impl Counters {
         }
         notices.with_label_values(&["mail"]);
         notice_failures.with_label_values(&["mail"]);
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        registry.register(Box::new(process)).expect("registered once");
         Self {
             registry,
             checks,
@@ -89,6 +87,14 @@ impl Counters {
             notices,
             notice_failures,
         }
+    }
+
+    /// Adds the figures of this process: memory, CPU, file descriptors, start time. Only a daemon has any use for them.
+    #[must_use]
+    pub fn with_process(self) -> Self {
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        self.registry.register(Box::new(process)).expect("registered once");
+        self
     }
 
     /// Counts one check.

@@ -92,7 +92,8 @@ pub trait Store: Send + Sync {
     /// Undelivered notices, oldest first, each as often as it has receivers; at most `limit`.
     fn pending(&self, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>>;
 
-    /// Ties rows to the message that carries them, before it is sent: after a crash the same message is sent again, not another one.
+    /// Ties rows to the message that carries them, before it is sent: after a crash the same message is sent again, not another one. A row
+    /// that is tied already keeps its message. It always writes, so that a store which cannot write lets nothing leave.
     fn seal(&self, rows: Vec<i64>, message: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Unties rows from a message that certainly did not leave, and notes the failure.
@@ -100,6 +101,14 @@ pub trait Store: Send + Sync {
 
     /// Marks rows as delivered.
     fn settle(&self, rows: Vec<i64>, delivery: Settlement) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Hands rows of a receiver that is gone to others; who has the notice already does not get it twice.
+    fn reroute(
+        &self,
+        rows: Vec<i64>,
+        receivers: Vec<ReceiverName>,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Counts of the outbox.
     fn outbox(&self) -> BoxFuture<'_, Result<OutboxSummary, StoreError>>;
@@ -208,6 +217,8 @@ pub trait Channel: Send + Sync {
 /// A message that left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Delivery {
+    /// How many addresses have it. None where the receiver wants to hear of worse things only.
+    pub addresses: usize,
     /// Failures on the way to success: relays that refused, addresses that were rejected. They are told in the next notice.
     pub failures: Vec<String>,
 }

@@ -31,12 +31,19 @@ pub struct Context<'a> {
 
 /// The message id of a bundle, in angle brackets: a hash of the keys it holds (contract §10.3), so the same notices always travel
 /// under the same id, whoever sends them and however often.
+///
+/// The first notice of an incident, when it travels alone, is the root of its thread.
 pub fn message_id(bundle: &Bundle, domain: &str) -> String {
+    if let [only] = bundle.notices.as_slice()
+        && only.why == NotifyReason::First
+    {
+        return thread_id(only.key.incident(), domain);
+    }
     format!("<{}@{}>", identifier(&bundle.keys().join("\n")), safe_domain(domain))
 }
 
-/// The id of the thread of an incident. No message has it: mail programs gather messages under a parent that they never saw, so the
-/// first notice needs no special place.
+/// The id of the thread of an incident. The first notice has it when it travels alone; folded with others it has not, and mail programs
+/// gather the rest under a parent that they never saw.
 pub fn thread_id(incident: &str, domain: &str) -> String {
     format!("<{}.incident@{}>", identifier(incident), safe_domain(domain))
 }
@@ -48,7 +55,9 @@ pub fn id_domain(from: &str) -> String {
 
 /// Writes the message.
 pub fn compose(bundle: &Bundle, message_id: &str, context: &Context<'_>) -> Mail {
-    let roots = roots(bundle, context.domain);
+    let mut roots = roots(bundle, context.domain);
+    // The root of a thread answers nobody.
+    roots.retain(|root| root != message_id);
     let calendar = bundle.lead().and_then(|lead| {
         let links = Links::of(context.settings, &lead.subject);
         calendar::event(lead, &advice::steps(lead, &links), context.domain)
@@ -717,8 +726,11 @@ pub(super) mod tests {
         let first = write(vec![expiring()], &[]);
         let mut later = expiring();
         later.key = AlertKey::from_stored("token/helpdesk-whatsapp/expiry.1.g1/end/critical");
+        later.why = NotifyReason::Escalated;
         let later = write(vec![later], &[]);
-        assert_eq!(first.references, later.references, "one incident, one thread");
+        assert_eq!(first.references, Vec::<String>::new(), "the first mail answers nobody");
+        assert_eq!(later.references, [first.message_id.clone()], "one incident, one thread");
+        assert_eq!(later.in_reply_to, later.references);
         assert_ne!(first.message_id, later.message_id);
     }
 

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Context, Exit, io};
 use crate::board::{AppRow, Row, Table};
 use crate::clock::System;
+use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
 use crate::domain::inspection::Expiry;
 use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, step, step_app};
@@ -101,9 +102,9 @@ impl Pass {
     /// When no adapter can be made for them.
     pub fn new(settings: Settings, context: &Context) -> Result<Self, Exit> {
         let clock: Arc<dyn Clock> = Arc::new(System);
-        let sources = Sources::new(context.environment.iter().cloned());
+        let reader = Reader::new(Sources::new(context.environment.iter().cloned()));
         let wiring =
-            Wiring::new(settings, sources, &clock).map_err(|error| super::fail(Exit::BadConfiguration, error))?;
+            Wiring::new(settings, &reader, &clock).map_err(|error| super::fail(Exit::BadConfiguration, error))?;
         let counters = Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label));
         Ok(Self { wiring, clock, counters })
     }
@@ -249,7 +250,7 @@ impl Pass {
             counters: self.counters.render(),
             outbox: None,
             last_pass: Some(now),
-            reload: crate::board::Reload { successful: true, success_at: now },
+            reload: None,
             per_token: PerToken::All,
         };
         let text: Vec<u8> = Exposition::new(Arc::new(table), &scene).flatten().collect();

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::{Context, Exit, io};
+use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
 use crate::settings::show;
 use crate::settings::source::Sources;
@@ -34,9 +35,9 @@ pub fn run(context: &Context, what: What) -> Exit {
         return io::print(&show::effective(&loaded.tree));
     }
     let clock: std::sync::Arc<dyn crate::ports::Clock> = std::sync::Arc::new(crate::clock::System);
-    let sources = Sources::new(context.environment.iter().cloned());
+    let reader = Reader::new(Sources::new(context.environment.iter().cloned()));
     let counts = (loaded.settings.tokens.len(), loaded.settings.apps.len(), loaded.settings.receivers.len());
-    if let Err(error) = Wiring::new(loaded.settings, sources, &clock) {
+    if let Err(error) = Wiring::new(loaded.settings, &reader, &clock) {
         return super::fail(Exit::BadConfiguration, format_args!("the configuration is refused:\n{error}"));
     }
     let mut text = String::new();

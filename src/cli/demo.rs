@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, io};
 use crate::clock::{Lens, System};
+use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
 use crate::daemon::{Daemon, Doors};
 use crate::domain::time::{Span, Timestamp};
@@ -76,7 +77,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     let text = configuration(&stage.env, api_address, relay_address);
     fs::write(folder.join("tokenwatch.toml"), &text)?;
     let loaded = settings::from_text(&text, "demo", &[])?;
-    let wiring = Wiring::new(loaded.settings, Sources::default(), &clock)?;
+    let wiring = Wiring::new(loaded.settings, &Reader::new(Sources::default()), &clock)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.join("tokenwatch.db"))?);
     let listener = match TcpListener::bind("127.0.0.1:9847").await {
         Ok(listener) => listener,

@@ -5,12 +5,16 @@
 
 use std::sync::Arc;
 
+use chrono::TimeZone as _;
+use croner::parser::{CronParser, Seconds};
 use tokio::sync::{Notify, watch};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::wiring::Wiring;
+use crate::domain::time::Timestamp;
+use crate::settings::Settings;
 use crate::settings::value::Plan;
 
 /// Rings when the configuration's cron expression says so, until told to stop.
@@ -40,6 +44,16 @@ pub async fn run(mut wiring: watch::Receiver<Arc<Wiring>>, bell: Arc<Notify>, st
             return;
         }
     }
+}
+
+/// When the configuration's bell should last have rung; `None` where there is no bell.
+pub fn last_ring(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+    let Plan::Cron(expression) = &settings.schedule.check else { return None };
+    let zone: chrono_tz::Tz = settings.daemon.zone.name().parse().unwrap_or(chrono_tz::UTC);
+    let parser = CronParser::builder().seconds(Seconds::Required).build();
+    let here = chrono_tz::Tz::timestamp_opt(&zone, now.unix(), 0).single()?;
+    let ring = parser.parse(expression).ok()?.find_previous_occurrence(&here, true).ok()?;
+    Some(Timestamp::from_unix(ring.timestamp()))
 }
 
 /// Hangs up one bell. The offset of the zone is the one in force now; it is renewed by a reload.

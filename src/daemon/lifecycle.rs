@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::reader::Reader;
 use super::wiring::Wiring;
 use super::{Daemon, Doors, Fatal, Reloader, bind_control, control_path, unit};
 use crate::clock::System;
@@ -35,13 +36,13 @@ pub struct Start {
 /// When it cannot start, or had to end.
 pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let clock: Arc<dyn Clock> = Arc::new(System);
-    let sources = Sources::new(start.environment.iter().cloned());
+    let reader = Reader::new(Sources::new(start.environment.iter().cloned()));
     for warning in &loaded.warnings {
         warn!(origin = warning.origin, key = warning.key, "{}", warning.what);
     }
     let state = state_path(&loaded.settings, &start.environment)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state)?);
-    let wiring = Wiring::new(loaded.settings.clone(), sources.clone(), &clock)?;
+    let wiring = Wiring::new(loaded.settings.clone(), &reader, &clock)?;
     let doors = open_doors(&loaded.settings, &state, &start.environment).await?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring);
@@ -69,7 +70,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
             ended = &mut running => return ended,
             () = &mut report => {}
             told = signals.next() => match told {
-                Told::Reload => reload(&start, &sources, &clock, &reloader),
+                Told::Reload => reload(&start, &reader, &clock, &reloader),
                 Told::Stop => {
                     unit::tell(&[NotifyState::Stopping]);
                     if stop.is_cancelled() { now.cancel() } else { stop.cancel() }
@@ -80,13 +81,13 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
 }
 
 /// Validates the whole configuration, then swaps; or keeps the old one and says so.
-fn reload(start: &Start, sources: &Sources, clock: &Arc<dyn Clock>, reloader: &Reloader) {
+fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader: &Reloader) {
     if let Ok(began) = NotifyState::monotonic_usec_now() {
         unit::tell(&[NotifyState::Reloading, began]);
     }
     let loaded = settings::load(&start.config, &start.environment);
     let wiring = match loaded {
-        Ok(loaded) => Wiring::new(loaded.settings, sources.clone(), clock).map_err(|error| error.to_string()),
+        Ok(loaded) => Wiring::new(loaded.settings, reader, clock).map_err(|error| error.to_string()),
         Err(faults) => Err(faults.to_string()),
     };
     match wiring {

@@ -3,10 +3,12 @@
 //! It builds every part, starts the tasks, and ends them in order: first the watch loop finishes what is under way, then the outbox makes a
 //! last pass, then the listeners close. A task that ends early ends the daemon, and the exit code says so.
 
+mod agenda;
 mod bells;
+mod courtesy;
 pub mod lifecycle;
 mod outbox;
-mod reader;
+pub mod reader;
 pub mod unit;
 mod watch;
 pub mod wiring;
@@ -86,7 +88,7 @@ impl Daemon {
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, wiring: Wiring) -> Self {
         let board = Arc::new(Board::default());
         board.vitals.reloaded(true, clock.now());
-        let counters = Arc::new(Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label)));
+        let counters = Arc::new(Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label)).with_process());
         let settings = latest::Sender::new(Arc::clone(&wiring.settings));
         Self { clock, store, board, counters, wiring: latest::Sender::new(Arc::new(wiring)), settings }
     }
@@ -137,6 +139,7 @@ impl Daemon {
             wiring: self.wiring.subscribe(),
             nudge: Arc::clone(&nudge),
             stop: stop_outbox.clone(),
+            late: outbox::Late::default(),
         };
         tasks.spawn(async move {
             outbox.run().await;

@@ -3,10 +3,10 @@
 //! A message is sealed in the store before it is sent, so a crash in between sends the same message again under the same id, never
 //! another one. What certainly did not leave is opened again, to be folded with what came since. Nothing leaves the outbox undelivered.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -36,7 +36,12 @@ pub struct Outbox {
     pub nudge: Arc<Notify>,
     /// The end.
     pub stop: CancellationToken,
+    /// Messages that left and could not be noted as delivered yet.
+    pub late: Late,
 }
+
+/// Messages that left while the store could not write, by receiver and message. They are not sent again by this process.
+pub type Late = Mutex<HashMap<(ReceiverName, Arc<str>), Settlement>>;
 
 /// One message and the rows it carries.
 struct Parcel {
@@ -91,10 +96,13 @@ impl Outbox {
             let stopping = self.stop.is_cancelled();
             let wiring = Arc::clone(&self.wiring.borrow_and_update());
             let next = match self.pass(&wiring, &mut setbacks, stopping).await {
-                Ok(next) => next,
+                Ok(next) => {
+                    self.board.vitals.store_is(PART, None);
+                    next
+                }
                 Err(failure) => {
-                    if self.board.vitals.store_is(Some(failure.to_string())) {
-                        error!(error = %failure, "could not read the outbox; nothing is lost, trying again");
+                    if self.board.vitals.store_is(PART, Some(failure.to_string())) {
+                        error!(error = %failure, "the outbox cannot be worked on; nothing is lost, trying again");
                     }
                     Some(self.clock.now().plus(STORE_RETRY))
                 }
@@ -133,7 +141,8 @@ impl Outbox {
             let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
             let mut parcels = Vec::new();
             for parcel in sealed_parcels(&receiver, sealed) {
-                match setbacks.until(parcel.sealed.as_deref().unwrap_or_default(), now).filter(|_| !stopping) {
+                let letter = letter(&receiver, parcel.sealed.as_deref().unwrap_or_default());
+                match setbacks.until(&letter, now).filter(|_| !stopping) {
                     Some(until) => next = earliest(next, Some(until)),
                     None => parcels.push(parcel),
                 }
@@ -152,7 +161,8 @@ impl Outbox {
             }
         }
         // Receivers do not wait for each other; the messages of one receiver keep their order.
-        let sent = join_all(post.into_iter().map(|(receiver, parcels)| self.send_all(wiring, receiver, parcels))).await;
+        let sending = post.into_iter().map(|(receiver, parcels)| self.send_all(wiring, receiver, parcels));
+        let sent: Vec<_> = stream::iter(sending).buffer_unordered(CONNECTIONS).collect().await;
         let bound = wiring.settings.smtp.as_ref().map_or(DEFAULT_RETRY, |smtp| smtp.retry);
         let now = self.clock.now();
         for result in sent {
@@ -180,7 +190,7 @@ impl Outbox {
         for parcel in parcels {
             match self.send(wiring, parcel).await? {
                 Sent::Yes => delivered = true,
-                Sent::Perhaps(message) => waiting.push(message),
+                Sent::Perhaps(message) => waiting.push(letter(&receiver, &message)),
                 Sent::No => {
                     waiting.push(Arc::from(receiver.as_str()));
                     return Ok((receiver, false, waiting));
@@ -194,38 +204,53 @@ impl Outbox {
     async fn send(&self, wiring: &Wiring, parcel: Parcel) -> Result<Sent, StoreError> {
         let receiver = &parcel.bundle.receiver;
         let notices = u64::try_from(parcel.rows.len()).unwrap_or(u64::MAX);
-        let Some(channel) = reachable(wiring, receiver) else {
-            warn!(receiver = %receiver, notices, "nobody is reached: the receiver has no address");
-            self.counters.failed("mail", notices);
-            self.store.settle(parcel.rows, self.settlement("none")).await?;
+        let channel = match way_to(wiring, receiver) {
+            Way::Open(channel) => channel,
+            Way::Nobody => {
+                self.store.settle(parcel.rows, self.settlement("none")).await?;
+                return Ok(Sent::Yes);
+            }
+            Way::Gone => return self.reroute(wiring, parcel).await,
+        };
+        // Sealed before this attempt: an earlier one, perhaps of a process that died, may have got through.
+        let may_have_left = parcel.sealed.is_some();
+        let message = parcel.sealed.unwrap_or_else(|| Arc::from(channel.message_id(&parcel.bundle)));
+        let letter = (receiver.clone(), Arc::clone(&message));
+        let late = self.late().get(&letter).cloned();
+        if let Some(settlement) = late {
+            self.store.settle(parcel.rows, settlement).await?;
+            self.late().remove(&letter);
             return Ok(Sent::Yes);
-        };
-        let message = if let Some(message) = parcel.sealed {
-            message
-        } else {
-            let message: Arc<str> = Arc::from(channel.message_id(&parcel.bundle));
-            self.store.seal(parcel.rows.clone(), Arc::clone(&message)).await?;
-            message
-        };
+        }
+        self.store.seal(parcel.rows.clone(), Arc::clone(&message)).await?;
         match channel.deliver(&parcel.bundle, &message).await {
+            Ok(delivery) if delivery.addresses == 0 => {
+                self.store.settle(parcel.rows, self.settlement("none")).await?;
+                Ok(Sent::Yes)
+            }
             Ok(delivery) => {
-                self.store.settle(parcel.rows, self.settlement(channel.name())).await?;
                 self.counters.delivered(channel.name(), notices);
                 self.counters.failed(channel.name(), u64::try_from(delivery.failures.len()).unwrap_or(u64::MAX));
-                self.board.vitals.mail_is(delivery.failures.first().cloned());
+                self.board.vitals.mail_is(receiver, delivery.failures.first().cloned());
                 for failure in &delivery.failures {
                     warn!(receiver = %receiver, failure, "delivered, but not without trouble");
                 }
                 info!(receiver = %receiver, notices, message = &*message, "delivered");
+                let settlement = self.settlement(channel.name());
+                if let Err(failure) = self.store.settle(parcel.rows, settlement.clone()).await {
+                    self.late().insert(letter, settlement);
+                    return Err(failure);
+                }
                 Ok(Sent::Yes)
             }
             Err(failure) => {
                 self.counters.failed(channel.name(), 1);
-                if self.board.vitals.mail_is(Some(failure.to_string())) {
+                if self.board.vitals.mail_is(receiver, Some(failure.to_string())) {
                     error!(receiver = %receiver, notices, error = %failure, "could not deliver; keeping it and trying again");
                 }
                 match failure {
                     DeliveryError::Unknown(_) => Ok(Sent::Perhaps(message)),
+                    DeliveryError::NotSent(_) if may_have_left => Ok(Sent::No),
                     DeliveryError::NotSent(text) => {
                         self.store.reopen(parcel.rows, text).await?;
                         Ok(Sent::No)
@@ -233,6 +258,40 @@ impl Outbox {
                 }
             }
         }
+    }
+
+    /// Hands what waits for a receiver that is gone to those who are told of its subjects now, else to everybody. With nobody left it waits.
+    async fn reroute(&self, wiring: &Wiring, parcel: Parcel) -> Result<Sent, StoreError> {
+        let gone = parcel.bundle.receiver;
+        let reachable = |name: &&ReceiverName| matches!(way_to(wiring, name), Way::Open(_));
+        let mut heirs: BTreeSet<ReceiverName> = parcel
+            .bundle
+            .notices
+            .iter()
+            .flat_map(|notice| wiring.told_of(&notice.subject).iter())
+            .filter(reachable)
+            .cloned()
+            .collect();
+        if heirs.is_empty() {
+            heirs = wiring.settings.receivers.keys().filter(reachable).cloned().collect();
+        }
+        if heirs.is_empty() {
+            let trouble = format!("the receiver {gone} is gone and there is nobody else to tell");
+            if self.board.vitals.mail_is(&gone, Some(trouble)) {
+                error!(receiver = %gone, "the receiver is gone and there is nobody else to tell; keeping its notices");
+            }
+            return Ok(Sent::No);
+        }
+        warn!(receiver = %gone, heirs = heirs.len(), "the receiver is gone; its notices go to others");
+        self.store.reroute(parcel.rows, heirs.into_iter().collect(), self.clock.now()).await?;
+        self.board.vitals.mail_is(&gone, None);
+        self.nudge.notify_one();
+        Ok(Sent::Yes)
+    }
+
+    /// The map holds whole entries only, so a poisoned lock is as good as any.
+    fn late(&self) -> MutexGuard<'_, HashMap<(ReceiverName, Arc<str>), Settlement>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settlement(&self, channel: &'static str) -> Settlement {
@@ -252,11 +311,20 @@ impl Outbox {
     }
 }
 
-/// The channel of a receiver, where it has somebody to reach.
-fn reachable<'a>(wiring: &'a Wiring, receiver: &ReceiverName) -> Option<&'a Arc<dyn Channel>> {
-    let known = wiring.settings.receivers.get(receiver)?;
+/// The way to a receiver.
+enum Way<'a> {
+    /// By this channel.
+    Open(&'a Arc<dyn Channel>),
+    /// The configuration gives it no address: nobody wants to be told.
+    Nobody,
+    /// The configuration does not know it any more.
+    Gone,
+}
+
+fn way_to<'a>(wiring: &'a Wiring, receiver: &ReceiverName) -> Way<'a> {
+    let Some(known) = wiring.settings.receivers.get(receiver) else { return Way::Gone };
     let somebody = !known.email.is_empty() || known.escalate.as_ref().is_some_and(|added| !added.email.is_empty());
-    wiring.mail.as_ref().filter(|_| somebody)
+    wiring.mail.as_ref().filter(|_| somebody).map_or(Way::Nobody, Way::Open)
 }
 
 /// Rows that were about to be sent when the process ended, grouped as they were.
@@ -278,6 +346,11 @@ fn parcel(receiver: &ReceiverName, rows: Vec<OutboxRow>, sealed: Option<Arc<str>
     Some(Parcel { rows: ids, bundle, sealed })
 }
 
+/// The same notices have the same message id for every receiver, so a single letter is named by both.
+fn letter(receiver: &ReceiverName, message: &str) -> Arc<str> {
+    Arc::from(format!("{receiver} {message}"))
+}
+
 /// 2 s, 4 s, 8 s …, at most the configured bound.
 fn backoff(failures: u32, bound: Span) -> Span {
     let doubled = 1_i64.checked_shl(failures.min(30)).unwrap_or(i64::MAX);
@@ -293,5 +366,9 @@ const IDLE: Span = Span::minutes(5);
 /// The bound of retries where no mail is configured.
 const DEFAULT_RETRY: Span = Span::minutes(1);
 const STORE_RETRY: Span = Span::seconds(10);
+/// Conversations with relays at once; many relays allow few from one client.
+const CONNECTIONS: usize = 8;
+/// Whose trouble with the store it is.
+const PART: &str = "outbox";
 /// Deliveries are remembered for a year.
 const HISTORY: Span = Span::days(365);

@@ -1,9 +1,11 @@
 //! Reads secrets where blocking is allowed, with a limit in time and in number.
 //!
 //! A secret may stand on a network file system that hangs. Such a read must cost neither the loop nor, one thread a try, the pool that the
-//! store works on: reads that hang keep their permits, and when none is left further reads fail at once instead of queueing.
+//! store works on: a path that hangs is remembered and not read again before it came back.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -12,36 +14,65 @@ use crate::secret::Secret;
 use crate::settings::source::Sources;
 use crate::settings::value::SecretRef;
 
-/// Reads secrets.
+/// Reads secrets. One serves the whole process, over every reload, because what hangs goes on hanging.
 #[derive(Clone, Debug)]
 pub struct Reader {
     sources: Arc<Sources>,
     permits: Arc<Semaphore>,
+    hanging: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl Reader {
     /// A reader over these sources.
     pub fn new(sources: Sources) -> Self {
-        Self { sources: Arc::new(sources), permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { sources: Arc::new(sources), permits: Arc::new(Semaphore::new(AT_ONCE)), hanging: Arc::default() }
+    }
+
+    /// The sources themselves, for what reads on its own.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// What each place holds, in order. An error names the place, never the content.
     pub async fn read(&self, places: Vec<SecretRef>) -> Vec<Result<Secret, String>> {
         let count = places.len();
-        let sources = Arc::clone(&self.sources);
+        let paths: Vec<PathBuf> = places.iter().filter_map(path).map(Path::to_owned).collect();
+        // A path whose last read has not come back gets no second thread.
+        if paths.iter().any(|path| locked(&self.hanging).contains(path)) {
+            return stuck(count);
+        }
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return stuck(count) };
+        let (sources, hanging, mine) = (Arc::clone(&self.sources), Arc::clone(&self.hanging), paths.clone());
         let reading = tokio::task::spawn_blocking(move || {
             let read: Vec<Result<Secret, String>> =
                 places.iter().map(|place| sources.read(place).map_err(|error| error.to_string())).collect();
+            locked(&hanging).retain(|path| !mine.contains(path));
             drop(permit);
             read
         });
         match tokio::time::timeout(PATIENCE, reading).await {
             Ok(Ok(read)) => read,
-            Ok(Err(_)) | Err(_) => stuck(count),
+            Ok(Err(_)) => stuck(count),
+            Err(_) => {
+                locked(&self.hanging).extend(paths);
+                stuck(count)
+            }
         }
     }
+}
+
+/// The file behind a place; credentials are in memory and cannot hang.
+fn path(place: &SecretRef) -> Option<&Path> {
+    match place {
+        SecretRef::File(path) | SecretRef::EnvFile { path, .. } => Some(path),
+        SecretRef::Env(_) | SecretRef::Credential(_) => None,
+    }
+}
+
+/// A set of paths cannot be left half-changed.
+fn locked(paths: &Mutex<HashSet<PathBuf>>) -> MutexGuard<'_, HashSet<PathBuf>> {
+    paths.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stuck(count: usize) -> Vec<Result<Secret, String>> {
@@ -49,7 +80,7 @@ fn stuck(count: usize) -> Vec<Result<Secret, String>> {
     (0..count).map(|_| Err(problem())).collect()
 }
 
-/// Far below the 512 threads of the pool, far above what local files need.
-const AT_ONCE: usize = 64;
+/// Half of the 512 threads of the pool, far above what local files need.
+const AT_ONCE: usize = 256;
 /// A local file takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -3,8 +3,7 @@
 //! It owns the agenda and sleeps in one place. Results that come in together are committed together. A store that fails makes it back
 //! off; it never ends the loop, and because expiry is a level nothing is lost by looking again later.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -14,6 +13,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::agenda::Agenda;
+use super::bells;
+use super::courtesy::{Courtesy, Leave};
 use super::wiring::{Checked, Wiring};
 use crate::board::{Board, Row, Table};
 use crate::domain::alert::{Notice, Subject};
@@ -21,7 +23,7 @@ use crate::domain::cadence;
 use crate::domain::inspection::CheckError;
 use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, retire, step, step_app};
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{AppName, ProviderKind, Rhythm};
+use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenSpec};
 use crate::domain::verdict::{self, Case};
 use crate::metrics::Counters;
 use crate::ports::{Change, Clock, SlotStatus, Store, StoreError, Telemetry};
@@ -67,6 +69,7 @@ impl Watch {
         let mut round = Round::new(wiring, key, self.clock.now());
         self.open(&mut round).await?;
         loop {
+            self.reopen(&mut round).await;
             self.launch(&mut round);
             self.note_progress(&mut round);
             let sleep = round.sleep(self.clock.now(), self.longest_sleep);
@@ -79,6 +82,7 @@ impl Watch {
                         break;
                     }
                     self.reload(&mut round).await;
+                    self.reopen(&mut round).await;
                 }
                 () = self.bell.notified() => round.ring(self.clock.now()),
                 () = self.clock.sleep(sleep) => {}
@@ -92,6 +96,7 @@ impl Watch {
     async fn open(&self, round: &mut Round) -> Result<(), StoreError> {
         let now = self.clock.now();
         let wiring = Arc::clone(&round.wiring);
+        let last_ring = bells::last_ring(&wiring.settings, now);
         let mut rows = Vec::with_capacity(wiring.settings.tokens.len());
         round.agenda.clear();
         for (chunk_index, chunk) in wiring.settings.tokens.chunks(LOAD_CHUNK).enumerate() {
@@ -106,6 +111,9 @@ impl Watch {
                 };
                 if status.generation.fingerprint != fingerprint || status.last_check.is_none() {
                     status.next_check = now;
+                } else if matches!(token.spec.rhythm, Rhythm::OnBell { .. }) && status.last_check < last_ring {
+                    // The bell rang while nobody listened.
+                    status.next_check = cadence::after_bell(&token.spec.id, token.spec.rhythm, now);
                 }
                 let judgement = verdict::judge(Case { spec: &token.spec, status: &status, now });
                 let regular = cadence::regular(&token.spec.id, token.spec.rhythm, now);
@@ -118,6 +126,8 @@ impl Watch {
         self.show_apps(&wiring).await?;
         self.retire_strangers(&wiring, now).await?;
         round.last_now = now;
+        round.pass_began = now;
+        round.opened = true;
         Ok(())
     }
 
@@ -133,24 +143,29 @@ impl Watch {
         Ok(())
     }
 
-    /// Slots that are no longer configured end their incidents, and people are told; their numbers are kept, so that a slot which comes
-    /// back does not use a key twice.
+    /// Slots that are no longer configured end their incidents, and whoever was told of them is told; a slot that comes back is as if never
+    /// seen, but for its numbers, so that no key is used twice.
     async fn retire_strangers(&self, wiring: &Wiring, now: Timestamp) -> Result<(), StoreError> {
         let strangers: Vec<Subject> =
             self.store.subjects().await?.into_iter().filter(|subject| !wiring.watches(subject)).collect();
-        let everyone: Arc<[_]> = wiring.settings.receivers.keys().cloned().collect();
         let mut changes = Vec::new();
-        for (subject, mut status) in self.store.load(strangers).await? {
-            let incidents = match &mut status {
-                SlotStatus::Token(status) => std::mem::take(&mut status.incidents),
-                SlotStatus::App(status) => std::mem::take(&mut status.incidents),
+        for (subject, before) in self.store.load(strangers).await? {
+            let (incidents, status) = match before.clone() {
+                SlotStatus::Token(status) => {
+                    let fresh =
+                        TokenStatus { incident_count: status.incident_count, ..TokenStatus::new(status.next_check) };
+                    (status.incidents, SlotStatus::Token(Box::new(fresh)))
+                }
+                SlotStatus::App(status) => {
+                    let fresh = AppStatus { incident_count: status.incident_count, ..AppStatus::default() };
+                    (status.incidents, SlotStatus::App(fresh))
+                }
             };
-            if incidents.is_empty() {
-                continue;
+            if status != before {
+                info!(subject = %subject, incidents = incidents.len(), "no longer watched; its incidents end");
+                let notices = retire(&subject, ProviderKind::Meta, incidents, now);
+                changes.push(Change { subject, status, notices });
             }
-            info!(subject = %subject, "no longer watched; its incidents end");
-            let notices = retire(&subject, ProviderKind::Meta, &everyone, incidents, now);
-            changes.push(Change { subject, status, notices });
         }
         if !changes.is_empty() {
             self.store.commit(changes).await?;
@@ -159,22 +174,32 @@ impl Watch {
         Ok(())
     }
 
-    /// Starts what is due, as far as there is room. A token whose app was asked to stay away is put off without a question.
+    /// Starts what is due, as far as there is room. A token whose app was asked to stay away is put off without a question. While the store
+    /// fails one token at a time probes it, so that no answer is asked for twice in vain.
     fn launch(&self, round: &mut Round) {
         let now = self.clock.now();
         round.notice_clock_jump(now);
-        let limit = round.wiring.settings.daemon.concurrency;
+        let limit = round.room(now);
         while round.flying.len() < limit
             && let Some(index) = round.agenda.pop_due(now)
         {
-            let Some(token) = round.wiring.settings.tokens.get(index) else { continue };
-            let paused = round.pauses.get(&token.spec.app).copied().filter(|until| *until > now);
             let wiring = Arc::clone(&round.wiring);
-            let key = round.key.clone();
-            round.flying.spawn(async move {
-                if let Some(until) = paused {
-                    return Seen { index, observation: Observation::Deferred(until), telemetry: None };
+            let Some(token) = wiring.settings.tokens.get(index) else { continue };
+            match round.courtesy.leave(&budget_of(&token.spec), index, now) {
+                Leave::Ask => {}
+                Leave::Turn(turn) => {
+                    round.agenda.push(turn, index);
+                    continue;
                 }
+                Leave::Paused(until) => {
+                    let put_off = Seen { index, observation: Observation::Deferred(until), telemetry: None };
+                    round.flying.spawn(std::future::ready(put_off));
+                    continue;
+                }
+            }
+            let key = round.key.clone();
+            let wiring = Arc::clone(&wiring);
+            round.flying.spawn(async move {
                 let Some(token) = wiring.settings.tokens.get(index) else {
                     return Seen { index, observation: Observation::Deferred(now), telemetry: None };
                 };
@@ -187,12 +212,13 @@ impl Watch {
         self.board.vitals.set_in_flight(round.flying.len());
     }
 
+    /// A pass is over when everything that was due when it began has been seen to; however busy the loop is, passes end.
     fn note_progress(&self, round: &mut Round) {
         let now = self.clock.now();
         self.board.vitals.beat(now);
-        let caught_up = round.agenda.next().is_none_or(|at| at > now);
-        if round.flying.is_empty() && caught_up && !round.store_failing {
+        if round.opened && round.store_trouble.is_none() && round.agenda.has_seen_to(round.pass_began) {
             self.board.vitals.pass_done(now);
+            round.pass_began = now;
         }
     }
 
@@ -209,18 +235,18 @@ impl Watch {
         let now = self.clock.now();
         match self.decide_and_commit(round, batch, now).await {
             Ok(()) => {
-                if self.board.vitals.store_is(None) {
+                if self.board.vitals.store_is(PART, None) {
                     info!("the state file works again");
                 }
-                round.store_failing = false;
+                round.store_trouble = None;
             }
             Err(failure) => {
-                if self.board.vitals.store_is(Some(failure.to_string())) {
+                if self.board.vitals.store_is(PART, Some(failure.to_string())) {
                     error!(error = %failure, "could not commit; nothing is lost, trying again");
                 }
-                round.store_failing = true;
+                round.store_failed(now);
                 for index in indices {
-                    round.agenda.push(now.plus(STORE_RETRY), index);
+                    round.agenda.push(now, index);
                 }
             }
         }
@@ -243,7 +269,7 @@ impl Watch {
                 Some(SlotStatus::App(_)) | None => TokenStatus::new(now),
             };
             let before = status.last_error.clone();
-            round.heed(spec.app.as_ref(), &seen, now);
+            round.heed(spec, &seen, now);
             self.count(spec.provider, spec.app.as_ref(), &seen);
             let step = step(spec, status, seen.observation, now);
             log_step(spec.id.as_str(), before.as_ref(), &step);
@@ -292,7 +318,8 @@ impl Watch {
             let mut status = before.clone();
             let mut notices: Vec<Notice> = Vec::new();
             let mut findings = Vec::new();
-            for report in reports {
+            // Tokens that failed together are one observation of the app, not so many confirmations.
+            if let Some(report) = reports.into_iter().next_back() {
                 let step = step_app(&app.spec, status, report, now);
                 status = step.status;
                 findings = step.findings;
@@ -321,19 +348,31 @@ impl Watch {
         let wiring = Arc::clone(&self.wiring.borrow_and_update());
         round.flying.abort_all();
         while round.flying.join_next().await.is_some() {}
-        let (last, next) = (round.wiring.settings.tokens.len(), wiring.settings.tokens.len());
+        info!(before = round.wiring.settings.tokens.len(), now = wiring.settings.tokens.len(), "another configuration");
         round.wiring = wiring;
-        round.pauses.clear();
-        if let Err(failure) = self.open(round).await {
-            self.board.vitals.store_is(Some(failure.to_string()));
-            error!(error = %failure, "could not read the state for the new configuration; trying again");
-            // Everything is due, and each check reads its own status again.
-            let now = self.clock.now();
-            for index in 0..next {
-                round.agenda.push(now.plus(STORE_RETRY), index);
+        round.courtesy = Courtesy::default();
+        round.agenda.clear();
+        round.opened = false;
+    }
+
+    /// Opens the configuration in force, unless it is open. Until that works nothing is checked: rows are shown by their place in it.
+    async fn reopen(&self, round: &mut Round) {
+        let now = self.clock.now();
+        if round.opened || round.store_trouble.is_some_and(|trouble| trouble.retry_at > now) {
+            return;
+        }
+        match self.open(round).await {
+            Ok(()) => {
+                self.board.vitals.store_is(PART, None);
+                round.store_trouble = None;
+            }
+            Err(failure) => {
+                if self.board.vitals.store_is(PART, Some(failure.to_string())) {
+                    error!(error = %failure, "could not read the state for the new configuration; trying again");
+                }
+                round.store_failed(now);
             }
         }
-        info!(before = last, now = next, "the new configuration is in force");
     }
 
     async fn drain(&self, round: &mut Round, grace: Span) {
@@ -357,10 +396,19 @@ struct Round {
     key: FingerprintKey,
     agenda: Agenda,
     flying: JoinSet<Seen>,
-    pauses: HashMap<Option<AppName>, Timestamp>,
+    courtesy: Courtesy,
     served_version: Option<String>,
     last_now: Timestamp,
-    store_failing: bool,
+    pass_began: Timestamp,
+    opened: bool,
+    store_trouble: Option<StoreTrouble>,
+}
+
+/// The store fails; it is tried again, ever later.
+#[derive(Clone, Copy)]
+struct StoreTrouble {
+    failures: u32,
+    retry_at: Timestamp,
 }
 
 impl Round {
@@ -370,41 +418,46 @@ impl Round {
             key,
             agenda: Agenda::default(),
             flying: JoinSet::new(),
-            pauses: HashMap::new(),
+            courtesy: Courtesy::default(),
             served_version: None,
             last_now: now,
-            store_failing: false,
+            pass_began: now,
+            opened: false,
+            store_trouble: None,
         }
+    }
+
+    /// How many checks may be under way now.
+    fn room(&self, now: Timestamp) -> usize {
+        match self.store_trouble {
+            _ if !self.opened => 0,
+            None => self.wiring.settings.daemon.concurrency,
+            Some(trouble) => usize::from(trouble.retry_at <= now && self.flying.is_empty()),
+        }
+    }
+
+    fn store_failed(&mut self, now: Timestamp) {
+        let failures = self.store_trouble.map_or(0, |trouble| trouble.failures).saturating_add(1);
+        let wait =
+            Span::seconds(STORE_RETRY.as_seconds() << failures.saturating_sub(1).min(5)).min(LONGEST_STORE_RETRY);
+        self.store_trouble = Some(StoreTrouble { failures, retry_at: now.plus(wait) });
     }
 
     /// How long to sleep: until something is due that there is room for, and never so long that a wall clock that jumped, or a watchdog,
     /// is noticed late.
     fn sleep(&mut self, now: Timestamp, longest: Span) -> Span {
-        let room = self.flying.len() < self.wiring.settings.daemon.concurrency;
-        match self.agenda.next().filter(|_| room) {
-            Some(next) => next.since(now).max(Span::ZERO).min(longest),
-            None => longest,
-        }
+        let next = match self.store_trouble {
+            Some(trouble) if self.flying.is_empty() => Some(trouble.retry_at),
+            _ if self.flying.len() >= self.room(now) => None,
+            _ => self.agenda.next(),
+        };
+        next.map_or(longest, |next| next.since(now).max(Span::ZERO).min(longest))
     }
 
-    /// Keeps away from an app's API while it asks for that, and slows down when its budget is nearly used.
-    fn heed(&mut self, app: Option<&AppName>, seen: &Seen, now: Timestamp) {
-        let Some(telemetry) = &seen.telemetry else { return };
-        let asked = match &seen.observation {
-            Observation::Checked(outcome) => match &outcome.answer {
-                Err(CheckError::Throttled(until)) => Some(*until),
-                _ => None,
-            },
-            Observation::Deferred(_) => None,
-        };
-        let nearly_used = telemetry.usage.iter().any(|(_, ratio)| *ratio >= SLOW_DOWN_FROM);
-        if let Some(until) = asked.or_else(|| nearly_used.then(|| now.plus(SLOW_DOWN))) {
-            let pause = self.pauses.entry(app.cloned()).or_insert(until);
-            if *pause <= now {
-                warn!(app = app.map_or("", AppName::as_str), until = %until, "keeping away from the provider for a while");
-            }
-            *pause = until.max(*pause);
-        }
+    /// Takes in what an answer showed beside the facts.
+    fn heed(&mut self, spec: &TokenSpec, seen: &Seen, now: Timestamp) {
+        let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else { return };
+        self.courtesy.heed(&budget_of(spec), outcome.answer.as_ref(), telemetry, now);
         if let Some(version) = &telemetry.other_version
             && self.served_version.as_ref() != Some(version)
         {
@@ -433,62 +486,21 @@ impl Round {
         if now.plus(CLOCK_SLACK) < self.last_now {
             warn!(from = %self.last_now, to = %now, "the clock moved back; planning anew");
             for (index, token) in self.wiring.settings.tokens.iter().enumerate() {
-                self.agenda.bring_forward(cadence::regular(&token.spec.id, token.spec.rhythm, now), index);
+                let bound = now.plus(token.spec.rhythm.retry_bound());
+                self.agenda.bring_forward(cadence::regular(&token.spec.id, token.spec.rhythm, now).min(bound), index);
             }
-            for until in self.pauses.values_mut() {
-                *until = (*until).min(now.plus(LONGEST_PAUSE));
-            }
+            self.courtesy.clock_moved_back(now);
+            self.pass_began = now;
         }
         self.last_now = now;
     }
 }
 
-/// When each token is due. `due` is the truth, one moment a token; the heap only orders it, and its entries that no longer agree with the
-/// truth are dropped when they surface.
-#[derive(Debug, Default)]
-struct Agenda {
-    due: Vec<Option<Timestamp>>,
-    heap: BinaryHeap<Reverse<(Timestamp, usize)>>,
-}
-
-impl Agenda {
-    /// Plans a token, instead of whatever was planned for it.
-    fn push(&mut self, at: Timestamp, index: usize) {
-        if self.due.len() <= index {
-            self.due.resize(index + 1, None);
-        }
-        self.due[index] = Some(at);
-        self.heap.push(Reverse((at, index)));
-    }
-
-    /// Makes sure that a planned token is due by `at`; one that is under way plans itself when it comes back.
-    fn bring_forward(&mut self, at: Timestamp, index: usize) {
-        if self.due.get(index).copied().flatten().is_some_and(|due| due > at) {
-            self.push(at, index);
-        }
-    }
-
-    fn pop_due(&mut self, now: Timestamp) -> Option<usize> {
-        self.next().filter(|at| *at <= now)?;
-        let Reverse((_, index)) = self.heap.pop()?;
-        self.due[index] = None;
-        Some(index)
-    }
-
-    /// The earliest moment at which something is due.
-    fn next(&mut self) -> Option<Timestamp> {
-        while let Some(Reverse((at, index))) = self.heap.peek() {
-            if self.due[*index] == Some(*at) {
-                return Some(*at);
-            }
-            self.heap.pop();
-        }
-        None
-    }
-
-    fn clear(&mut self) {
-        self.due.clear();
-        self.heap.clear();
+/// Whose budget a question about this token uses up.
+fn budget_of(spec: &TokenSpec) -> Subject {
+    match &spec.app {
+        Some(app) => Subject::App(app.clone()),
+        None => Subject::Token(spec.id.clone()),
     }
 }
 
@@ -526,13 +538,10 @@ fn log_step(token: &str, before: Option<&CheckError>, step: &Step) {
 const BATCH: usize = 500;
 /// Statuses read at once when starting.
 const LOAD_CHUNK: usize = 1_000;
-/// After a failed commit the same tokens are looked at again this much later.
+/// After a failed commit the store is tried again this much later, then ever later.
 const STORE_RETRY: Span = Span::seconds(10);
-/// From this share of a budget on we slow down (reference §7).
-const SLOW_DOWN_FROM: f64 = 0.9;
-/// Budgets roll over an hour: a question every two minutes uses little of one.
-const SLOW_DOWN: Span = Span::minutes(2);
+const LONGEST_STORE_RETRY: Span = Span::minutes(5);
+/// Whose trouble with the store it is.
+const PART: &str = "watch";
 /// Smaller steps back are the work of NTP and change no plan.
 const CLOCK_SLACK: Span = Span::seconds(5);
-/// No pause outlasts this.
-const LONGEST_PAUSE: Span = Span::days(1);

@@ -1,17 +1,16 @@
 //! One configuration at work: its settings, and the adapters made for it. A reload makes another and swaps the two.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::reader::Reader;
 use crate::channel::mail::MailChannel;
 use crate::domain::alert::Subject;
 use crate::domain::inspection::{AppFault, CheckError, CheckOutcome};
-use crate::domain::token::{AppName, Fingerprint, TokenId};
+use crate::domain::token::{AppName, Fingerprint, ReceiverName, TokenId};
 use crate::ports::{Answer, Channel, Clock, Credentials, Provider, Question, Telemetry};
 use crate::provider::meta::Meta;
 use crate::secret::FingerprintKey;
-use crate::settings::source::Sources;
 use crate::settings::{App, Settings, Token};
 
 /// A configuration at work.
@@ -24,6 +23,7 @@ pub struct Wiring {
     pub mail: Option<Arc<dyn Channel>>,
     reader: Reader,
     by_name: HashMap<TokenId, usize>,
+    used_apps: BTreeSet<AppName>,
 }
 
 /// What one check brought, with what it showed on the way.
@@ -47,23 +47,24 @@ impl Wiring {
     ///
     /// # Errors
     /// When an adapter cannot be made, such as a certificate authority that cannot be read.
-    pub fn new(settings: Settings, sources: Sources, clock: &Arc<dyn Clock>) -> Result<Self, WiringError> {
+    pub fn new(settings: Settings, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Self, WiringError> {
         let provider = Meta::new(&settings.meta, Arc::clone(clock)).map_err(|error| WiringError(error.to_string()))?;
         let settings = Arc::new(settings);
-        let mail = MailChannel::new(Arc::clone(&settings), sources.clone());
+        let mail = MailChannel::new(Arc::clone(&settings), reader.sources().clone());
         let mail = mail.map(|channel| Arc::new(channel) as Arc<dyn Channel>);
-        Ok(Self::with(settings, sources, Arc::new(provider), mail))
+        Ok(Self::with(settings, reader, Arc::new(provider), mail))
     }
 
     /// The same with adapters made elsewhere.
     pub fn with(
         settings: Arc<Settings>,
-        sources: Sources,
+        reader: &Reader,
         provider: Arc<dyn Provider>,
         mail: Option<Arc<dyn Channel>>,
     ) -> Self {
         let by_name = settings.tokens.iter().enumerate().map(|(index, token)| (token.spec.id.clone(), index)).collect();
-        Self { settings, provider, mail, reader: Reader::new(sources), by_name }
+        let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
+        Self { settings, provider, mail, reader: reader.clone(), by_name, used_apps }
     }
 
     /// The place of a token in the configuration.
@@ -81,11 +82,19 @@ impl Wiring {
         self.settings.apps.get(name)
     }
 
-    /// Whether the subject is still wanted.
+    /// Who is told of the subject now.
+    pub fn told_of(&self, subject: &Subject) -> &[ReceiverName] {
+        match subject {
+            Subject::Token(id) => self.token(id).map_or(&[], |token| &token.spec.receivers),
+            Subject::App(name) => self.app(name).map_or(&[], |app| &app.spec.receivers),
+        }
+    }
+
+    /// Whether the subject is still wanted. Of an app without tokens nobody would ever hear again.
     pub fn watches(&self, subject: &Subject) -> bool {
         match subject {
             Subject::Token(id) => self.by_name.contains_key(id),
-            Subject::App(name) => self.settings.apps.contains_key(name),
+            Subject::App(name) => self.used_apps.contains(name) && self.settings.apps.contains_key(name),
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Incident {
     pub told_at: Timestamp,
     /// How often it was repeated at this stage.
     pub repeats: u32,
+    /// Who was told of it, so that they hear when it is over.
+    pub told: Arc<[ReceiverName]>,
 }
 
 /// Why a notice is sent.
@@ -234,6 +236,7 @@ mod tests {
             deadline: None,
             told_at: Timestamp::from_unix(told_at),
             repeats: 0,
+            told: Arc::from([]),
         }
     }
 

@@ -244,19 +244,13 @@ pub fn step_app(spec: &AppSpec, mut status: AppStatus, report: AppReport, now: T
 }
 
 /// Ends every incident of a slot that is no longer watched.
-pub fn retire(
-    subject: &Subject,
-    provider: ProviderKind,
-    receivers: &Arc<[ReceiverName]>,
-    incidents: Vec<Incident>,
-    now: Timestamp,
-) -> Vec<Notice> {
+pub fn retire(subject: &Subject, provider: ProviderKind, incidents: Vec<Incident>, now: Timestamp) -> Vec<Notice> {
     let policy = Policy::default();
     let teller = Teller {
         subject: subject.clone(),
         provider,
         app: None,
-        receivers,
+        receivers: &Arc::from([]),
         policy: &policy,
         generation: 0,
         taken_back: false,
@@ -412,6 +406,15 @@ fn is_dead(judgement: &Judgement) -> bool {
         .any(|reason| judgement.find(reason).is_some())
 }
 
+/// Those of both lists, each once.
+fn union(a: &Arc<[ReceiverName]>, b: &Arc<[ReceiverName]>) -> Arc<[ReceiverName]> {
+    if a == b {
+        return Arc::clone(a);
+    }
+    let more = b.iter().filter(|name| !a.contains(name));
+    a.iter().chain(more).cloned().collect()
+}
+
 /// The highest number given to an incident so far.
 fn newest(incidents: &[Incident], count: u32) -> u32 {
     incidents.iter().map(|incident| incident.number).fold(count, u32::max)
@@ -521,6 +524,7 @@ impl Teller<'_> {
             deadline: finding.deadline,
             told_at: self.now,
             repeats: 0,
+            told: Arc::clone(self.receivers),
         }
     }
 
@@ -531,6 +535,7 @@ impl Teller<'_> {
         incident.severity = incident.severity.max(finding.severity);
         incident.stage = incident.stage.max(finding.stage);
         incident.told_at = self.now;
+        incident.told = union(&incident.told, self.receivers);
         Some(self.notice(incident, finding, why))
     }
 
@@ -554,6 +559,7 @@ impl Teller<'_> {
         }
     }
 
+    /// Whoever was alarmed hears that it is over, whoever is told of new things by now.
     fn resolve(&self, incident: &Incident, detail: Detail) -> Notice {
         Notice {
             key: alert::key(&self.subject, incident, NotifyReason::Resolved),
@@ -569,7 +575,7 @@ impl Teller<'_> {
             at: self.now,
             next: None,
             facts: self.facts.clone(),
-            receivers: Arc::clone(self.receivers),
+            receivers: Arc::clone(&incident.told),
         }
     }
 }

@@ -28,7 +28,7 @@ pub fn check(tree: &Node) -> Report {
 
 impl Report {
     fn fault(&mut self, node: &Node, path: &str, what: String) {
-        self.faults.push(Fault { origin: node.origin.to_string(), key: path.to_owned(), what });
+        self.faults.push(Fault { origin: node.origin.to_string(), key: path.to_owned(), what, absence: false });
     }
 
     fn table(&mut self, node: &Node, path: &str, keys: &[Key]) {
@@ -41,7 +41,8 @@ impl Report {
                 Some(key) => {
                     if key.later {
                         let what = "is read, but this version does not act on it yet".to_owned();
-                        self.warnings.push(Fault { origin: child.origin.to_string(), key: path.clone(), what });
+                        let origin = child.origin.to_string();
+                        self.warnings.push(Fault { origin, key: path.clone(), what, absence: false });
                     }
                     self.value(child, &path, key.kind);
                 }
@@ -49,7 +50,9 @@ impl Report {
             }
         }
         for key in keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
-            self.fault(node, &join(path, key.name), format!("is missing: {}", lower_first(key.doc)));
+            let what = format!("is missing: {}", lower_first(key.doc));
+            let key = join(path, key.name);
+            self.faults.push(Fault { origin: node.origin.to_string(), key, what, absence: true });
         }
     }
 
@@ -70,6 +73,9 @@ impl Report {
                 for (index, item) in items.iter().enumerate() {
                     self.table(item, &item_path(path, index, item), keys);
                 }
+            }
+            (Kind::List(Kind::Lead), Value::List(items)) if items.is_empty() => {
+                self.fault(node, path, "must name at least one rung".to_owned());
             }
             (Kind::List(kind), Value::List(items)) => {
                 for (index, item) in items.iter().enumerate() {

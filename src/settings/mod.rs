@@ -33,12 +33,14 @@ pub struct Fault {
     pub key: String,
     /// What is wrong and what would be right; reads well after the key.
     pub what: String,
+    /// Whether it says that something is not there, which may only follow from a file that could not be read.
+    pub absence: bool,
 }
 
 impl Fault {
     /// A fault of a whole file.
     pub fn file(origin: &str, what: String) -> Self {
-        Self { origin: origin.to_owned(), key: String::new(), what }
+        Self { origin: origin.to_owned(), key: String::new(), what, absence: false }
     }
 }
 
@@ -247,13 +249,13 @@ pub fn from_text(text: &str, origin: &str, environment: &[(String, String)]) -> 
 }
 
 fn settle(tree: Node, mut faults: Vec<Fault>) -> Result<Loaded, Faults> {
+    let unread = !faults.is_empty();
     let report = check::check(&tree);
-    // A file that could not be read makes everything that it would have said look missing; its own fault says enough.
-    if faults.is_empty() {
-        faults.extend(report.faults);
-    }
+    faults.extend(report.faults);
     let mut warnings = report.warnings;
     let settings = resolve::resolve(&tree, &mut faults, &mut warnings);
+    // What a file that could not be read would have said looks missing; that file's own fault says enough.
+    faults.retain(|fault| !(unread && fault.absence));
     faults.dedup();
     match settings {
         Some(settings) if faults.is_empty() => Ok(Loaded { settings, warnings, tree }),

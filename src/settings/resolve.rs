@@ -29,6 +29,7 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     let receivers = receivers(&root.child("receivers"));
     let apps_at = root.child("apps");
     let mut apps = apps(&apps_at, &policy);
+    passwords_have_users(&root.child("smtp").child("relays"), faults);
     let mut tokens = Tokens {
         faults,
         warnings,
@@ -145,12 +146,17 @@ impl<'a> At<'a> {
         }
     }
 
+    fn absence(&self, name: &str, what: String) -> Fault {
+        Fault { absence: true, ..self.fault(name, what) }
+    }
+
     fn fault(&self, name: &str, what: String) -> Fault {
         let node = self.node.and_then(|node| node.get(name)).or(self.node);
         Fault {
             origin: node.map(|node| node.origin.to_string()).unwrap_or_default(),
             key: if name.is_empty() { self.path.clone() } else { join(&self.path, name) },
             what,
+            absence: false,
         }
     }
 }
@@ -334,7 +340,7 @@ impl Tokens<'_> {
             return None;
         }
         let hint = did_you_mean(name.as_str(), self.apps.keys().map(AppName::as_str));
-        self.faults.push(at.fault("app", format!("names an app that is not in [apps]{hint}")));
+        self.faults.push(at.absence("app", format!("names an app that is not in [apps]{hint}")));
         None
     }
 
@@ -353,10 +359,20 @@ impl Tokens<'_> {
                 told.insert(known.clone());
             } else if named.is_some() {
                 let hint = did_you_mean(text, self.receivers.keys().map(ReceiverName::as_str));
-                self.faults.push(at.fault("receivers", format!("names {text:?}, which is not in [receivers]{hint}")));
+                self.faults.push(at.absence("receivers", format!("names {text:?}, which is not in [receivers]{hint}")));
             }
         }
         told.into_iter().collect()
+    }
+}
+
+/// A password that no user stands beside would silently never be used.
+fn passwords_have_users(relays: &At<'_>, faults: &mut Vec<Fault>) {
+    for relay in relays.items() {
+        let user = relay.parsed("url", value::relay_url).map(|url| url.user);
+        if relay.secret("password").is_some() && user == Some(None) {
+            faults.push(relay.fault("password", "needs a user in the url: smtps://user@host".to_owned()));
+        }
     }
 }
 
@@ -387,7 +403,7 @@ fn mail_has_a_relay(
     match smtp {
         None if smtp_at.node.is_none() => {
             let at = root.child("receivers").child(name.as_str());
-            faults.push(at.fault("email", "needs a relay: there is no [smtp]".to_owned()));
+            faults.push(at.absence("email", "needs a relay: there is no [smtp]".to_owned()));
         }
         Some(smtp) if smtp.relays.is_empty() && smtp_at.child("relays").is_an_empty_list() => {
             faults.push(smtp_at.fault("relays", "is empty: mail has no way out".to_owned()));

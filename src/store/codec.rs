@@ -348,6 +348,8 @@ struct StoredIncident {
     told_at: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
     repeats: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    told: Vec<String>,
 }
 
 impl StoredIncident {
@@ -362,6 +364,7 @@ impl StoredIncident {
             deadline: incident.deadline.map(Timestamp::unix),
             told_at: incident.told_at.unix(),
             repeats: incident.repeats,
+            told: incident.told.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -378,6 +381,7 @@ impl StoredIncident {
             deadline: self.deadline.map(Timestamp::from_unix),
             told_at: Timestamp::from_unix(self.told_at),
             repeats: self.repeats,
+            told: self.told.iter().map(|name| decode_receiver(name)).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavio
 use super::codec;
 use crate::domain::alert::Subject;
 use crate::domain::time::Timestamp;
+use crate::domain::token::ReceiverName;
 use crate::ports::{Change, OutboxRow, OutboxSummary, Settlement, SlotStatus, Store, StoreError};
 use crate::secret::FingerprintKey;
 
@@ -46,11 +47,18 @@ impl Sqlite {
             Some(ErrorCode::NotADatabase) => fail("it is not a state file of tokenwatch".to_owned()),
             _ => fail(sqlite_words(&error)),
         };
+        // Who holds the file holds it for good: waiting for the lock would only put off the message.
+        connection.busy_timeout(std::time::Duration::ZERO).map_err(refused)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(refused)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refused)?;
         let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
         if found > known {
             return Err(StoreError::Newer { path: shown, found, known });
+        }
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(refused)?;
+        if found == 0 && tables > 0 {
+            return Err(fail("it is not a state file of tokenwatch".to_owned()));
         }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(refused)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
@@ -167,13 +175,16 @@ impl Store for Sqlite {
 
     fn seal(&self, rows: Vec<i64>, message: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
-            each(connection, &rows, "UPDATE outbox SET message = ?2 WHERE id = ?1", &[&&*message])
+            // A row that is tied already stays tied: its message may be on its way. Counting the attempt makes this a write even then, so a
+            // store that cannot write lets nothing leave.
+            let sql = "UPDATE outbox SET message = coalesce(message, ?2), attempts = attempts + 1 WHERE id = ?1";
+            each(connection, &rows, sql, &[&&*message])
         })
     }
 
     fn reopen(&self, rows: Vec<i64>, failure: String) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
-            let sql = "UPDATE outbox SET message = NULL, failure = ?2, attempts = attempts + 1 WHERE id = ?1";
+            let sql = "UPDATE outbox SET message = NULL, failure = ?2 WHERE id = ?1";
             each(connection, &rows, sql, &[&failure])
         })
     }
@@ -182,6 +193,33 @@ impl Store for Sqlite {
         self.run(move |connection| {
             let sql = "UPDATE outbox SET delivered_at = ?2, channel = ?3 WHERE id = ?1";
             each(connection, &rows, sql, &[&delivery.at.unix(), &delivery.channel])
+        })
+    }
+
+    fn reroute(
+        &self,
+        rows: Vec<i64>,
+        receivers: Vec<ReceiverName>,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for id in rows {
+                for receiver in &receivers {
+                    transaction
+                        .prepare_cached(
+                            "INSERT INTO outbox (alert_key, receiver, notice, made_at)
+                             SELECT alert_key, ?2, notice, made_at FROM outbox WHERE id = ?1
+                             ON CONFLICT (alert_key, receiver) DO NOTHING",
+                        )?
+                        .execute(params![id, receiver.as_str()])?;
+                }
+                transaction
+                    .prepare_cached("UPDATE outbox SET delivered_at = ?2, channel = 'rerouted' WHERE id = ?1")?
+                    .execute(params![id, at.unix()])?;
+            }
+            transaction.commit()?;
+            Ok(())
         })
     }
 

@@ -27,8 +27,8 @@ pub struct Scene {
     pub outbox: Option<OutboxSummary>,
     /// When nothing that was due was left to do.
     pub last_pass: Option<Timestamp>,
-    /// The last reload.
-    pub reload: Reload,
+    /// The last reload; a one-shot check has none.
+    pub reload: Option<Reload>,
     /// Which tokens have series of their own.
     pub per_token: PerToken,
 }
@@ -176,12 +176,12 @@ fn head(table: &Table, scene: &Scene) -> Vec<u8> {
     gauge(
         "tokenwatch_config_last_reload_successful",
         "Whether the last reload of the configuration worked.",
-        Some(i64::from(scene.reload.successful)),
+        scene.reload.map(|reload| i64::from(reload.successful)),
     );
     gauge(
         "tokenwatch_config_last_reload_success_timestamp_seconds",
         "When the configuration in force was loaded.",
-        Some(scene.reload.success_at.unix()),
+        scene.reload.map(|reload| reload.success_at.unix()),
     );
     if let Some(at) = outbox.and_then(|outbox| outbox.last_mail) {
         help(&mut out, "tokenwatch_last_notice_timestamp_seconds", "When a notice was last delivered.");

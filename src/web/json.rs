@@ -128,9 +128,9 @@ pub fn status(board: &Board, outbox: Option<OutboxSummary>, now: Timestamp) -> S
         last_mail: outbox.and_then(|outbox| outbox.last_mail).map(Timestamp::unix),
         troubles: troubles
             .store
+            .values()
             .map(|text| format!("store: {text}"))
-            .into_iter()
-            .chain(troubles.mail.map(|text| format!("mail: {text}")))
+            .chain(troubles.mail.iter().map(|(receiver, text)| format!("mail to {receiver}: {text}")))
             .collect(),
     }
 }

@@ -84,7 +84,7 @@ async fn metrics(State(web): State<Web>) -> Response {
         counters: web.counters.render(),
         outbox: web.store.outbox().await.ok(),
         last_pass: web.board.vitals.last_pass(),
-        reload: web.board.vitals.reload(),
+        reload: Some(web.board.vitals.reload()),
         per_token: web.settings.borrow().per_token,
     };
     let chunks = Exposition::new(web.board.table(), &scene).map(Ok::<_, Infallible>);
@@ -110,9 +110,12 @@ async fn readyz(State(web): State<Web>) -> Response {
     let troubles = vitals.troubles();
     let mut lines = vec![format!("first pass: {}", if vitals.first_pass_done() { "done" } else { "not done yet" })];
     let store = web.store.outbox().await;
-    let failure = troubles.store.or_else(|| store.as_ref().err().map(ToString::to_string));
+    let failure = troubles.store.values().next().cloned().or_else(|| store.as_ref().err().map(ToString::to_string));
     lines.push(format!("store: {}", failure.as_deref().unwrap_or("ok")));
-    lines.push(format!("mail: {}", troubles.mail.as_deref().unwrap_or("ok")));
+    if troubles.mail.is_empty() {
+        lines.push("mail: ok".to_owned());
+    }
+    lines.extend(troubles.mail.iter().map(|(receiver, text)| format!("mail: {receiver}: {text}")));
     if let Ok(outbox) = store {
         lines.push(format!("outbox: {} pending", outbox.pending));
     }

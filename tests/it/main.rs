@@ -1,5 +1,9 @@
 //! The tests: one binary, one module a subject. What is real is started by the test itself.
 
+mod config;
+mod provider;
 mod ring1;
+mod ring3;
+mod store;
 mod support;
 mod tidy;

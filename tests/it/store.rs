@@ -659,12 +659,12 @@ const TOKEN_RECORD: &str = concat!(
     r#""failing_since":4,"last_error":{"app":["blocked","API access blocked."]},"#,
     r#""source_fault":"/srv/config.env: has no key T","foreign":"it belongs to app 2","#,
     r#""incidents":[{"reason":"revoked","number":7,"generation":3,"opened_at":11,"severity":"critical","#,
-    r#""stage":-86400,"deadline":12,"told_at":13,"repeats":2}],"incident_count":7,"next_check":9}}"#,
+    r#""stage":-86400,"deadline":12,"told_at":13,"repeats":2,"told":["default","others"]}],"incident_count":7,"next_check":9}}"#,
 );
 const APP_RECORD: &str = concat!(
     r#"{"app":{"fault":["wrong_secret","Invalid OAuth access token signature."],"streak":2,"#,
     r#""incidents":[{"reason":"app_fault","number":1,"generation":3,"opened_at":11,"severity":"critical","#,
-    r#""stage":-86400,"deadline":12,"told_at":13,"repeats":2}],"incident_count":1}}"#,
+    r#""stage":-86400,"deadline":12,"told_at":13,"repeats":2,"told":["default","others"]}],"incident_count":1}}"#,
 );
 const NOTICE_RECORD: &str = concat!(
     r#"{"key":"token/a/revoked.7.g3.11/r1/critical.2","subject":"token/a","provider":"meta","app":"helpdesk","#,
@@ -734,6 +734,7 @@ fn incident(reason: Reason, number: u32) -> Incident {
         deadline: Some(Timestamp::from_unix(12)),
         told_at: Timestamp::from_unix(13),
         repeats: 2,
+        told: receivers(&["default", "others"]),
     }
 }
 
@@ -899,6 +900,7 @@ fn incidents() -> impl Strategy<Value = Vec<Incident>> {
             deadline,
             told_at,
             repeats,
+            told: receivers(if number % 2 == 0 { &[] } else { &["default"] }),
         },
     );
     vec(incident, 0..4)

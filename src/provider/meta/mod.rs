@@ -234,10 +234,9 @@ fn living(data: DebugData) -> Inspection {
 /// 0 is "never"; missing is "unknown", which is not the same (reference §15.4).
 fn expiry(at: Option<i64>) -> Expiry {
     match at {
-        None => Expiry::Unknown,
         Some(0) => Expiry::Never,
         // No token ended before there were any: nonsense is not a date.
-        Some(..0) => Expiry::Unknown,
+        None | Some(..0) => Expiry::Unknown,
         Some(at) => Expiry::At(Timestamp::from_unix(at)),
     }
 }

@@ -498,7 +498,7 @@ fn a_slot_removed_and_added_again_is_told_again_under_other_keys() {
     let first = slot.see(59 * DAY, checked(1, valid_until(60 * DAY))).notices;
     let subject = Subject::Token(slot.spec.id.clone());
     let incidents = std::mem::take(&mut slot.status.incidents);
-    let farewell = retire(&subject, slot.spec.provider, &slot.spec.receivers, incidents, at(59 * DAY + HOUR));
+    let farewell = retire(&subject, slot.spec.provider, incidents, at(59 * DAY + HOUR));
     assert_eq!(super::words(&farewell), [(Resolved, Expiring, Critical)]);
     slot.status = TokenStatus::new(at(59 * DAY + 2 * HOUR));
     let again = slot.see(59 * DAY + 2 * HOUR, checked(1, valid_until(60 * DAY))).notices;

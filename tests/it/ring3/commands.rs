@@ -49,7 +49,7 @@ fn the_exit_code_of_check_is_the_worst_of_what_was_seen() {
         (&["over", "lost", "warned", "healthy"], 2),
         (&[], 2),
         (&["unknown"], 1),
-        (&["Not a name"], 64),
+        (&["Not a name"], 1),
         (&["--frobnicate"], 64),
         (&["--env-file"], 64),
     ] {

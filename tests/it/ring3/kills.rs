@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokenwatch::sim::{App, AppEvent, User};
 
 use crate::support::exim::{Exim, Letter};
-use crate::support::process::{PATIENCE, Stage, unix_now, wait_until};
+use crate::support::process::{PATIENCE, Stage, quoted, unix_now, wait_until};
 use tokio::time::Instant;
 
 #[test]
@@ -158,8 +158,8 @@ impl Story {
         secrets.insert("bobs", bobs);
 
         let mut rest = format!(
-            "[apps.second]\nid = \"{SECOND_APP}\"\nsecret = {{ env_file = {:?}, key = \"SECOND_SECRET\" }}\n",
-            stage.path("config.env")
+            "[apps.second]\nid = \"{SECOND_APP}\"\nsecret = {{ env_file = {}, key = \"SECOND_SECRET\" }}\n",
+            quoted(&stage.path("config.env"))
         );
         let mut tokens = String::new();
         for name in secrets.keys() {

@@ -13,7 +13,7 @@ use tokenwatch::sim::{App, AppEvent, Fault, FaultKind, Match};
 
 use crate::support::exim::{Exim, Letter, USER};
 use crate::support::house::APP;
-use crate::support::process::{Daemon, PATIENCE, Stage, get_raw, unix_now, wait_until};
+use crate::support::process::{Daemon, PATIENCE, Stage, get_raw, quoted, unix_now, wait_until};
 
 #[test]
 fn no_planted_secret_is_found_anywhere() {
@@ -329,21 +329,21 @@ impl Scene {
                  policy = {{ blind_after = \"3s\" }}\n"
             )
         };
-        let env = stage.path("config.env");
+        let env = quoted(&stage.path("config.env"));
         let entries = [
             entry("by-env", "env = \"PLANTED\""),
-            entry("by-file", &format!("file = {:?}", stage.path("by-file"))),
+            entry("by-file", &format!("file = {}", quoted(&stage.path("by-file")))),
             entry("by-credential", "credential = \"token\""),
-            entry("by-env-file", &format!("env_file = {env:?}, key = \"TOKEN\"")),
-            entry("odd", &format!("env_file = {env:?}, key = \"ODD\"")),
+            entry("by-env-file", &format!("env_file = {env}, key = \"TOKEN\"")),
+            entry("odd", &format!("env_file = {env}, key = \"ODD\"")),
         ];
         let relay = format!(
-            "{{ url = \"smtp://{USER}@127.0.0.1:{}?tls=required\", password = {{ file = {:?} }}, ca_file = {:?} }}",
+            "{{ url = \"smtp://{USER}@127.0.0.1:{}?tls=required\", password = {{ file = {} }}, ca_file = {} }}",
             exim.port,
-            stage.path("smtp"),
-            exim.ca_file()
+            quoted(&stage.path("smtp")),
+            quoted(&exim.ca_file())
         );
-        let of_app = format!("{{ env_file = {env:?}, key = \"META_APP_SECRET\" }}");
+        let of_app = format!("{{ env_file = {env}, key = \"META_APP_SECRET\" }}");
         let text = stage.config(&relay, &entries.concat()).replace(&of_app, "{ credential = \"app\" }");
         stage.configure(&text);
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{getgid, getuid};
 use tempfile::TempDir;
 
-use super::process::{PATIENCE, free_port, program, wait_for, wait_until};
+use super::process::{PATIENCE, free_port, program, quoted, wait_for, wait_until};
 
 /// The user that may send, and nobody else may.
 pub const USER: &str = "user";
@@ -97,9 +97,9 @@ impl Exim {
 
     /// The same, reached by another port.
     pub fn relay_at(&self, port: u16) -> String {
-        let (ca, password) = (self.ca_file(), self.folder.path().join("password"));
+        let (ca, password) = (quoted(&self.ca_file()), quoted(&self.folder.path().join("password")));
         format!(
-            "{{ url = \"smtp://{USER}@127.0.0.1:{port}?tls=required\", password = {{ file = {password:?} }}, ca_file = {ca:?} }}"
+            "{{ url = \"smtp://{USER}@127.0.0.1:{port}?tls=required\", password = {{ file = {password} }}, ca_file = {ca} }}"
         )
     }
 
@@ -155,6 +155,7 @@ log_file_path = {folder}/%slog
 daemon_smtp_ports = {port}
 local_interfaces = 127.0.0.1
 smtp_accept_max = 100
+unknown_login = test
 tls_advertise_hosts = {tls_hosts}
 tls_certificate = {folder}/srv.pem
 tls_privatekey = {folder}/srv.key

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokenwatch::board::Board;
 use tokenwatch::clock::Lens;
+use tokenwatch::daemon::reader::Reader;
 use tokenwatch::daemon::wiring::Wiring;
 use tokenwatch::daemon::{Daemon, Doors, Reloader};
 use tokenwatch::domain::time::{Span, Timestamp};
@@ -186,7 +187,7 @@ impl House {
     fn wiring(&self, config: &str) -> Wiring {
         let loaded = settings::from_text(config, "test", &[]).unwrap_or_else(|faults| panic!("{faults}"));
         let clock: Arc<dyn Clock> = self.clock.clone();
-        Wiring::new(loaded.settings, Sources::default(), &clock).expect("the wiring holds")
+        Wiring::new(loaded.settings, &Reader::new(Sources::default()), &clock).expect("the wiring holds")
     }
 
     fn running(&self) -> &Running {

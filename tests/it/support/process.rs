@@ -58,14 +58,13 @@ pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) 
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 400).unwrap_or_default() * 25;
-    for _ in 0..PORTS {
-        let offset = (first + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
-        let port = LOWEST_PORT + offset;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port is free");
+    let mut ports = (0..PORTS).map(|_| LOWEST_PORT + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS);
+    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).expect("a port that nobody listens on")
+}
+
+/// A path as TOML writes it.
+pub fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
 }
 
 /// The simulated provider, served by a thread with a runtime of its own.
@@ -186,7 +185,7 @@ impl Stage {
 
     /// A configuration with a check each second; `smtp` is the inline table of a relay, or empty for no mail at all.
     pub fn config(&self, relay: &str, rest: &str) -> String {
-        let (state, env) = (self.state(), self.path("config.env"));
+        let (state, env) = (self.state(), quoted(&self.path("config.env")));
         let mail = if relay.is_empty() {
             "[receivers.default]\n".to_owned()
         } else {
@@ -199,7 +198,7 @@ impl Stage {
             "[daemon]\nlisten = \"127.0.0.1:{}\"\nstate = \"sqlite://{}\"\ngrace = \"5s\"\n\
              [schedule]\ncheck = \"1s\"\n[policy]\nrepeat = \"0s\"\n\
              [provider.meta]\nbase_url = \"{}\"\n\
-             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env:?}, key = \"META_APP_SECRET\" }}\n{mail}{rest}",
+             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env}, key = \"META_APP_SECRET\" }}\n{mail}{rest}",
             self.port,
             state.display(),
             self.base_url(),
@@ -208,8 +207,8 @@ impl Stage {
 
     /// A `[[tokens]]` entry that reads `key` from `config.env`.
     pub fn token(&self, name: &str, key: &str) -> String {
-        let env = self.path("config.env");
-        format!("[[tokens]]\nname = {name:?}\napp = \"helpdesk\"\nsecret = {{ env_file = {env:?}, key = {key:?} }}\n")
+        let env = quoted(&self.path("config.env"));
+        format!("[[tokens]]\nname = {name:?}\napp = \"helpdesk\"\nsecret = {{ env_file = {env}, key = {key:?} }}\n")
     }
 
     /// Writes the configuration.
@@ -397,7 +396,8 @@ pub fn program(names: &[&str]) -> PathBuf {
     let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin", "/usr/local/sbin"];
     let places = names.iter().flat_map(|name| folders.iter().map(move |folder| Path::new(folder).join(name)));
     let found = places.into_iter().find(|place| place.exists());
-    found.unwrap_or_else(|| panic!("{} is not installed; run tests/tools.sh, which installs it", names.join(" or ")))
+    assert!(found.is_some(), "{} is not installed; run tests/tools.sh, which installs it", names.join(" or "));
+    found.expect("it was found")
 }
 
 /// The lowest of the ports that tests use.
