@@ -729,7 +729,7 @@ pub(super) mod tests {
         later.why = NotifyReason::Escalated;
         let later = write(vec![later], &[]);
         assert_eq!(first.references, Vec::<String>::new(), "the first mail answers nobody");
-        assert_eq!(later.references, [first.message_id.clone()], "one incident, one thread");
+        assert_eq!(later.references, std::slice::from_ref(&first.message_id), "one incident, one thread");
         assert_eq!(later.in_reply_to, later.references);
         assert_ne!(first.message_id, later.message_id);
     }

@@ -37,26 +37,30 @@ pub struct Start {
 pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let clock: Arc<dyn Clock> = Arc::new(System);
     let reader = Reader::new(Sources::new(start.environment.iter().cloned()));
-    for warning in &loaded.warnings {
+    let Loaded { settings, warnings, tree } = loaded;
+    for warning in &warnings {
         warn!(origin = warning.origin, key = warning.key, "{}", warning.what);
     }
-    let state = state_path(&loaded.settings, &start.environment)?;
+    // Both may be larger than all else in memory, and nobody asks for them again.
+    drop((warnings, tree));
+    let state = state_path(&settings, &start.environment)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state)?);
-    let wiring = Wiring::new(loaded.settings.clone(), &reader, &clock)?;
-    let doors = open_doors(&loaded.settings, &state, &start.environment).await?;
+    let doors = open_doors(&settings, &state, &start.environment).await?;
+    let (tokens, zone) = (settings.tokens.len(), settings.daemon.zone.clone());
+    let wiring = Wiring::new(settings, &reader, &clock)?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring);
     let (board, reloader) = (daemon.board(), daemon.reloader());
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        tokens = loaded.settings.tokens.len(),
+        tokens,
         state = %state.display(),
         config = %start.config.display(),
         "watching"
     );
     unit::tell(&[NotifyState::Ready]);
-    let report = unit::report(board, clock.clone(), loaded.settings.daemon.zone.clone());
+    let report = unit::report(board, clock.clone(), zone);
     let mut report = std::pin::pin!(async {
         if variable(&start.environment, "NOTIFY_SOCKET").is_some() {
             report.await;

@@ -13,10 +13,11 @@ use tracing::{error, info, warn};
 
 use super::wiring::Wiring;
 use crate::board::Board;
+use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::{self, Bundle};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
-use crate::domain::verdict::earliest;
+use crate::domain::verdict::{Reason, Severity, earliest};
 use crate::metrics::Counters;
 use crate::ports::{Channel, Clock, DeliveryError, OutboxRow, Settlement, Store, StoreError};
 
@@ -148,11 +149,8 @@ impl Outbox {
                 }
             }
             let under_way = self.board.vitals.in_flight() > 0;
-            match digest::send_at(open.iter().map(|row| &row.notice), under_way) {
-                // A notice "made" in the future was made before the clock moved back; it has waited long enough.
-                Some(at) if at > now && at <= now.plus(digest::FOLD_WINDOW) && !stopping => {
-                    next = earliest(next, Some(at));
-                }
+            match fold_until(wiring, &open, under_way, now) {
+                Some(at) if at > now && !stopping => next = earliest(next, Some(at)),
                 Some(_) => parcels.extend(parcel(&receiver, open, None)),
                 None => {}
             }
@@ -346,6 +344,27 @@ fn parcel(receiver: &ReceiverName, rows: Vec<OutboxRow>, sealed: Option<Arc<str>
     Some(Parcel { rows: ids, bundle, sealed })
 }
 
+/// When the open notices of one receiver should go out.
+fn fold_until(wiring: &Wiring, open: &[OutboxRow], under_way: bool, now: Timestamp) -> Option<Timestamp> {
+    let notices = || open.iter().map(|row| &row.notice);
+    let prompt = digest::send_at(notices().filter(|notice| patience(wiring, notice).is_none()), under_way);
+    // A notice "made" in the future was made before the clock moved back; it has waited long enough.
+    let prompt = prompt.map(|at| if at > now.plus(digest::FOLD_WINDOW) { now } else { at });
+    let patient = notices().filter_map(|notice| Some(notice.at.min(now).plus(patience(wiring, notice)?))).min();
+    earliest(prompt, patient)
+}
+
+/// How long a notice waits for more of its kind, beyond the window in which all are folded. Tokens that cannot be asked about, and those
+/// that can again, show it one by one, each at its own next check: one outage is one mail when that notice waits for a period. After hours
+/// without an answer this costs nothing. What is critical never waits.
+fn patience(wiring: &Wiring, notice: &Notice) -> Option<Span> {
+    let Subject::Token(id) = &notice.subject else { return None };
+    let patient = notice.reason == Reason::Blind
+        && (notice.why == NotifyReason::Resolved || notice.severity < Severity::Critical);
+    let token = wiring.token(id).filter(|_| patient)?;
+    Some(token.spec.rhythm.retry_bound().min(LONGEST_PATIENCE).max(digest::FOLD_WINDOW))
+}
+
 /// The same notices have the same message id for every receiver, so a single letter is named by both.
 fn letter(receiver: &ReceiverName, message: &str) -> Arc<str> {
     Arc::from(format!("{receiver} {message}"))
@@ -357,6 +376,8 @@ fn backoff(failures: u32, bound: Span) -> Span {
     Span::seconds(doubled).min(bound).max(Span::seconds(1))
 }
 
+/// No notice waits longer than this for others of its kind.
+const LONGEST_PATIENCE: Span = Span::minutes(15);
 /// More than this is sent in the next pass; it bounds the memory that a flood takes.
 const MOST_ROWS: usize = 20_000;
 /// A setback that was not renewed for this long is over: its message left.

@@ -54,8 +54,7 @@ impl Http {
             .referer(false)
             .timeout(timeout)
             .connect_timeout(timeout.min(CONNECT_LIMIT))
-            .pool_idle_timeout(IDLE_LIMIT)
-            .http2_adaptive_window(true);
+            .pool_idle_timeout(IDLE_LIMIT);
         // A plain-text base needs no trust store, and reading the system's takes milliseconds.
         if base_url.scheme() == "https" {
             let mut config = tls::client_config(ca_file)?;

@@ -81,7 +81,8 @@ impl Mailbox {
                 }
                 "DATA" => {
                     say(&mut stream, "354 go on").await?;
-                    let text = message(&mut stream).await?;
+                    acknowledge_at_once(stream.get_ref())?;
+                    let Some(text) = message(&mut stream).await? else { return Ok(()) };
                     self.keep(Received { recipients: std::mem::take(&mut recipients), text });
                     "250 kept"
                 }
@@ -101,17 +102,23 @@ impl Mailbox {
     }
 }
 
-/// The lines up to the lone dot, with the dots that were doubled on the way made single again.
-async fn message(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+/// A client that sends the end of its message in a packet of its own waits with it until the rest is acknowledged, and the kernel puts
+/// that off for 40 ms: no time at all for a person, and half a minute for a client whose clock is simulated.
+fn acknowledge_at_once(stream: &TcpStream) -> std::io::Result<()> {
+    if cfg!(target_os = "linux") { stream.set_quickack(true) } else { Ok(()) }
+}
+
+/// The lines up to the lone dot, with the dots that were doubled on the way made single again. Without the dot it is no message.
+async fn message(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
     let mut text = String::new();
     while let Some(line) = hear(stream).await? {
         if line == "." {
-            break;
+            return Ok(Some(text));
         }
         text.push_str(line.strip_prefix('.').unwrap_or(&line));
         text.push('\n');
     }
-    Ok(text)
+    Ok(None)
 }
 
 async fn hear(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {

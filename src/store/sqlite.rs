@@ -62,6 +62,7 @@ impl Sqlite {
         }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(refused)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(refused)?;
         migrate(&mut connection, found).map_err(refused)?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(Self { connection: Arc::new(Mutex::new(connection)), shown: shown.into() })
@@ -320,10 +321,12 @@ fn sqlite_words(error: &rusqlite::Error) -> String {
     }
 }
 
+/// The log is folded into the file after this many pages (16 MiB); each folding costs two more syncs.
+const CHECKPOINT_PAGES: i64 = 4_096;
 /// The schema, step by step. A step is never changed once it was released; a new one is added.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER);
+    CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER) WITHOUT ROWID;
     CREATE TABLE outbox (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         alert_key TEXT NOT NULL,
