@@ -1,6 +1,6 @@
 //! One configuration at work: its settings, and the adapters made for it. A reload makes another and swaps the two.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::reader::Reader;
@@ -22,7 +22,8 @@ pub struct Wiring {
     /// How people are reached; `None` when nobody is told by mail.
     pub mail: Option<Arc<dyn Channel>>,
     reader: Reader,
-    by_name: HashMap<TokenId, usize>,
+    /// Places in the configuration, in the order of the names.
+    by_name: Box<[usize]>,
     used_apps: BTreeSet<AppName>,
 }
 
@@ -62,14 +63,16 @@ impl Wiring {
         provider: Arc<dyn Provider>,
         mail: Option<Arc<dyn Channel>>,
     ) -> Self {
-        let by_name = settings.tokens.iter().enumerate().map(|(index, token)| (token.spec.id.clone(), index)).collect();
+        let mut by_name: Box<[usize]> = (0..settings.tokens.len()).collect();
+        by_name.sort_unstable_by_key(|index| &settings.tokens[*index].spec.id);
         let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
         Self { settings, provider, mail, reader: reader.clone(), by_name, used_apps }
     }
 
     /// The place of a token in the configuration.
     pub fn index(&self, id: &TokenId) -> Option<usize> {
-        self.by_name.get(id).copied()
+        let name = |index: &usize| &self.settings.tokens[*index].spec.id;
+        self.by_name.binary_search_by_key(&id, name).ok().map(|place| self.by_name[place])
     }
 
     /// The token of that name.
@@ -93,7 +96,7 @@ impl Wiring {
     /// Whether the subject is still wanted. Of an app without tokens nobody would ever hear again.
     pub fn watches(&self, subject: &Subject) -> bool {
         match subject {
-            Subject::Token(id) => self.by_name.contains_key(id),
+            Subject::Token(id) => self.index(id).is_some(),
             Subject::App(name) => self.used_apps.contains(name) && self.settings.apps.contains_key(name),
         }
     }

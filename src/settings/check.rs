@@ -69,10 +69,8 @@ impl Report {
                     self.table(child, &path, keys);
                 }
             }
-            (Kind::Items(keys), Value::List(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.table(item, &item_path(path, index, item), keys);
-                }
+            (Kind::Items(keys), Value::List(_)) => {
+                node.each_item(|index, item| self.table(item, &item_path(path, index, item), keys));
             }
             (Kind::List(Kind::Lead), Value::List(items)) if items.is_empty() => {
                 self.fault(node, path, "must name at least one rung".to_owned());

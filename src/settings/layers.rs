@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::{Environment, FileFormat, Source, ValueKind};
+use config::{ConfigError, Environment, FileFormat, Source, ValueKind};
 
 use super::Fault;
 use super::value::quoted;
@@ -34,8 +35,19 @@ pub enum Value {
     Bool(bool),
     /// A list.
     List(Vec<Node>),
+    /// Several items of a list, still as text.
+    Group(Group),
     /// A table.
     Table(BTreeMap<String, Node>),
+}
+
+/// A part of a file that holds nothing but entries of `tokens`. A hundred thousand of them as nodes would leave holes in memory that no
+/// allocator gives back, so they are read a group at a time, each time that the list is walked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    file: Arc<str>,
+    part: Range<usize>,
+    origin: Arc<str>,
 }
 
 impl Node {
@@ -52,11 +64,16 @@ impl Node {
         }
     }
 
-    /// The items, where this is a list; nothing otherwise.
-    pub fn items(&self) -> &[Self] {
-        match &self.value {
-            Value::List(items) => items,
-            _ => &[],
+    /// Visits the items, where this is a list.
+    pub fn each_item(&self, mut visit: impl FnMut(usize, &Self)) {
+        let Value::List(items) = &self.value else { return };
+        let mut index = 0..;
+        let mut visit = |item: &Self| index.next().into_iter().for_each(|index| visit(index, item));
+        for item in items {
+            match &item.value {
+                Value::Group(group) => group.items().iter().for_each(&mut visit),
+                _ => visit(item),
+            }
         }
     }
 
@@ -86,12 +103,50 @@ pub fn read(main: &Path, environment: &[(String, String)], faults: &mut Vec<Faul
 /// Lays one file's text over the tree: tables are merged, lists of tables are joined, everything else is replaced.
 pub fn lay(tree: &mut Node, text: &str, origin: &Arc<str>, faults: &mut Vec<Fault>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match config::File::from_str(text, FileFormat::Toml).collect() {
-        Ok(map) => {
-            let table = map.into_iter().map(|(name, value)| (name, node(value, origin))).collect();
-            merge(tree, Node { value: Value::Table(table), origin: Arc::clone(origin) });
-        }
+    match in_groups(text, origin).map_or_else(|| parse(text, origin), Ok) {
+        Ok(node) => merge(tree, node),
         Err(error) => faults.push(Fault::file(origin, syntax(&error.to_string()))),
+    }
+}
+
+fn parse(text: &str, origin: &Arc<str>) -> Result<Node, ConfigError> {
+    let map = config::File::from_str(text, FileFormat::Toml).collect()?;
+    let table = map.into_iter().map(|(name, value)| (name, node(value, origin))).collect();
+    Ok(Node { value: Value::Table(table), origin: Arc::clone(origin) })
+}
+
+/// A file that ends in a long list of tokens and is right in every part. `None` for any other: that is read as a whole, faults and all.
+fn in_groups(text: &str, origin: &Arc<str>) -> Option<Node> {
+    let starts: Vec<usize> = text.match_indices("\n[[tokens]]").map(|(at, _)| at + 1).collect();
+    let first = starts.first().filter(|_| starts.len() >= LONG_LIST)?;
+    let mut tree = parse(&text[..*first], origin).ok()?;
+    let file: Arc<str> = Arc::from(text);
+    let bounds: Vec<usize> = starts.iter().copied().step_by(GROUP).chain([text.len()]).collect();
+    let group = |bounds: &[usize]| {
+        let group = Group { file: Arc::clone(&file), part: bounds[0]..bounds[1], origin: Arc::clone(origin) };
+        group.read().map(|_| Node { value: Value::Group(group), origin: Arc::clone(origin) })
+    };
+    let groups: Option<Vec<Node>> = bounds.windows(2).map(group).collect();
+    let list = Node { value: Value::List(groups?), origin: Arc::clone(origin) };
+    match &mut tree.value {
+        Value::Table(table) if !table.contains_key(TOKENS) => table.insert(TOKENS.to_owned(), list),
+        _ => return None,
+    };
+    Some(tree)
+}
+
+impl Group {
+    /// The entries, if the text holds these and nothing else.
+    fn read(&self) -> Option<Vec<Node>> {
+        let Value::Table(mut table) = parse(&self.file[self.part.clone()], &self.origin).ok()?.value else {
+            return None;
+        };
+        let tokens = table.remove(TOKENS).filter(|_| table.is_empty())?;
+        if let Value::List(items) = tokens.value { Some(items) } else { None }
+    }
+
+    fn items(&self) -> Vec<Node> {
+        self.read().expect("it was read before, and text does not change")
     }
 }
 
@@ -158,7 +213,7 @@ fn merge(base: &mut Node, over: Node) {
 }
 
 const fn is_table(node: &Node) -> bool {
-    matches!(node.value, Value::Table(_))
+    matches!(node.value, Value::Table(_) | Value::Group(_))
 }
 
 /// Lays `TOKENWATCH__SMTP__FROM=…` over `smtp.from`. A segment names a key, an index, or an entry by its name written in capitals with
@@ -200,6 +255,7 @@ fn place<'a>(at: &mut Node, segments: &[&'a str], leaf: Node) -> Result<(), &'a 
             place(child, rest, leaf)
         }
         Value::List(items) => {
+            unfold(items);
             let named = |node: &Node| {
                 node.get("name")
                     .and_then(Node::text)
@@ -209,8 +265,17 @@ fn place<'a>(at: &mut Node, segments: &[&'a str], leaf: Node) -> Result<(), &'a 
             let child = index.and_then(|index: usize| items.get_mut(index)).ok_or(*segment)?;
             place(child, rest, leaf)
         }
-        Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Bool(_) => Err(segment),
+        Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Group(_) => Err(segment),
     }
+}
+
+/// Reads the groups of a list, for whoever changes single items.
+fn unfold(items: &mut Vec<Node>) {
+    let unfolded = std::mem::take(items).into_iter().flat_map(|item| match item.value {
+        Value::Group(group) => group.items(),
+        _ => vec![item],
+    });
+    *items = unfolded.collect();
 }
 
 fn written_in_capitals(name: &str) -> String {
@@ -218,3 +283,8 @@ fn written_in_capitals(name: &str) -> String {
 }
 
 const PREFIX: &str = "TOKENWATCH";
+const TOKENS: &str = "tokens";
+/// Shorter lists are read as a whole.
+const LONG_LIST: usize = 1_000;
+/// Entries read at a time.
+const GROUP: usize = 200;

@@ -123,10 +123,9 @@ impl<'a> At<'a> {
         table.into_iter().flatten().map(move |(name, node)| (name, At { node: Some(node), path: join(&path, name) }))
     }
 
-    fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a> {
-        let path = self.path.clone();
-        let items = self.node.map(Node::items).unwrap_or_default();
-        items.iter().enumerate().map(move |(index, node)| At { node: Some(node), path: item_path(&path, index, node) })
+    fn each_item(&self, mut visit: impl FnMut(&At<'_>)) {
+        let Some(list) = self.node else { return };
+        list.each_item(|index, node| visit(&At { node: Some(node), path: item_path(&self.path, index, node) }));
     }
 
     fn is_an_empty_list(&self) -> bool {
@@ -186,16 +185,18 @@ fn policy(at: &At<'_>, base: &Policy) -> Policy {
 }
 
 fn smtp(at: &At<'_>) -> Option<Smtp> {
-    let relay = |at: At<'_>| {
+    let relay = |at: &At<'_>| {
         Some(Relay {
             url: at.parsed("url", value::relay_url)?,
             password: at.secret("password"),
             ca_file: at.parsed("ca_file", value::path),
         })
     };
+    let mut relays = Vec::new();
+    at.child("relays").each_item(|at| relays.extend(relay(at)));
     Some(Smtp {
         from: at.owned("from")?,
-        relays: at.child("relays").items().filter_map(relay).collect(),
+        relays,
         timeout: at.parsed("timeout", value::period).unwrap_or(DEFAULT_RELAY_TIMEOUT),
         retry: at.parsed("retry", value::period).unwrap_or(DEFAULT_RETRY),
     })
@@ -274,21 +275,18 @@ struct Tokens<'a> {
 
 impl Tokens<'_> {
     fn read(mut self, at: &At<'_>) -> Vec<Token> {
-        let mut seen: HashMap<TokenId, String> = HashMap::new();
+        let mut seen: HashMap<TokenId, Option<Arc<str>>> = HashMap::new();
         let mut tokens = Vec::new();
-        for at in at.items() {
-            let Some(token) = self.token(&at) else { continue };
-            let here = at.node.map(|node| node.origin.to_string()).unwrap_or_default();
-            match seen.get(&token.spec.id) {
-                Some(other) => {
-                    self.faults.push(at.fault("name", format!("is used twice; the other one stands in {other}")));
-                }
-                None => {
-                    seen.insert(token.spec.id.clone(), here);
-                    tokens.push(token);
-                }
+        at.each_item(|at| {
+            let Some(token) = self.token(at) else { return };
+            if let Some(other) = seen.get(&token.spec.id) {
+                let other = other.as_deref().unwrap_or_default();
+                self.faults.push(at.fault("name", format!("is used twice; the other one stands in {other}")));
+            } else {
+                seen.insert(token.spec.id.clone(), at.node.map(|node| Arc::clone(&node.origin)));
+                tokens.push(token);
             }
-        }
+        });
         tokens
     }
 
@@ -368,12 +366,12 @@ impl Tokens<'_> {
 
 /// A password that no user stands beside would silently never be used.
 fn passwords_have_users(relays: &At<'_>, faults: &mut Vec<Fault>) {
-    for relay in relays.items() {
+    relays.each_item(|relay| {
         let user = relay.parsed("url", value::relay_url).map(|url| url.user);
         if relay.secret("password").is_some() && user == Some(None) {
             faults.push(relay.fault("password", "needs a user in the url: smtps://user@host".to_owned()));
         }
-    }
+    });
 }
 
 /// Who is told of a token is told of its app.

@@ -97,9 +97,7 @@ fn table(out: &mut String, node: Option<&Node>, path: &str, keys: &[Key], alone:
                 }
             }
             (Kind::Items(keys), Some(child)) => {
-                for (index, item) in child.items().iter().enumerate() {
-                    table(out, Some(item), &item_path(&path, index, item), keys, false);
-                }
+                child.each_item(|index, item| table(out, Some(item), &item_path(&path, index, item), keys, false));
             }
             (Kind::Secret, Some(child)) => line(out, &path, &format!("\"***\" from {}", plain(child)), &child.origin),
             (_, Some(child)) => line(out, &path, &plain(child), &child.origin),
@@ -134,7 +132,12 @@ fn plain(node: &Node) -> String {
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Bool(flag) => flag.to_string(),
-        Value::List(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::List(_) => {
+            let mut items = Vec::new();
+            node.each_item(|_, item| items.push(plain(item)));
+            format!("[{}]", items.join(", "))
+        }
+        Value::Group(_) => "…".to_owned(),
         Value::Table(table) => {
             let fields: Vec<String> =
                 table.iter().map(|(name, node)| format!("{name} = {}", field(name, node))).collect();
