@@ -65,7 +65,7 @@ fn scrape(table: &Arc<Table>, counters: &Counters) -> Exposition {
         counters: counters.render(),
         outbox: Some(OutboxSummary::default()),
         last_pass: Some(NOW),
-        reload: Reload { successful: true, success_at: NOW },
+        reload: Some(Reload { successful: true, success_at: NOW }),
         per_token: PerToken::All,
     };
     Exposition::new(Arc::clone(table), &scene)

@@ -9,13 +9,14 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::provider::{APP, Provider, SECRET, serve_if_asked, token};
+use common::provider::{APP, Provider, SECRET, environment, serve_if_asked, token};
 use common::{Stopwatch, aim, least, median, plain, title};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokenwatch::clock::System;
+use tokenwatch::daemon::reader::Reader;
 use tokenwatch::daemon::wiring::Wiring;
 use tokenwatch::daemon::{Daemon, Doors};
 use tokenwatch::ports::Clock;
@@ -40,20 +41,31 @@ fn main() {
         "processor time of the client, five runs in turn; the provider runs in another process",
     );
     let provider = Provider::start(Duration::from_millis(50));
-    let config = provider.config(TOKENS) + &format!("[daemon]\nconcurrency = {AT_ONCE}\n");
+    let more = format!("[daemon]\nconcurrency = {AT_ONCE}\n");
+    let by_file = House { config: provider.config(TOKENS) + &more, environment: Vec::new() };
+    let by_environment =
+        House { config: provider.config_by_environment(TOKENS) + &more, environment: environment(TOKENS) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (mut bare, mut checks, mut passes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut checks, mut files, mut passes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
         bare.push(runtime.block_on(ask_bare(&provider)));
-        checks.push(runtime.block_on(ask_as_wired(&config)));
-        passes.push(runtime.block_on(pass_of_a_daemon(&provider, &config)));
+        checks.push(runtime.block_on(ask_as_wired(&by_environment)));
+        files.push(runtime.block_on(ask_as_wired(&by_file)));
+        passes.push(runtime.block_on(pass_of_a_daemon(&provider, &by_file)));
     }
     plain("a bare hyper loop over HTTP/2", seconds(&bare));
-    plain("`Wiring::check` of every token", seconds(&checks));
-    plain("the daemon: load, check, decide, commit, publish", seconds(&passes));
+    plain("`Wiring::check` of every token, secrets at hand", seconds(&checks));
+    plain("the same, each secret in a file of its own", seconds(&files));
+    plain("the daemon: files, decide, commit, publish", seconds(&passes));
     aim("the checks over the bare loop, medians", median(checks.clone()) / median(bare.clone()), AIM, "x");
     aim("the checks over the bare loop, least", least(&checks) / least(&bare), AIM, "x");
     plain("the daemon over the bare loop, medians", format!("{:.2} x", median(passes) / median(bare)));
+}
+
+/// A configuration and where its secrets are.
+struct House {
+    config: String,
+    environment: Vec<(String, String)>,
 }
 
 fn seconds(figures: &[f64]) -> String {
@@ -104,9 +116,9 @@ async fn ask_bare(provider: &Provider) -> f64 {
     watch.cpu()
 }
 
-async fn ask_as_wired(config: &str) -> f64 {
+async fn ask_as_wired(house: &House) -> f64 {
     let clock: Arc<dyn Clock> = Arc::new(System);
-    let wiring = wiring(config, &clock);
+    let wiring = wiring(house, &clock);
     let key = FingerprintKey::new([0; 32]);
     let watch = Stopwatch::start();
     let answered = stream::iter(&wiring.settings.tokens)
@@ -120,11 +132,11 @@ async fn ask_as_wired(config: &str) -> f64 {
 }
 
 /// From the start of the loop until every token was checked, decided, committed and shown.
-async fn pass_of_a_daemon(provider: &Provider, config: &str) -> f64 {
+async fn pass_of_a_daemon(provider: &Provider, house: &House) -> f64 {
     let clock: Arc<dyn Clock> = Arc::new(System);
     let state = tempfile::tempdir_in(provider.folder()).expect("a folder");
     let store = Arc::new(Sqlite::open(&state.path().join("state.db")).expect("a store"));
-    let daemon = Daemon::new(Arc::clone(&clock), store, wiring(config, &clock));
+    let daemon = Daemon::new(Arc::clone(&clock), store, wiring(house, &clock));
     let (board, stop) = (daemon.board(), CancellationToken::new());
     let mut running = JoinSet::new();
     let watch = Stopwatch::start();
@@ -139,7 +151,8 @@ async fn pass_of_a_daemon(provider: &Provider, config: &str) -> f64 {
     used
 }
 
-fn wiring(config: &str, clock: &Arc<dyn Clock>) -> Wiring {
-    let loaded = settings::from_text(config, "bench", &[]).expect("a good configuration");
-    Wiring::new(loaded.settings, Sources::default(), clock).expect("the wiring holds")
+fn wiring(house: &House, clock: &Arc<dyn Clock>) -> Wiring {
+    let loaded = settings::from_text(&house.config, "bench", &[]).expect("a good configuration");
+    let sources = Sources::new(house.environment.iter().cloned());
+    Wiring::new(loaded.settings, &Reader::new(sources), clock).expect("the wiring holds")
 }

@@ -67,22 +67,32 @@ impl Provider {
 
     /// A configuration that asks this provider about `tokens` tokens, each with a file of its own.
     pub fn config(&self, tokens: usize) -> String {
-        let folder = self.folder.path().display();
+        let place = |name: &str| format!("{{ file = \"{}\" }}", self.folder.path().join(name).display());
+        for index in 0..tokens {
+            std::fs::write(self.folder.path().join(name(index)), token(index)).expect("a token is written");
+        }
         std::fs::write(self.folder.path().join("app"), SECRET).expect("the app's secret is written");
+        self.config_with(tokens, place)
+    }
+
+    /// The same with all secrets in the environment; see [`environment`].
+    pub fn config_by_environment(&self, tokens: usize) -> String {
+        self.config_with(tokens, |name| format!("{{ env = \"{name}\" }}"))
+    }
+
+    fn config_with(&self, tokens: usize, place: impl Fn(&str) -> String) -> String {
+        let folder = self.folder.path().display();
         let mut text = format!(
             "[provider.meta]\nbase_url = \"https://{}\"\nca_file = \"{folder}/cert.pem\"\n\
              [metrics]\nper_token = \"all\"\n\
              [receivers.default]\nemail = []\n\
-             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ file = \"{folder}/app\" }}\n",
-            self.address
+             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {}\n",
+            self.address,
+            place("app"),
         );
         for index in 0..tokens {
-            let file = self.folder.path().join(format!("customer-{index:06}"));
-            std::fs::write(&file, token(index)).expect("a token is written");
-            text.push_str(&format!(
-                "[[tokens]]\nname = \"customer-{index:06}-whatsapp\"\napp = \"helpdesk\"\nsecret = {{ file = \"{}\" }}\n",
-                file.display()
-            ));
+            let (name, place) = (name(index), place(&name(index)));
+            text.push_str(&format!("[[tokens]]\nname = \"{name}\"\napp = \"helpdesk\"\nsecret = {place}\n"));
         }
         text
     }
@@ -94,6 +104,16 @@ impl Drop for Provider {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The environment in which a configuration finds all its secrets.
+pub fn environment(tokens: usize) -> Vec<(String, String)> {
+    let app = ("app".to_owned(), SECRET.to_owned());
+    (0..tokens).map(|index| (name(index), token(index))).chain([app]).collect()
+}
+
+fn name(index: usize) -> String {
+    format!("customer-{index:06}-whatsapp")
 }
 
 /// A token as long as Meta's are.
