@@ -80,7 +80,8 @@ impl Courtesy {
         }
         let used = telemetry.usage.iter().map(|(_, ratio)| *ratio).fold(0.0, f64::max);
         if used < GO_EASY_FROM {
-            if !telemetry.usage.is_empty() {
+            // The headers come only once there is something to tell (reference §7), so an answer without them is good news as well.
+            if answer.is_ok() || !telemetry.usage.is_empty() {
                 self.paces.remove(budget);
             }
             return;

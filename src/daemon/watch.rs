@@ -21,7 +21,7 @@ use crate::board::{Board, Row, Table};
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::cadence;
 use crate::domain::inspection::CheckError;
-use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, retire, step, step_app};
+use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, retire, step, step_app, wake};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenSpec};
 use crate::domain::verdict::{self, Case};
@@ -117,8 +117,7 @@ impl Watch {
                 }
                 let judgement = verdict::judge(Case { spec: &token.spec, status: &status, now });
                 let regular = cadence::regular(&token.spec.id, token.spec.rhythm, now);
-                let wake = verdict::earliest(judgement.next, Some(status.next_check.min(regular)));
-                round.agenda.push(wake.unwrap_or(now), index);
+                round.agenda.push(wake(&token.spec, &status, &judgement, now).min(regular), index);
                 rows.push(Row::new(&token.spec, &status, &judgement));
             }
         }

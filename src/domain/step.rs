@@ -198,8 +198,7 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
     let (incidents, notices) = teller.reconcile(incidents, status.incident_count, &judgement.findings, fate);
     status.incident_count = newest(&incidents, status.incident_count);
     status.incidents = incidents;
-    let by_clock = earliest(judgement.next, next_repeat(&status.incidents, &judgement, spec.policy.repeat));
-    let wake = earliest(by_clock, Some(status.next_check)).map_or(now, |at| at.max(now.plus(Span::seconds(1))));
+    let wake = wake(spec, &status, &judgement, now).max(now.plus(Span::seconds(1)));
     Step { status, judgement, notices, app, wake }
 }
 
@@ -241,6 +240,20 @@ pub fn step_app(spec: &AppSpec, mut status: AppStatus, report: AppReport, now: T
     status.incident_count = newest(&incidents, status.incident_count);
     status.incidents = incidents;
     AppStep { status, findings, notices }
+}
+
+/// When a token is to be looked at: at once when something is to be told, as after a time in which nobody looked; else at the next check, or at
+/// the moment at which the clock alone changes the judgement or makes a notice due.
+pub fn wake(spec: &TokenSpec, status: &TokenStatus, judgement: &Judgement, now: Timestamp) -> Timestamp {
+    let untold = |finding: &Finding| {
+        let incident = status.incidents.iter().find(|incident| incident.thread == finding.reason.thread());
+        incident.is_none_or(|incident| should_notify(incident, finding, now, spec.policy.repeat).is_some())
+    };
+    if judgement.findings.iter().any(untold) {
+        return now;
+    }
+    let by_clock = earliest(judgement.next, next_repeat(&status.incidents, judgement, spec.policy.repeat));
+    by_clock.map_or(status.next_check, |at| at.min(status.next_check))
 }
 
 /// Ends every incident of a slot that is no longer watched.

@@ -84,6 +84,9 @@ impl Iterator for Exposition {
             && let Some(family) = FAMILIES.get(self.family)
         {
             if matches!(self.selection, Selection::None) {
+                // A fault of an app belongs to no token, so it is told even where no token is.
+                help(&mut out, FINDING, "1 for each open finding.");
+                app_findings(&mut out, &self.table);
                 self.family = FAMILIES.len();
                 break;
             }

@@ -857,18 +857,19 @@ fn the_schema_knows_every_key_of_the_examples() {
     let good: toml::Table = GOOD.parse().expect("TOML");
     fits(&schema, &serde_json::to_value(good).expect("JSON"), "good");
     // It describes every key, and refuses others as the program does.
-    fn described(schema: &Json, path: &str) -> usize {
-        let properties = schema["properties"].as_object().into_iter().flatten();
-        properties
-            .map(|(name, property)| {
-                let path = format!("{path}.{name}");
-                let below = [property, &property["items"], &property["additionalProperties"]];
-                1 + below.into_iter().map(|schema| described(schema, &path)).sum::<usize>()
-            })
-            .sum()
-    }
-    assert!(described(&schema, "") > 60);
+    assert!(described(&schema) > 60);
     assert_eq!(schema["additionalProperties"], false);
+}
+
+/// How many keys a schema describes.
+fn described(schema: &Json) -> usize {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    properties
+        .map(|(_, property)| {
+            let below = [property, &property["items"], &property["additionalProperties"]];
+            1 + below.into_iter().map(described).sum::<usize>()
+        })
+        .sum()
 }
 
 /// What a mail relay needs is said where it is missing, and a private authority reaches every part that has none of its own.

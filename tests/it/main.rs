@@ -3,6 +3,7 @@
 mod config;
 mod provider;
 mod ring1;
+mod ring2;
 mod ring3;
 mod store;
 mod support;

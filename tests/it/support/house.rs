@@ -2,8 +2,8 @@
 //!
 //! Under `#[tokio::test(start_paused = true)]` two months pass in about a second. Time is never read from the machine.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
 use tokenwatch::board::Board;
@@ -12,7 +12,7 @@ use tokenwatch::daemon::reader::Reader;
 use tokenwatch::daemon::wiring::Wiring;
 use tokenwatch::daemon::{Daemon, Doors, Reloader};
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::ports::{Clock, Store};
+use tokenwatch::ports::{Clock, Store, StoreError};
 use tokenwatch::settings;
 use tokenwatch::settings::source::Sources;
 use tokenwatch::sim::{App, Mailbox, Received, Sim, World};
@@ -38,6 +38,7 @@ pub struct House {
     pub clock: Arc<Lens>,
     /// Everything on disk.
     pub folder: TempDir,
+    post: Arc<Mutex<Vec<(Timestamp, Received)>>>,
     api: std::net::SocketAddr,
     relay: std::net::SocketAddr,
     _backstage: JoinSet<()>,
@@ -65,14 +66,22 @@ impl House {
         let sim = Sim::new(World::new(), Arc::new(move || seen.now().unix()));
         sim.with_world(|world| world.add_app(App::new(APP, "Help desk", SECRET)));
         backstage.spawn(sim.clone().serve(api));
-        let (mailbox, _) = Mailbox::new();
+        let (mailbox, mut arrivals) = Mailbox::new();
         backstage.spawn(mailbox.clone().serve(relay));
+        let post: Arc<Mutex<Vec<(Timestamp, Received)>>> = Arc::default();
+        let (diary, seen) = (Arc::clone(&post), Arc::clone(&clock));
+        backstage.spawn(async move {
+            while let Some(mail) = arrivals.recv().await {
+                diary.lock().unwrap_or_else(PoisonError::into_inner).push((seen.now(), mail));
+            }
+        });
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self {
             sim,
             mailbox,
             clock,
             folder,
+            post,
             api: api_address,
             relay: relay_address,
             _backstage: backstage,
@@ -101,12 +110,12 @@ impl House {
 
     /// Everything a configuration needs but its tokens; `tokens` is appended. Receiver `default` is `oncall@example.com`.
     pub fn config(&self, tokens: &str) -> String {
-        let env = self.env();
+        let env = quoted(&self.env());
         format!(
             "[provider.meta]\nbase_url = \"http://{}\"\n\
              [smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://{}?tls=none\" }}]\n\
              [receivers.default]\nemail = [\"oncall@example.com\"]\n\
-             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env:?}, key = \"META_APP_SECRET\" }}\n\
+             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env}, key = \"META_APP_SECRET\" }}\n\
              {tokens}",
             self.api, self.relay
         )
@@ -115,15 +124,51 @@ impl House {
     /// A `[[tokens]]` entry that reads `key` from the env file.
     pub fn token(&self, name: &str, key: &str) -> String {
         format!(
-            "[[tokens]]\nname = {name:?}\napp = \"helpdesk\"\nsecret = {{ env_file = {:?}, key = {key:?} }}\n",
-            self.env()
+            "[[tokens]]\nname = {name:?}\napp = \"helpdesk\"\nsecret = {{ env_file = {}, key = {key:?} }}\n",
+            quoted(&self.env())
         )
+    }
+
+    /// Puts a secret into a slot of its own file.
+    pub fn put(&self, name: &str, secret: &str) {
+        std::fs::write(self.slot_file(name), secret).expect("the slot is written");
+    }
+
+    /// Takes the secret out of a slot.
+    pub fn empty(&self, name: &str) {
+        std::fs::remove_file(self.slot_file(name)).expect("the slot is emptied");
+    }
+
+    /// A `[[tokens]]` entry that reads the slot of that name; more of its keys can follow.
+    pub fn slot(&self, name: &str) -> String {
+        format!(
+            "[[tokens]]\nname = {name:?}\napp = \"helpdesk\"\nsecret = {{ file = {} }}\n",
+            quoted(&self.slot_file(name))
+        )
+    }
+
+    fn slot_file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.token"))
+    }
+
+    /// The keys of all notices that were ever made, from a copy of the state file.
+    pub fn notice_keys(&self) -> Vec<String> {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        for part in ["", "-wal"] {
+            let name = format!("tokenwatch.db{part}");
+            // Once the state is closed in order, there is no log.
+            let _ = std::fs::copy(self.folder.path().join(&name), copy.path().join(&name));
+        }
+        let state = rusqlite::Connection::open(copy.path().join("tokenwatch.db")).expect("the copy opens");
+        let mut statement = state.prepare("SELECT alert_key FROM outbox ORDER BY id").expect("an outbox");
+        let keys = statement.query_map([], |row| row.get(0)).expect("keys");
+        keys.map(|key| key.expect("a key")).collect()
     }
 
     /// Starts the daemon with this configuration.
     pub async fn start(&mut self, config: &str) {
         let wiring = self.wiring(config);
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&self.state()).expect("the state file opens"));
+        let store: Arc<dyn Store> = Arc::new(self.open().await);
         let daemon = Daemon::new(self.clock.clone(), store, wiring);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let page = listener.local_addr().expect("bound");
@@ -132,6 +177,20 @@ impl House {
         let mut task = JoinSet::new();
         task.spawn(daemon.run(Doors { listener: Some(listener), control: None }, stop.clone(), now.clone()));
         self.running = Some(Running { board, reloader, page, stop, now, task });
+    }
+
+    /// After a kill the last statements may still run, as they would not in a process of their own.
+    async fn open(&self) -> Sqlite {
+        for _ in 0..10_000 {
+            match Sqlite::open(&self.state()) {
+                Err(StoreError::InUse(_)) => {
+                    std::thread::yield_now();
+                    tokio::task::yield_now().await;
+                }
+                opened => return opened.expect("the state file opens"),
+            }
+        }
+        unreachable!("the state file stays in use")
     }
 
     /// Puts another configuration in force, as SIGHUP does.
@@ -165,11 +224,14 @@ impl House {
         Arc::clone(&self.running().board)
     }
 
+    /// Where the listener is.
+    pub fn page(&self) -> std::net::SocketAddr {
+        self.running().page
+    }
+
     /// Reads a page of the listener.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let client =
-            reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_tls()).build().expect("a client");
-        let reply = client.get(format!("http://{}{path}", self.running().page)).send().await.expect("an answer");
+        let reply = fetch(self.page(), path).await;
         (reply.status().as_u16(), reply.text().await.expect("a body"))
     }
 
@@ -184,8 +246,25 @@ impl House {
         self.mails().iter().map(subject).map(|text| text.replace("[tokenwatch] ", "")).collect()
     }
 
+    /// Every mail so far, with the second in which it arrived.
+    pub fn post(&self) -> Vec<(Timestamp, Received)> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every mail so far as day of the story, counted from 0, and subject.
+    pub fn diary(&self) -> Vec<(i64, String)> {
+        let day = |at: Timestamp| (at.unix() - START).div_euclid(86_400);
+        let days = self.post().into_iter().map(|(at, _)| day(at)).collect::<Vec<_>>();
+        days.into_iter().zip(self.subjects()).collect()
+    }
+
+    /// The relay's address.
+    pub const fn relay(&self) -> std::net::SocketAddr {
+        self.relay
+    }
+
     fn wiring(&self, config: &str) -> Wiring {
-        let loaded = settings::from_text(config, "test", &[]).unwrap_or_else(|faults| panic!("{faults}"));
+        let loaded = settings::from_text(config, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}"));
         let clock: Arc<dyn Clock> = self.clock.clone();
         Wiring::new(loaded.settings, &Reader::new(Sources::default()), &clock).expect("the wiring holds")
     }
@@ -193,6 +272,17 @@ impl House {
     fn running(&self) -> &Running {
         self.running.as_ref().expect("the daemon runs")
     }
+}
+
+/// A path as TOML writes it.
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
+}
+
+/// Asks a listener for a page.
+pub async fn fetch(address: std::net::SocketAddr, path: &str) -> reqwest::Response {
+    let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_tls()).build().expect("a client");
+    client.get(format!("http://{address}{path}")).send().await.expect("an answer")
 }
 
 fn no_tls() -> rustls::ClientConfig {
