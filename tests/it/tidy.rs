@@ -131,7 +131,7 @@ fn every_key_is_documented() {
 fn the_project_speaks_of_itself_alone() {
     let listed = std::process::Command::new("git").args(["ls-files"]).current_dir(root()).output().expect("git");
     let files = String::from_utf8_lossy(&listed.stdout).into_owned();
-    for file in files.lines().filter(|file| !file.ends_with("Cargo.lock") && !file.ends_with(".png")) {
+    for file in files.lines().filter(|file| !["Cargo.lock"].contains(file)) {
         let Ok(text) = fs::read_to_string(root().join(file)) else { continue };
         for word in [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("index.", "crates.io")] {
             assert!(!text.contains(word), "{file} names {word}");
