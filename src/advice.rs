@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::inspection::{AppFault, Cause, Expiry, TokenKind};
-use crate::domain::time::{Span, Timestamp};
+use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::ProviderKind;
 use crate::domain::verdict::{Detail, Reason, Thread};
 use crate::settings::value::SecretRef;
@@ -365,16 +365,6 @@ pub fn plain(text: &str) -> String {
     let clean = |c: char| if c.is_control() || is_invisible(c) { ' ' } else { c };
     let line: String = text.chars().take(LONGEST_TEXT).map(clean).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// `in 3 days`, `2 hours ago`, `just now`.
-pub fn relative(at: Timestamp, now: Timestamp) -> String {
-    let span = at.since(now);
-    match span.as_seconds() {
-        0 => "just now".to_owned(),
-        1.. => format!("in {span}"),
-        _ => format!("{span} ago"),
-    }
 }
 
 /// A kind of token in words.

@@ -8,7 +8,7 @@ use crate::advice;
 use crate::domain::alert::repeat_due;
 use crate::domain::inspection::{Expiry, Inspection};
 use crate::domain::step::TokenStatus;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, relative};
 use crate::domain::token::TokenSpec;
 use crate::domain::verdict::{self, Case, Detail, Finding, RULES, Ruling};
 use crate::zone::Zone;
@@ -141,11 +141,7 @@ impl Words<'_> {
         if at.unix() == i64::MAX {
             return "when the schedule's bell rings".to_owned();
         }
-        let relative = match at.since(self.now) {
-            span if span.as_seconds() == 0 => "now".to_owned(),
-            span if span.as_seconds() > 0 => format!("in {span}"),
-            span => format!("{span} ago"),
-        };
+        let relative = relative(at, self.now);
         format!("{} ({relative})", self.zone.long(at))
     }
 

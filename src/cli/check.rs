@@ -16,7 +16,7 @@ use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
 use crate::domain::inspection::Expiry;
 use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, step, step_app};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, relative};
 use crate::domain::token::{AppName, AppSpec, Policy, TokenId, TokenSpec};
 use crate::domain::verdict::{Finding, Reason, Severity, Verdict};
 use crate::metrics::Counters;
@@ -27,7 +27,7 @@ use crate::settings::source::{Sources, env_keys, env_value, read_text};
 use crate::settings::{self, PerToken, Settings};
 use crate::web::exposition::{Exposition, Scene};
 use crate::web::json::TokenJson;
-use crate::web::relative;
+
 use crate::zone::Zone;
 
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{Context, Exit, io};
 use crate::daemon::lifecycle::{state_path, variable};
 use crate::daemon::{CONTROL_SOCKET, control_path};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, relative};
 use crate::settings;
-use crate::web::relative;
+
 use crate::zone::Zone;
 
 /// Runs the command.
@@ -89,14 +89,17 @@ fn sockets(context: &Context) -> Vec<PathBuf> {
 
 fn text(status: &Value, tokens: &Value, paint: io::Paint) -> String {
     let now = Timestamp::from_unix(status["now"].as_i64().unwrap_or_default());
+    let zone = status["timezone"].as_str().and_then(|name| Zone::parse(name).ok()).unwrap_or(Zone::UTC);
     let ago = |key: &str| {
         status[key].as_i64().map_or_else(|| "never".to_owned(), |at| relative(Timestamp::from_unix(at), now))
     };
     let mut rows = vec![["TOKEN", "VERDICT", "ENDS", "FINDINGS", "LAST ANSWER"].map(str::to_owned).to_vec()];
     for token in tokens["tokens"].as_array().into_iter().flatten() {
         let when = |key: &str| token[key].as_i64().map(Timestamp::from_unix);
-        let ends = match when("expires_at") {
-            Some(at) => format!("{} ({})", Zone::UTC.date(at), relative(at, now)),
+        // The nearer of both ends, as `check` shows it.
+        let nearest = when("expires_at").into_iter().chain(when("data_access_expires_at")).min();
+        let ends = match nearest {
+            Some(at) => format!("{} ({})", zone.date(at), relative(at, now)),
             None if token["never_expires"] == true => "never".to_owned(),
             None => "unknown".to_owned(),
         };

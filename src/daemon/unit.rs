@@ -62,7 +62,7 @@ pub fn status_text(board: &Board, zone: &Zone, now: Timestamp) -> String {
         .filter_map(|row| row.deadline().filter(|at| *at > now).map(|at| (at, row)))
         .min_by_key(|(at, _)| *at);
     if let Some((at, row)) = nearest {
-        text.push_str(&format!(", nearest deadline {} ({})", crate::web::relative(at, now), row.id));
+        text.push_str(&format!(", nearest deadline {} ({})", crate::domain::time::relative(at, now), row.id));
     }
     if let Some(next) = rows.iter().map(|row| row.next_check).min().filter(|at| at.unix() != i64::MAX) {
         text.push_str(&format!(", next check {}", zone.short(next)));

@@ -158,6 +158,16 @@ fn words(f: &mut fmt::Formatter<'_>, n: i64, unit: &str) -> fmt::Result {
     write!(f, "{n} {unit}{plural}")
 }
 
+/// `in 3 days`, `2 hours ago`, `just now`.
+pub fn relative(at: Timestamp, now: Timestamp) -> String {
+    let span = at.since(now);
+    match span.as_seconds() {
+        0 => "just now".to_owned(),
+        1.. => format!("in {span}"),
+        _ => format!("{span} ago"),
+    }
+}
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;

@@ -9,6 +9,7 @@ use crate::domain::inspection::Expiry;
 use crate::domain::time::Timestamp;
 use crate::explain::Explanation;
 use crate::ports::OutboxSummary;
+use crate::zone::Zone;
 
 /// One token.
 #[derive(Debug, Serialize)]
@@ -76,6 +77,8 @@ pub struct StatusJson {
     pub now: i64,
     /// The program's version.
     pub version: String,
+    /// The zone of dates for people.
+    pub timezone: String,
     /// How many tokens are watched.
     pub tokens: usize,
     /// When nothing that was due was left to do.
@@ -116,11 +119,12 @@ impl TokenJson {
 }
 
 /// The state of the daemon.
-pub fn status(board: &Board, outbox: Option<OutboxSummary>, now: Timestamp) -> StatusJson {
+pub fn status(board: &Board, outbox: Option<OutboxSummary>, zone: &Zone, now: Timestamp) -> StatusJson {
     let troubles = board.vitals.troubles();
     StatusJson {
         now: now.unix(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        timezone: zone.name().to_owned(),
         tokens: board.table().rows().len(),
         last_pass: board.vitals.last_pass().map(Timestamp::unix),
         outbox_pending: outbox.map(|outbox| outbox.pending),

@@ -23,7 +23,7 @@ use crate::board::{Board, Row};
 use crate::domain::alert::Subject;
 use crate::domain::inspection::Expiry;
 use crate::domain::step::TokenStatus;
-use crate::domain::time::{Span, Timestamp};
+use crate::domain::time::Span;
 use crate::domain::token::{TokenId, TokenSpec};
 use crate::explain::{Explanation, explain};
 use crate::metrics::Counters;
@@ -70,12 +70,6 @@ pub fn end_in_words(row: &Row) -> String {
         Expiry::Never => "never".to_owned(),
         Expiry::Unknown | Expiry::At(_) => "unknown".to_owned(),
     }
-}
-
-/// `in 3 days`, `2 hours ago`.
-pub fn relative(at: Timestamp, now: Timestamp) -> String {
-    let span = at.since(now);
-    if span > Span::ZERO { format!("in {span}") } else { format!("{span} ago") }
 }
 
 async fn metrics(State(web): State<Web>) -> Response {
@@ -137,13 +131,14 @@ async fn token(State(web): State<Web>, Path(name): Path<String>) -> Response {
 }
 
 async fn status(State(web): State<Web>) -> Response {
-    Json(json::status(&web.board, web.store.outbox().await.ok(), web.clock.now())).into_response()
+    let zone = web.settings.borrow().daemon.zone.clone();
+    Json(json::status(&web.board, web.store.outbox().await.ok(), &zone, web.clock.now())).into_response()
 }
 
 async fn status_page(State(web): State<Web>) -> Response {
     let now = web.clock.now();
     let zone = web.settings.borrow().daemon.zone.clone();
-    let troubles = json::status(&web.board, None, now).troubles;
+    let troubles = json::status(&web.board, None, &zone, now).troubles;
     let table = web.board.table();
     let apps = table
         .apps()

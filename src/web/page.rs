@@ -90,8 +90,8 @@ fn line(row: &Row, zone: &Zone, now: Timestamp) -> Line {
         severity: row.severity().map_or("fine", |severity| severity.as_str()),
         findings: findings.join(", "),
         ends: deadline.map_or_else(|| crate::web::end_in_words(row), |at| zone.date(at)),
-        left: deadline.map(|at| crate::web::relative(at, now)).unwrap_or_default(),
-        answered: row.last_answer.map_or_else(|| "never".to_owned(), |at| crate::web::relative(at, now)),
+        left: deadline.map(|at| crate::domain::time::relative(at, now)).unwrap_or_default(),
+        answered: row.last_answer.map_or_else(|| "never".to_owned(), |at| crate::domain::time::relative(at, now)),
     }
 }
 

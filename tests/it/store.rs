@@ -132,6 +132,7 @@ hold! { sqlite, super::SQLITE;
     a_sealed_row_keeps_its_message_over_restarts
     what_did_not_leave_is_untied
     a_settled_row_is_gone_for_good
+    what_waits_for_somebody_who_is_gone_goes_to_others_and_to_nobody_twice
     the_outbox_is_counted
     nothing_undelivered_is_forgotten
     only_slots_that_nobody_looked_at_are_forgotten
@@ -310,6 +311,48 @@ mod contract {
         shelf.store().settle(vec![], by_mail(21)).await.expect("nothing");
         shelf.reopen();
         assert_eq!(shelf.keys().await, ["k2"]);
+    }
+
+    pub async fn what_waits_for_somebody_who_is_gone_goes_to_others_and_to_nobody_twice(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let to = |key: &str, names: &[&str]| Notice { receivers: receivers(names), ..notice("a", key, 10) };
+        let notices =
+            vec![to("k1", &["gone"]), to("k2", &["gone", "heir"]), to("k3", &["gone", "heir"]), to("k4", &["gone"])];
+        shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
+        let rows = async |shelf: &Shelf| -> Vec<(String, String)> {
+            let pending = shelf.pending().await.into_iter();
+            pending.map(|row| (row.receiver.to_string(), row.notice.key.to_string())).collect()
+        };
+        let ids = async |shelf: &Shelf, name: &str| -> Vec<i64> {
+            let pending = shelf.pending().await.into_iter();
+            pending.filter(|row| row.receiver.as_str() == name).map(|row| row.id).collect()
+        };
+        let gone = ids(&shelf, "gone").await;
+        // The heir has one of them already, and another is on its way to the one who is gone.
+        let told = ids(&shelf, "heir").await[0];
+        shelf.store().settle(vec![told], by_mail(20)).await.expect("settled");
+        shelf.store().seal(vec![gone[0]], Arc::from("<m@x>")).await.expect("sealed");
+        let heirs = |names: &[&str]| receivers(names).to_vec();
+        // Where nobody is left, nothing is dropped.
+        let at = Timestamp::from_unix(30);
+        shelf.store().reroute(gone.clone(), Vec::new(), at).await.expect("rerouted");
+        shelf.store().reroute(gone.clone(), heirs(&["gone"]), at).await.expect("rerouted");
+        assert_eq!(ids(&shelf, "gone").await, gone);
+        shelf.store().reroute(gone[..3].to_vec(), heirs(&["heir", "other"]), at).await.expect("rerouted");
+        for _ in 0..2 {
+            let mut waiting = rows(&shelf).await;
+            waiting.sort();
+            let expected =
+                [("gone", "k4"), ("heir", "k1"), ("heir", "k3"), ("other", "k1"), ("other", "k2"), ("other", "k3")];
+            assert_eq!(waiting, expected.map(|(name, key)| (name.to_owned(), key.to_owned())));
+            shelf.reopen();
+        }
+        let moved = shelf.pending().await.into_iter().find(|row| row.receiver.as_str() == "other").expect("a row");
+        assert_eq!((moved.message, moved.notice.at), (None, Timestamp::from_unix(10)), "it is a letter of its own");
+        // A delivery to nobody is no delivery by mail, and what was handed on is not told to the one who comes back.
+        assert_eq!(shelf.store().outbox().await.expect("counts").last_mail, Some(Timestamp::from_unix(20)));
+        shelf.commit(vec![Change { notices: vec![to("k1", &["gone"])], ..change("a", 2) }]).await;
+        assert_eq!(ids(&shelf, "gone").await, gone[3..]);
     }
 
     pub async fn the_outbox_is_counted(kind: &'static Kind) {
