@@ -280,7 +280,7 @@ fn configuration(env: &Path, api: std::net::SocketAddr, relay: std::net::SocketA
         )
     };
     let mut text = format!(
-        "[schedule]\ncheck = \"3h\"\n\n[smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://{relay}?tls=none\" }}]\n\n\
+        "[schedule]\ncheck = \"1h\"\n\n[smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://{relay}?tls=none\" }}]\n\n\
          [receivers.default]\nemail = [\"oncall@example.com\"]\nescalate = {{ from = \"critical\", email = [\"lead@example.com\"] }}\n\n\
          [provider.meta]\nbase_url = \"http://{api}\"\n\n\
          [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env}, key = \"META_APP_SECRET\" }}\n\n"

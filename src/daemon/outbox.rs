@@ -377,7 +377,7 @@ fn backoff(failures: u32, bound: Span) -> Span {
 }
 
 /// No notice waits longer than this for others of its kind.
-const LONGEST_PATIENCE: Span = Span::minutes(15);
+const LONGEST_PATIENCE: Span = Span::hours(1);
 /// More than this is sent in the next pass; it bounds the memory that a flood takes.
 const MOST_ROWS: usize = 20_000;
 /// A setback that was not renewed for this long is over: its message left.
