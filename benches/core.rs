@@ -8,7 +8,7 @@ mod common;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use common::{aim, median, number, timed, title};
+use common::{aim, least, median, number, plain, timed, title};
 use tokenwatch::domain::inspection::{CheckError, CheckOutcome, Expiry, Grant, Inspection, TokenKind, Validity};
 use tokenwatch::domain::step::{Observation, TokenStatus, step};
 use tokenwatch::domain::time::{Span, Timestamp};
@@ -25,7 +25,7 @@ const AIM: f64 = 1_000.0;
 fn main() {
     title(
         "one decision",
-        "processor time of `step`, per decision; the median over batches of 500 statuses made beforehand",
+        "processor time of `step`, per decision; the least and the median of 401 batches of 500 statuses made beforehand",
     );
     let (spec, fresh) = (spec(), TokenStatus::new(NOW));
     let deadline = NOW.plus(Span::days(60));
@@ -39,8 +39,9 @@ fn main() {
     assert_eq!((warned.incidents.len(), told.notices.len()), (1, 1), "a rung is crossed and told");
 
     let decide = |what: &str, status: &TokenStatus, observation: &Observation, now: Timestamp| {
-        let figures = (0..RUNS).map(|_| nanoseconds(&spec, status, observation, now)).collect();
-        aim(what, median(figures), AIM, "ns");
+        let figures: Vec<f64> = (0..RUNS).map(|_| nanoseconds(&spec, status, observation, now)).collect();
+        aim(what, least(&figures), AIM, "ns");
+        plain("  the median", format!("{:.2} ns", median(figures)));
     };
     decide("a healthy answer, nothing new", &known, &healthy, quarter);
     decide("the first answer of a slot", &fresh, &healthy, NOW);

@@ -5,6 +5,8 @@
 #[expect(dead_code, reason = "each bench uses a part of what they share")]
 mod common;
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -20,7 +22,7 @@ const STARTS: usize = 20;
 /// How long idleness is watched.
 const IDLE: Duration = Duration::from_secs(20);
 /// Threads that did blocking work leave after ten idle seconds.
-const SETTLING: Duration = Duration::from_secs(15);
+const SETTLING: Duration = Duration::from_secs(20);
 const SEVERAL_MINUTES: f64 = 300.0;
 
 fn main() {
@@ -51,7 +53,7 @@ fn verdicts(provider: &Provider) {
 fn idleness(provider: &Provider) {
     title(
         "idle, ten tokens",
-        "processor time and wake-ups of all threads over 20 s, after the first pass and 15 s of settling",
+        "processor time and wake-ups of all threads over 20 s, after the first pass and 20 s of settling",
     );
     let socket = provider.folder().join("notify");
     let listener = std::os::unix::net::UnixDatagram::bind(&socket).expect("a socket");
@@ -67,10 +69,10 @@ fn idleness(provider: &Provider) {
     let before = daemons.map(|(_, daemon)| daemon.work());
     sleep(IDLE);
     for ((name, daemon), before) in daemons.into_iter().zip(before) {
-        let after = daemon.work();
+        let work = between(&before, &daemon.work());
         let seconds = IDLE.as_secs_f64();
-        aim(name, (after.nanoseconds - before.nanoseconds) / 1e3 / seconds, 100.0, "µs/s");
-        plain("  wake-ups a second", format!("{:.2}", (after.wakes - before.wakes) / seconds));
+        aim(name, work.nanoseconds / 1e3 / seconds, 100.0, "µs/s");
+        plain("  wake-ups a second", format!("{:.2}", work.wakes / seconds));
     }
     drop(listener);
     title("resident memory, ten tokens", "VmRSS after the first pass, and after a scrape");
@@ -100,8 +102,11 @@ struct Daemon {
     page: SocketAddr,
 }
 
-/// What a process did so far.
-struct Work {
+/// What each thread of a process did so far.
+type Work = HashMap<OsString, Thread>;
+
+#[derive(Clone, Copy, Default)]
+struct Thread {
     nanoseconds: f64,
     wakes: f64,
 }
@@ -147,19 +152,28 @@ impl Daemon {
         text
     }
 
-    /// The sum over its threads: time on a processor, and how often one gave the processor up of its own will.
+    /// Time on a processor, and how often each thread gave it up of its own will.
     fn work(&self) -> Work {
-        let mut work = Work { nanoseconds: 0.0, wakes: 0.0 };
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the daemon lives");
-        for task in tasks.filter_map(Result::ok) {
-            let schedule = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let time = schedule.split_whitespace().next().and_then(|time| time.parse::<f64>().ok());
-            work.nanoseconds += time.unwrap_or_default();
-            let thread = format!("{}/task/{}", self.child.id(), task.file_name().to_string_lossy());
-            work.wakes += kib(&thread, "voluntary_ctxt_switches");
-        }
-        work
+        let thread = |task: std::fs::DirEntry| {
+            let schedule = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let nanoseconds = schedule.split_whitespace().next()?.parse().ok()?;
+            let path = format!("{}/task/{}", self.child.id(), task.file_name().to_string_lossy());
+            Some((task.file_name(), Thread { nanoseconds, wakes: kib(&path, "voluntary_ctxt_switches") }))
+        };
+        tasks.filter_map(Result::ok).filter_map(thread).collect()
     }
+}
+
+/// What happened in between, in the threads that are there at the end; one that left had nothing to do.
+fn between(before: &Work, after: &Work) -> Thread {
+    after.iter().fold(Thread::default(), |sum, (id, now)| {
+        let then = before.get(id).copied().unwrap_or_default();
+        Thread {
+            nanoseconds: sum.nanoseconds + now.nanoseconds - then.nanoseconds,
+            wakes: sum.wakes + now.wakes - then.wakes,
+        }
+    })
 }
 
 impl Drop for Daemon {

@@ -7,10 +7,10 @@
 use std::fmt::Write as _;
 
 use crate::domain::alert::{Notice, NotifyReason, Subject};
+use crate::domain::finding::{Detail, Reason, Thread};
 use crate::domain::inspection::{AppFault, Cause, Expiry, TokenKind};
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::ProviderKind;
-use crate::domain::verdict::{Detail, Reason, Thread};
 use crate::settings::value::SecretRef;
 use crate::settings::{Settings, WhatsApp};
 use crate::zone::Zone;
@@ -859,8 +859,8 @@ mod tests {
 
     use super::*;
     use crate::domain::alert::{AlertKey, NoticeFacts};
+    use crate::domain::finding::Severity;
     use crate::domain::token::{AppName, TokenId};
-    use crate::domain::verdict::Severity;
 
     fn notice(reason: Reason, detail: Detail) -> Notice {
         let at = Timestamp::from_unix(1_752_566_400);

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use crate::domain::finding::{Finding, Reason, Severity};
 use crate::domain::inspection::{Expiry, TokenKind};
-use crate::domain::step::{Step, TokenStatus};
+use crate::domain::status::TokenStatus;
+use crate::domain::step::Step;
 use crate::domain::time::Timestamp;
 use crate::domain::token::{AppName, ProviderKind, ReceiverName, TokenId, TokenSpec};
-use crate::domain::verdict::{Finding, Judgement, Reason, Severity, Verdict};
+use crate::domain::verdict::{Judgement, Verdict};
 
 /// One token.
 #[derive(Clone, PartialEq, Debug)]

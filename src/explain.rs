@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use crate::advice;
 use crate::domain::alert::repeat_due;
+use crate::domain::finding::{Detail, Finding};
 use crate::domain::inspection::{Expiry, Inspection};
-use crate::domain::step::TokenStatus;
+use crate::domain::status::TokenStatus;
 use crate::domain::time::{Timestamp, relative};
 use crate::domain::token::TokenSpec;
-use crate::domain::verdict::{self, Case, Detail, Finding, RULES, Ruling};
+use crate::domain::verdict::{self, Case, RULES, Ruling};
 use crate::zone::Zone;
 
 /// A verdict with its reasons.

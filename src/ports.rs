@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::digest::Bundle;
 use crate::domain::inspection::{CheckError, Inspection};
-use crate::domain::step::{AppStatus, TokenStatus};
+use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
 use crate::secret::{FingerprintKey, Secret};

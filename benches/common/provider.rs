@@ -139,6 +139,8 @@ async fn serve(acceptor: TlsAcceptor, delay: Duration) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
+        // Else an answer of two frames waits for the client's delayed acknowledgement.
+        stream.set_nodelay(true).expect("an option of every socket");
         let acceptor = acceptor.clone();
         connections.spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };

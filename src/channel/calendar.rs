@@ -4,9 +4,9 @@
 
 use crate::advice;
 use crate::domain::alert::{Notice, NotifyReason};
+use crate::domain::finding::Thread;
 use crate::domain::inspection::Expiry;
 use crate::domain::time::Timestamp;
-use crate::domain::verdict::Thread;
 
 use super::compose;
 
@@ -121,8 +121,8 @@ const ALARMS: [&str; 2] = ["-P1D", "-PT2H"];
 mod tests {
     use super::super::compose::tests::{notice, token};
     use super::*;
+    use crate::domain::finding::Reason;
     use crate::domain::time::Span;
-    use crate::domain::verdict::Reason;
 
     /// A tiny reader of its own: unfolds, and gives the properties in order.
     fn properties(text: &str) -> Vec<(String, String)> {

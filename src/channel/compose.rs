@@ -13,8 +13,8 @@ use super::{Mail, calendar};
 use crate::advice::{self, Links};
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::Bundle;
+use crate::domain::finding::{Reason, Severity};
 use crate::domain::token::{AppName, ReceiverName};
-use crate::domain::verdict::{Reason, Severity};
 use crate::settings::Settings;
 use crate::zone::Zone;
 
@@ -524,10 +524,10 @@ pub(super) mod tests {
 
     use super::*;
     use crate::domain::alert::{AlertKey, NoticeFacts};
+    use crate::domain::finding::Detail;
     use crate::domain::inspection::{Expiry, TokenKind};
     use crate::domain::time::{Span, Timestamp};
     use crate::domain::token::{ProviderKind, TokenId};
-    use crate::domain::verdict::Detail;
 
     pub fn token(n: usize) -> String {
         if n == 0 { "helpdesk-whatsapp".to_owned() } else { format!("tok-{n:03}") }

@@ -538,7 +538,7 @@ mod tests {
 
     use super::super::compose::tests::{notice, receiver};
     use super::*;
-    use crate::domain::verdict::{Reason, Severity};
+    use crate::domain::finding::{Reason, Severity};
 
     /// How a relay of these tests behaves.
     #[derive(Clone, Copy)]

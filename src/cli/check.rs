@@ -14,11 +14,13 @@ use crate::board::{AppRow, Row, Table};
 use crate::clock::System;
 use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
+use crate::domain::finding::{Finding, Reason, Severity};
 use crate::domain::inspection::Expiry;
-use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, step, step_app};
+use crate::domain::status::{AppStatus, TokenStatus};
+use crate::domain::step::{AppReport, Observation, Step, step, step_app};
 use crate::domain::time::{Timestamp, relative};
 use crate::domain::token::{AppName, AppSpec, Policy, TokenId, TokenSpec};
-use crate::domain::verdict::{Finding, Reason, Severity, Verdict};
+use crate::domain::verdict::Verdict;
 use crate::metrics::Counters;
 use crate::ports::Clock;
 use crate::provider::meta::KNOWN_CODES;
@@ -264,7 +266,7 @@ fn at_once(policy: &Policy) -> Arc<Policy> {
 }
 
 fn says(finding: &Finding, token: &CheckedToken) -> String {
-    use crate::domain::verdict::Detail;
+    use crate::domain::finding::Detail;
     let code = finding.reason.as_str();
     match &finding.detail {
         Detail::Cause(cause) => format!("{code}: {}", cause.in_words()),

@@ -37,10 +37,10 @@ impl Agenda {
 
     /// Takes the token that has been due the longest; it is under way from now on.
     pub fn pop_due(&mut self, now: Timestamp) -> Option<usize> {
-        self.next().filter(|at| *at <= now)?;
+        let due = self.next().filter(|at| *at <= now)?;
         let Reverse((_, index)) = self.heap.pop()?;
         self.due[index] = None;
-        self.under_way.insert(index, now);
+        self.under_way.insert(index, due);
         Some(index)
     }
 
@@ -100,8 +100,9 @@ mod tests {
         assert_eq!(agenda.pop_due(at(11)), Some(1));
         assert!(!agenda.has_seen_to(at(10)));
         agenda.push(at(20), 0);
-        // Token 1 is still under way, but only since later.
-        assert!(agenda.has_seen_to(at(10)));
-        assert!(!agenda.has_seen_to(at(11)));
+        assert!(!agenda.has_seen_to(at(10)), "token 1 was due then and is still under way");
+        agenda.push(at(21), 1);
+        assert_eq!(agenda.pop_due(at(22)), Some(0));
+        assert!(agenda.has_seen_to(at(10)), "what is under way now was due later");
     }
 }

@@ -15,9 +15,10 @@ use super::wiring::Wiring;
 use crate::board::Board;
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::{self, Bundle};
+use crate::domain::finding::{Reason, Severity};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
-use crate::domain::verdict::{Reason, Severity, earliest};
+use crate::domain::verdict::earliest;
 use crate::metrics::Counters;
 use crate::ports::{Channel, Clock, DeliveryError, OutboxRow, Settlement, Store, StoreError};
 

@@ -20,8 +20,10 @@ use super::wiring::{Checked, Wiring};
 use crate::board::{Board, Row, Table};
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::cadence;
+use crate::domain::finding::Finding;
 use crate::domain::inspection::CheckError;
-use crate::domain::step::{AppReport, AppStatus, Observation, Step, TokenStatus, retire, step, step_app, wake};
+use crate::domain::status::{AppStatus, TokenStatus};
+use crate::domain::step::{AppReport, Observation, Step, retire, step, step_app, wake};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenSpec};
 use crate::domain::verdict::{self, Case};
@@ -303,7 +305,7 @@ impl Watch {
         reports: BTreeMap<AppName, Vec<AppReport>>,
         now: Timestamp,
         changes: &mut Vec<Change>,
-    ) -> Result<Vec<(AppName, Vec<verdict::Finding>)>, StoreError> {
+    ) -> Result<Vec<(AppName, Vec<Finding>)>, StoreError> {
         let subjects = reports.keys().cloned().map(Subject::App).collect();
         let mut known: HashMap<Subject, SlotStatus> = self.store.load(subjects).await?.into_iter().collect();
         let mut shown = Vec::new();

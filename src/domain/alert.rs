@@ -6,10 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::finding::{Detail, Finding, Reason, Severity, Stage, Thread};
 use super::inspection::{Expiry, TokenKind};
 use super::time::{Span, Timestamp};
 use super::token::{AppName, ProviderKind, ReceiverName, TokenId};
-use super::verdict::{Detail, Finding, Reason, Severity, Stage, Thread};
 
 /// What an incident is about: a token, or an app for all of its tokens.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::alert::{Notice, NotifyReason};
+use super::finding::{Reason, Severity};
 use super::time::{Span, Timestamp};
 use super::token::ReceiverName;
-use super::verdict::{Reason, Severity};
 
 /// What one receiver is told in one message. Never empty.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,7 +6,9 @@
 pub mod alert;
 pub mod cadence;
 pub mod digest;
+pub mod finding;
 pub mod inspection;
+pub mod status;
 pub mod step;
 pub mod time;
 pub mod token;

@@ -17,9 +17,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::finding::Severity;
 use crate::domain::time::Span;
 use crate::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenSpec};
-use crate::domain::verdict::Severity;
 use crate::zone::Zone;
 use layers::Node;
 use value::{Plan, RelayUrl, SecretRef};

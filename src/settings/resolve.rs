@@ -11,11 +11,11 @@ use super::check::{did_you_mean, is_environment, item_path, join};
 use super::layers::{Node, Value};
 use super::value::{self, Plan, SecretRef};
 use super::{App, Daemon, Escalate, Fault, Meta, PerToken, Receiver, Relay, Schedule, Settings, Smtp, Token, WhatsApp};
+use crate::domain::finding::Severity;
 use crate::domain::time::Span;
 use crate::domain::token::{
     AppName, AppSpec, Ladder, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
 };
-use crate::domain::verdict::Severity;
 use crate::zone::Zone;
 
 /// The settings, or `None` when a part without a default is missing (its fault is in the list already).

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{AlertKey, Incident, Notice, NoticeFacts, NotifyReason, Subject};
+use crate::domain::finding::{Detail, Reason, Severity, Stage};
 use crate::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
-use crate::domain::step::{AppStatus, Facts, Generation, TokenStatus};
+use crate::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
-use crate::domain::verdict::{Detail, Reason, Severity, Stage};
 use crate::ports::SlotStatus;
 
 /// What is stored cannot be understood.

@@ -206,7 +206,15 @@ impl Store for Sqlite {
         self.run(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for id in rows {
-                for receiver in &receivers {
+                let own: Option<String> = transaction
+                    .prepare_cached("SELECT receiver FROM outbox WHERE id = ?1 AND delivered_at IS NULL")?
+                    .query_row([id], |row| row.get(0))
+                    .optional()?;
+                // A row with nobody to go to stays where it is.
+                let Some(own) = own.filter(|own| receivers.iter().any(|receiver| receiver.as_str() != own)) else {
+                    continue;
+                };
+                for receiver in receivers.iter().filter(|receiver| receiver.as_str() != own) {
                     transaction
                         .prepare_cached(
                             "INSERT INTO outbox (alert_key, receiver, notice, made_at)

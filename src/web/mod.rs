@@ -22,7 +22,7 @@ use futures_util::stream;
 use crate::board::{Board, Row};
 use crate::domain::alert::Subject;
 use crate::domain::inspection::Expiry;
-use crate::domain::step::TokenStatus;
+use crate::domain::status::TokenStatus;
 use crate::domain::time::Span;
 use crate::domain::token::{TokenId, TokenSpec};
 use crate::explain::{Explanation, explain};

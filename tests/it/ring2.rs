@@ -94,7 +94,7 @@ fn verdict(house: &House, name: &str) -> &'static str {
 
 // ---- sixty days -----------------------------------------------------------------------------------------------------------------------
 
-/// Something that happens in the simulated world.
+/// Something that happens in the simulated world. Each is timed so that it is noticed on the same day whether one looks often or seldom.
 type Deed = fn(&House);
 
 /// What befalls twenty tokens in 61 days, as moments and deeds.
@@ -113,7 +113,7 @@ fn story() -> Story {
         deeds: vec![
             (10 * DAY + 12 * HOUR, |house| drop(put_never(house, "ten"))),
             (12 * DAY, |house| world(house, |world, now| world.user_event(ADA, Event::PasswordChanged, now))),
-            (13 * DAY + 20 * HOUR, |house| drop(put_never(house, "password"))),
+            (14 * DAY, |house| drop(put_never(house, "password"))),
             (20 * DAY, |house| {
                 let token = std::fs::read_to_string(house.folder.path().join("scope.token")).expect("the slot");
                 world(house, |world, _| {
@@ -130,7 +130,7 @@ fn story() -> Story {
                 let token = std::fs::read_to_string(house.folder.path().join("page.token")).expect("the slot");
                 world(house, |world, now| world.set_data_access(&token, Some(now + 90 * DAY)));
             }),
-            (40 * DAY + 14 * HOUR, |house| drop(put_never(house, "forty"))),
+            (41 * DAY, |house| drop(put_never(house, "forty"))),
         ],
     }
 }

@@ -17,13 +17,13 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tempfile::TempDir;
 use tokenwatch::domain::alert::{AlertKey, Incident, Notice, NoticeFacts, NotifyReason, Subject};
+use tokenwatch::domain::finding::{Detail, Reason, Severity, Stage};
 use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
-use tokenwatch::domain::step::{AppStatus, Facts, Generation, TokenStatus};
+use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use tokenwatch::domain::time::Timestamp;
 use tokenwatch::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
-use tokenwatch::domain::verdict::{Detail, Reason, Severity, Stage};
 use tokenwatch::ports::{Change, OutboxRow, OutboxSummary, Settlement, SlotStatus, Store, StoreError};
 use tokenwatch::secret::Secret;
 use tokenwatch::store::Sqlite;

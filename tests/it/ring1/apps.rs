@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tokenwatch::domain::alert::NotifyReason::{First, Repeated, Resolved};
+use tokenwatch::domain::finding::Reason;
+use tokenwatch::domain::finding::Severity::Critical;
 use tokenwatch::domain::inspection::{AppFault, CheckError};
-use tokenwatch::domain::step::{AppReport, AppStatus, Observation, TokenStatus, step, step_app};
+use tokenwatch::domain::status::{AppStatus, TokenStatus};
+use tokenwatch::domain::step::{AppReport, Observation, step, step_app};
 use tokenwatch::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenSpec};
-use tokenwatch::domain::verdict::Reason;
-use tokenwatch::domain::verdict::Severity::Critical;
 
 use super::{DAY, HOUR, MINUTE, Word, at, checked, failed, spec, valid_until, words};
 

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use tokenwatch::domain::alert::NotifyReason::{self, First, Repeated, Resolved};
+use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::token::Policy;
-use tokenwatch::domain::verdict::{Reason, Severity};
 
 use super::fates::{Absence, Birth, Event, Life, policy, told};
 use super::model::{State, relive};

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 
 use tokenwatch::domain::alert::Notice;
+use tokenwatch::domain::finding::Thread;
 use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, CheckOutcome, Expiry, Grant, Inspection, Unreachable, Validity,
 };
-use tokenwatch::domain::step::{Observation, Step, TokenStatus, step};
+use tokenwatch::domain::status::TokenStatus;
+use tokenwatch::domain::step::{Observation, Step, step};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{Fingerprint, Policy, TokenSpec};
-use tokenwatch::domain::verdict::{Judgement, Thread};
+use tokenwatch::domain::verdict::Judgement;
 
 use super::model::{Ends, Moment, Says, Seen, State, Told, Trouble};
 use super::{SCOPE, START, at, spec};

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use tokenwatch::domain::finding::Severity::{self, Critical, Info, Warning};
+use tokenwatch::domain::finding::{Detail, Reason, Stage};
 use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
-use tokenwatch::domain::step::{Facts, Generation, TokenStatus};
+use tokenwatch::domain::status::{Facts, Generation, TokenStatus};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{Fingerprint, Policy, Required, TokenSpec};
-use tokenwatch::domain::verdict::Severity::{self, Critical, Info, Warning};
-use tokenwatch::domain::verdict::{Case, Detail, Judgement, Reason, Stage, Verdict, judge};
+use tokenwatch::domain::verdict::{Case, Judgement, Verdict, judge};
 
 use super::{DAY, HOUR, MINUTE, SCOPE, answer, at, days, spec, valid_until};
 

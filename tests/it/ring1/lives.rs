@@ -10,9 +10,10 @@ use proptest::sample::select;
 use proptest::strategy::{Union, ValueTree};
 use proptest::test_runner::{RngSeed, TestRunner};
 use tokenwatch::domain::alert::NotifyReason::{self, Repeated, Resolved};
+use tokenwatch::domain::finding::{Reason, Severity, Thread};
 use tokenwatch::domain::time::Span;
 use tokenwatch::domain::token::{Ladder, Lead, Policy};
-use tokenwatch::domain::verdict::{Reason, Severity, Thread, Verdict};
+use tokenwatch::domain::verdict::Verdict;
 
 use super::fates::{Absence, Birth, Event, Life, Look, again, told};
 use super::model::{Ends, Page, Seen, State, Story, Trouble, relive, story_of};

@@ -15,15 +15,16 @@ mod promises;
 use std::sync::Arc;
 
 use tokenwatch::domain::alert::{Notice, NotifyReason};
+use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{
     Cause, CheckError, CheckOutcome, Expiry, Grant, Inspection, Unreachable, Validity,
 };
-use tokenwatch::domain::step::{Observation, Step, TokenStatus, step};
+use tokenwatch::domain::status::TokenStatus;
+use tokenwatch::domain::step::{Observation, Step, step};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{
     Fingerprint, Ladder, Lead, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
 };
-use tokenwatch::domain::verdict::{Reason, Severity};
 
 pub const MINUTE: i64 = 60;
 pub const HOUR: i64 = 60 * MINUTE;

@@ -4,12 +4,12 @@
 //! decisions, and takes no short cuts: `relive` goes through all that was ever seen, from the first look on.
 
 use tokenwatch::domain::alert::NotifyReason::{self, Escalated, First, Repeated, Resolved};
-use tokenwatch::domain::token::{Lead, Policy};
-use tokenwatch::domain::verdict::{
+use tokenwatch::domain::finding::{
     Reason::{self, *},
     Severity::{self, Critical, Info, Warning},
-    Verdict,
 };
+use tokenwatch::domain::token::{Lead, Policy};
+use tokenwatch::domain::verdict::Verdict;
 
 use super::DAY;
 

@@ -3,15 +3,16 @@
 use tokenwatch::domain::alert::NotifyReason::{Escalated, First, Repeated, Resolved};
 use tokenwatch::domain::alert::Subject;
 use tokenwatch::domain::digest::{Bundle, FOLD_WINDOW, send_at};
-use tokenwatch::domain::inspection::{AppFault, CheckError, Expiry, Inspection, Validity};
-use tokenwatch::domain::step::{Observation, TokenStatus, retire};
-use tokenwatch::domain::time::Span;
-use tokenwatch::domain::token::{Ladder, Lead, Policy};
-use tokenwatch::domain::verdict::Reason::{
+use tokenwatch::domain::finding::Reason::{
     AppFault as Foreign, Blind, DataAccessExpired, DataAccessExpiring, Expired, Expiring, ExpiryUnknown, Revoked,
     ScopeMissing, SourceUnreadable, Unreadable,
 };
-use tokenwatch::domain::verdict::Severity::{Critical, Info, Warning};
+use tokenwatch::domain::finding::Severity::{Critical, Info, Warning};
+use tokenwatch::domain::inspection::{AppFault, CheckError, Expiry, Inspection, Validity};
+use tokenwatch::domain::status::TokenStatus;
+use tokenwatch::domain::step::{Observation, retire};
+use tokenwatch::domain::time::Span;
+use tokenwatch::domain::token::{Ladder, Lead, Policy};
 use tokenwatch::domain::verdict::Verdict;
 
 use super::{

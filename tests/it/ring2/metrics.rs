@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokenwatch::board::{AppRow, Reload, Row, Table};
+use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{AppFault, Expiry, TokenKind};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{AppName, ProviderKind, TokenId};
-use tokenwatch::domain::verdict::{Reason, Severity, Verdict, app_finding};
+use tokenwatch::domain::verdict::{Verdict, app_finding};
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::{OutboxSummary, Telemetry};
 use tokenwatch::settings::PerToken;

@@ -1,0 +1,230 @@
+//! What can be wrong with a token or an app: codes, severities, and how far it has come.
+//!
+//! Words only; which of them hold is decided by the rules in `verdict`, and who hears of it in `alert`.
+
+use super::inspection::{AppFault, Cause};
+use super::time::{Span, Timestamp};
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Act within days.
+    Warning,
+    /// Act now.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, mildest first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The severity of that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == word)
+    }
+}
+
+/// What is wrong, as a stable code.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Reason {
+    /// The token's end is near.
+    Expiring,
+    /// The token's end has passed.
+    Expired,
+    /// The token was killed early.
+    Revoked,
+    /// The provider cannot make sense of the token.
+    Unreadable,
+    /// The data-access window closes soon.
+    DataAccessExpiring,
+    /// The data-access window is closed.
+    DataAccessExpired,
+    /// It works, and no deadline can be learned.
+    ExpiryUnknown,
+    /// A required permission is not granted.
+    ScopeMissing,
+    /// A required object is not covered.
+    TargetMissing,
+    /// The app is at fault, or the token belongs to another app.
+    AppFault,
+    /// No authoritative answer for too long.
+    Blind,
+    /// The secret cannot be read.
+    SourceUnreadable,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 12] = [
+        Self::Expiring,
+        Self::Expired,
+        Self::Revoked,
+        Self::Unreadable,
+        Self::DataAccessExpiring,
+        Self::DataAccessExpired,
+        Self::ExpiryUnknown,
+        Self::ScopeMissing,
+        Self::TargetMissing,
+        Self::AppFault,
+        Self::Blind,
+        Self::SourceUnreadable,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Unreadable => "unreadable",
+            Self::DataAccessExpiring => "data_access_expiring",
+            Self::DataAccessExpired => "data_access_expired",
+            Self::ExpiryUnknown => "expiry_unknown",
+            Self::ScopeMissing => "scope_missing",
+            Self::TargetMissing => "target_missing",
+            Self::AppFault => "app_fault",
+            Self::Blind => "blind",
+            Self::SourceUnreadable => "source_unreadable",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// The thread an incident of this reason belongs to: `expired` continues `expiring` (contract §10.6).
+    pub const fn thread(self) -> Thread {
+        match self {
+            Self::Expiring | Self::Expired => Thread::Expiry,
+            Self::DataAccessExpiring | Self::DataAccessExpired => Thread::DataAccess,
+            Self::Revoked => Thread::Revoked,
+            Self::Unreadable => Thread::Unreadable,
+            Self::ExpiryUnknown => Thread::ExpiryUnknown,
+            Self::ScopeMissing => Thread::ScopeMissing,
+            Self::TargetMissing => Thread::TargetMissing,
+            Self::AppFault => Thread::AppFault,
+            Self::Blind => Thread::Blind,
+            Self::SourceUnreadable => Thread::SourceUnreadable,
+        }
+    }
+}
+
+/// What an incident is about, while its finding may change: one incident, one mail thread.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Thread {
+    /// The token's own end.
+    Expiry,
+    /// The end of the data-access window.
+    DataAccess,
+    /// Killed early.
+    Revoked,
+    /// Makes no sense to the provider.
+    Unreadable,
+    /// No deadline can be learned.
+    ExpiryUnknown,
+    /// Permissions.
+    ScopeMissing,
+    /// Objects.
+    TargetMissing,
+    /// The app.
+    AppFault,
+    /// No answers.
+    Blind,
+    /// No secret.
+    SourceUnreadable,
+}
+
+impl Thread {
+    /// A stable code, part of every Message-ID.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expiry => "expiry",
+            Self::DataAccess => "data-access",
+            Self::Revoked => "revoked",
+            Self::Unreadable => "unreadable",
+            Self::ExpiryUnknown => "expiry-unknown",
+            Self::ScopeMissing => "scope",
+            Self::TargetMissing => "target",
+            Self::AppFault => "app",
+            Self::Blind => "blind",
+            Self::SourceUnreadable => "source",
+        }
+    }
+
+    /// Whether incidents of this thread climb a ladder towards a date. Such a rung is told once per date, whatever the clock does.
+    pub const fn has_ladder(self) -> bool {
+        matches!(self, Self::Expiry | Self::DataAccess)
+    }
+}
+
+/// How far an incident has come; only ever compared within one thread.
+///
+/// A rung is the seconds that its lead counts down, below zero, so that a nearer rung is a higher stage and a ladder that is edited keeps
+/// its meaning; what has no ladder counts its levels from 1; the end is above them all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Stage(pub i64);
+
+impl Stage {
+    /// The deadline has passed.
+    pub const ENDED: Self = Self(i64::MAX);
+
+    /// This far before the deadline.
+    pub const fn rung(lead: Span) -> Self {
+        Self(-lead.as_seconds())
+    }
+}
+
+/// `r3d` for a rung, `r2` for a level, `end` for the end: a part of every key.
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            i64::MAX => f.write_str("end"),
+            level @ 0.. => write!(f, "r{level}"),
+            lead => write!(f, "r{}", Span::seconds(-lead).terse()),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// Its code.
+    pub reason: Reason,
+    /// How bad.
+    pub severity: Severity,
+    /// How far it has come.
+    pub stage: Stage,
+    /// The date it is about.
+    pub deadline: Option<Timestamp>,
+    /// When this finding will get worse by the clock alone.
+    pub next: Option<Timestamp>,
+    /// What exactly.
+    pub detail: Detail,
+}
+
+/// The particulars of a finding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// Nothing more to say.
+    None,
+    /// Why the token was killed.
+    Cause(Cause),
+    /// Which permissions or objects are missing.
+    Missing(Vec<Box<str>>),
+    /// What is wrong with the app.
+    App(AppFault, Box<str>),
+    /// Text from outside, redacted.
+    Text(Box<str>),
+}
