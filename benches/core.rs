@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use common::{aim, least, median, number, plain, timed, title};
 use tokenwatch::domain::inspection::{CheckError, CheckOutcome, Expiry, Grant, Inspection, TokenKind, Validity};
-use tokenwatch::domain::step::{Observation, TokenStatus, step};
+use tokenwatch::domain::status::TokenStatus;
+use tokenwatch::domain::step::{Observation, step};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{
     AppName, Fingerprint, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,

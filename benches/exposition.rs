@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use common::{aim, forget_peak, kib, median, number, plain, timed, title};
 use tokenwatch::board::{Reload, Row, Table};
+use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{Expiry, TokenKind};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{AppName, ProviderKind, TokenId};
-use tokenwatch::domain::verdict::{Reason, Severity, Verdict};
+use tokenwatch::domain::verdict::Verdict;
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::OutboxSummary;
 use tokenwatch::provider::meta::KNOWN_CODES;

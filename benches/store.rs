@@ -10,7 +10,7 @@ use std::path::Path;
 use common::{Stopwatch, aim, plain, title};
 use tokenwatch::domain::alert::Subject;
 use tokenwatch::domain::inspection::{Expiry, Grant, Inspection, TokenKind, Validity};
-use tokenwatch::domain::step::{Facts, Generation, TokenStatus};
+use tokenwatch::domain::status::{Facts, Generation, TokenStatus};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{Fingerprint, TokenId};
 use tokenwatch::ports::{Change, SlotStatus, Store as _};
