@@ -117,7 +117,9 @@ fn parse(text: &str, origin: &Arc<str>) -> Result<Node, ConfigError> {
 
 /// A file that ends in a long list of tokens and is right in every part. `None` for any other: that is read as a whole, faults and all.
 fn in_groups(text: &str, origin: &Arc<str>) -> Option<Node> {
-    let starts: Vec<usize> = text.match_indices("\n[[tokens]]").map(|(at, _)| at + 1).collect();
+    let at_once = text.starts_with("[[tokens]]").then_some(0);
+    let later = text.match_indices("\n[[tokens]]").map(|(at, _)| at + 1);
+    let starts: Vec<usize> = at_once.into_iter().chain(later).collect();
     let first = starts.first().filter(|_| starts.len() >= LONG_LIST)?;
     let mut tree = parse(&text[..*first], origin).ok()?;
     let file: Arc<str> = Arc::from(text);
@@ -285,6 +287,72 @@ fn written_in_capitals(name: &str) -> String {
 const PREFIX: &str = "TOKENWATCH";
 const TOKENS: &str = "tokens";
 /// Shorter lists are read as a whole.
-const LONG_LIST: usize = 1_000;
+const LONG_LIST: usize = GROUP;
 /// Entries read at a time.
 const GROUP: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enough tokens to be read in groups, after `head`.
+    fn many(head: &str) -> String {
+        let entry = |index| format!("[[tokens]]\nname = \"t{index}\"\n[tokens.policy]\nrepeat = \"1d\"\n");
+        (0..=2 * LONG_LIST).map(entry).fold(head.to_owned(), |text, entry| text + &entry)
+    }
+
+    fn tree(texts: &[&str]) -> (Node, Vec<Fault>) {
+        let (mut tree, mut faults) = (Node::empty("main"), Vec::new());
+        for text in texts {
+            lay(&mut tree, text, &Arc::from("file"), &mut faults);
+        }
+        (tree, faults)
+    }
+
+    fn names(tree: &Node) -> Vec<String> {
+        let mut names = Vec::new();
+        let list = tree.get(TOKENS).expect("a list of tokens");
+        list.each_item(|index, item| {
+            assert_eq!(index, names.len());
+            assert!(item.get("policy").is_some());
+            names.extend(item.get("name").and_then(Node::text).map(str::to_owned));
+        });
+        names
+    }
+
+    fn is_in_groups(tree: &Node) -> bool {
+        matches!(tree.get(TOKENS).map(|list| &list.value), Some(Value::List(items)) if matches!(items[0].value, Value::Group(_)))
+    }
+
+    #[test]
+    fn a_long_list_reads_the_same_in_groups() {
+        let short = "[[tokens]]\nname = \"last\"\npolicy = {}\n";
+        for head in ["", "[policy]\nrepeat = \"1d\"\n"] {
+            let (tree, faults) = tree(&[&many(head), short]);
+            let names = names(&tree);
+            assert!(is_in_groups(&tree) && faults.is_empty(), "{faults:?}");
+            assert_eq!((names.len(), names[0].as_str()), (2 * LONG_LIST + 2, "t0"));
+            assert_eq!(names.last().map(String::as_str), Some("last"));
+        }
+    }
+
+    #[test]
+    fn a_long_file_of_another_shape_is_read_as_a_whole() {
+        let (after, faults) = tree(&[&(many("") + "[policy]\nrepeat = \"1d\"\n")]);
+        assert!(!is_in_groups(&after) && faults.is_empty() && after.get("policy").is_some());
+        let (_, faults) = tree(&[&many("tokens = []\n")]);
+        assert_eq!(faults.len(), 1, "an array of tables cannot extend a list");
+        let (_, faults) = tree(&[&(many("") + "name = \n")]);
+        assert!(faults[0].what.contains("line"), "{faults:?}");
+        let (text, faults) = tree(&[&(many("x = \"\"\"\n") + "\"\"\"\n")]);
+        assert!(faults.is_empty() && text.get("x").is_some() && text.get(TOKENS).is_none());
+    }
+
+    #[test]
+    fn the_environment_reaches_into_groups() {
+        let (mut tree, mut faults) = tree(&[&many("")]);
+        overlay(&mut tree, &[("TOKENWATCH__TOKENS__T7__NAME".to_owned(), "seven".to_owned())], &mut faults);
+        assert!(faults.is_empty(), "{faults:?}");
+        assert_eq!(names(&tree)[7], "seven");
+    }
+}
