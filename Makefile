@@ -26,7 +26,7 @@ lint: ## formatting, clippy, documentation, dependencies
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; else echo "cargo-deny is not installed; skipping the check of dependencies"; fi
 
-bench: ## speed and size, with the aims of docs/performance.md
+bench: test-tools ## speed and size, with the aims of docs/performance.md
 	$(CARGO) bench --locked
 
 clean: ## removes everything that was built
