@@ -102,8 +102,7 @@ impl Exit {
     }
 }
 
-/// What a command runs in: the arguments that all have, and the environment, captured once.
-#[derive(Debug)]
+/// What a command runs in: the arguments that all have, and the environment, captured once. It cannot be printed: the environment may hold secrets.
 struct Context {
     config: PathBuf,
     config_was_named: bool,

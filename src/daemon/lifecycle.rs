@@ -21,8 +21,8 @@ use crate::settings::source::Sources;
 use crate::settings::{self, Loaded, Settings};
 use crate::store::Sqlite;
 
-/// How the process was started.
-#[derive(Clone, Debug)]
+/// How the process was started. It holds the environment, which may hold secrets, so it cannot be printed.
+#[derive(Clone)]
 pub struct Start {
     /// The main configuration file.
     pub config: PathBuf,

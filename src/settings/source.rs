@@ -13,7 +13,7 @@ use super::value::SecretRef;
 use crate::secret::Secret;
 
 /// What a process can read secrets from, captured once at start: the core of the program asks no environment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     variables: BTreeMap<String, String>,
     credentials: Option<PathBuf>,
@@ -53,6 +53,13 @@ pub enum SourceError {
     /// There is a place, and nothing in it.
     #[error("{0}: is empty")]
     Empty(String),
+}
+
+/// Variables may be secrets, so not even a debug print shows them.
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Sources {
