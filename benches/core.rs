@@ -37,7 +37,7 @@ fn main() {
     let (before, crossed) = (deadline.minus(Span::days(8)), deadline.minus(Span::days(7)));
     let warned = step(&spec, known.clone(), healthy.clone(), before).status;
     let told = step(&spec, warned.clone(), healthy.clone(), crossed);
-    assert_eq!((warned.incidents.len(), told.notices.len()), (1, 1), "a rung is crossed and told");
+    assert_eq!((warned.ledger.incidents.len(), told.notices.len()), (1, 1), "a rung is crossed and told");
 
     let decide = |what: &str, status: &TokenStatus, observation: &Observation, now: Timestamp| {
         let figures: Vec<f64> = (0..RUNS).map(|_| nanoseconds(&spec, status, observation, now)).collect();

@@ -67,6 +67,7 @@ fn scrape(table: &Arc<Table>, counters: &Counters) -> Exposition {
         outbox: Some(OutboxSummary::default()),
         last_pass: Some(NOW),
         reload: Some(Reload { successful: true, success_at: NOW }),
+        watcher: Vec::new(),
         per_token: PerToken::All,
     };
     Exposition::new(Arc::clone(table), &scene)
@@ -88,5 +89,6 @@ fn row(index: i64) -> Row {
         last_check: Some(NOW),
         last_answer: Some(NOW),
         next_check: NOW.plus(Span::minutes(15)),
+        answered: None,
     }
 }

@@ -87,5 +87,10 @@ fn change(index: usize, again: i64) -> Change {
         next_check: now.plus(Span::minutes(15)),
         ..TokenStatus::new(now)
     };
-    Change { subject: subject(index), status: SlotStatus::Token(Box::new(status)), notices: Vec::new() }
+    Change {
+        subject: subject(index),
+        status: SlotStatus::Token(Box::new(status)),
+        notices: Vec::new(),
+        entries: Vec::new(),
+    }
 }

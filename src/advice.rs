@@ -6,14 +6,22 @@
 
 use std::fmt::Write as _;
 
-use crate::domain::alert::{Notice, NotifyReason, Subject};
+use crate::domain::alert::{Notice, NotifyReason, Subject, WATCHER};
+use crate::domain::answer::Signed;
 use crate::domain::finding::{Detail, Reason, Thread};
 use crate::domain::inspection::{AppFault, Cause, Expiry, TokenKind};
+use crate::domain::ledger::CALM;
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::ProviderKind;
 use crate::settings::value::SecretRef;
 use crate::settings::{Settings, WhatsApp};
 use crate::zone::Zone;
+
+mod common;
+mod watcher;
+
+pub use common::{Shared, shared, title};
+pub use watcher::summary_in_words;
 
 /// What the configuration adds to a notice: where things stand and whom they belong to. All of it may be missing, for a slot may have
 /// left the configuration before its last notice leaves.
@@ -60,6 +68,7 @@ impl<'a> Links<'a> {
                     ..Self::default()
                 }
             }
+            Subject::Watcher => Self { repeat: Some(settings.policy.repeat), ..Self::default() },
         }
     }
 }
@@ -79,6 +88,12 @@ pub const fn reason_in_words(reason: Reason) -> &'static str {
         Reason::AppFault => "the app is at fault, or the token belongs to another app",
         Reason::Blind => "there was no authoritative answer for too long",
         Reason::SourceUnreadable => "the secret cannot be read",
+        Reason::Undeliverable => "notices cannot be delivered",
+        Reason::OutboxGrowing => "notices pile up",
+        Reason::ClockOff => "our clock and the provider's differ",
+        Reason::StateNearlyFull => "the folder of the state is nearly full",
+        Reason::Digest => "nothing is wrong: the regular summary",
+        Reason::Test => "nothing is wrong: a test",
     }
 }
 
@@ -91,7 +106,11 @@ pub const fn provider_in_words(provider: ProviderKind) -> &'static str {
 
 /// The one line that a tired reader sees: `helpdesk-whatsapp expires in 3 days`.
 pub fn headline(notice: &Notice) -> String {
-    let line = if notice.why == NotifyReason::Resolved { good_news(notice) } else { bad_news(notice) };
+    let line = match notice.why {
+        NotifyReason::Resolved => good_news(notice),
+        NotifyReason::Reminded => format!("the silence over {} ends soon: {}", short_name(notice), bad_news(notice)),
+        NotifyReason::First | NotifyReason::Escalated | NotifyReason::Repeated => bad_news(notice),
+    };
     shortened(&plain(&line), LONGEST_HEADLINE)
 }
 
@@ -164,7 +183,7 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
                 "{provider} refuses questions about the tokens of this app: the app {}. This is told once for the app, not once per token.",
                 fault.in_words()
             ),
-            (Subject::App(_) | Subject::Token(_), _) => format!(
+            (Subject::App(_) | Subject::Token(_) | Subject::Watcher, _) => format!(
                 "The token belongs to another app than the one it is configured with{}, and {provider} tells an app only about its own tokens.",
                 notice.app.as_ref().map(|app| format!(" ({app})")).unwrap_or_default()
             ),
@@ -179,6 +198,12 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
                 short_name(notice)
             )
         }
+        Reason::Undeliverable
+        | Reason::OutboxGrowing
+        | Reason::ClockOff
+        | Reason::StateNearlyFull
+        | Reason::Digest
+        | Reason::Test => watcher::what_happens(notice, zone),
     }
 }
 
@@ -223,10 +248,16 @@ pub fn evidence(notice: &Notice, zone: &Zone) -> Vec<(&'static str, String)> {
                 | Reason::ScopeMissing
                 | Reason::TargetMissing
                 | Reason::AppFault => "Their words",
+                Reason::Undeliverable
+                | Reason::OutboxGrowing
+                | Reason::ClockOff
+                | Reason::StateNearlyFull
+                | Reason::Digest
+                | Reason::Test => "Seen",
             };
             (label, plain(text))
         }
-        Detail::None | Detail::Missing(_) => ("", String::new()),
+        Detail::None | Detail::Missing(_) | Detail::Summary(_) => ("", String::new()),
     };
     if !words.is_empty() {
         lines.push((label, words.clone()));
@@ -262,10 +293,16 @@ pub fn what_breaks(notice: &Notice, links: &Links<'_>) -> String {
             Subject::App(_) => {
                 "The watch over every token of this app; the tokens themselves may still work.".to_owned()
             }
-            Subject::Token(_) => {
+            Subject::Token(_) | Subject::Watcher => {
                 format!("The watch over this token. If the application reads the same place, also: {users}.")
             }
         },
+        Reason::Undeliverable
+        | Reason::OutboxGrowing
+        | Reason::ClockOff
+        | Reason::StateNearlyFull
+        | Reason::Digest
+        | Reason::Test => watcher::what_breaks(notice.reason).to_owned(),
     }
 }
 
@@ -299,8 +336,14 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         },
         Reason::Blind => blind(notice),
         Reason::SourceUnreadable => source(links),
+        Reason::Undeliverable
+        | Reason::OutboxGrowing
+        | Reason::ClockOff
+        | Reason::StateNearlyFull
+        | Reason::Digest
+        | Reason::Test => watcher::steps(notice),
     };
-    steps.push(confirmation(notice));
+    steps.extend(confirmation(notice));
     if let Some(runbook) = links.runbook {
         steps.push(format!("Your runbook: {}", plain(runbook)));
     }
@@ -311,12 +354,9 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
 pub fn already_done(notice: &Notice) -> &'static str {
     match (notice.why, &notice.subject) {
         (NotifyReason::Resolved, _) => "Nothing is left to do.",
-        (NotifyReason::First | NotifyReason::Escalated | NotifyReason::Repeated, Subject::Token(_)) => {
-            "tokenwatch does not renew this token: this version only watches."
-        }
-        (NotifyReason::First | NotifyReason::Escalated | NotifyReason::Repeated, Subject::App(_)) => {
-            "Nothing: an app is put right by a person only."
-        }
+        (_, Subject::Watcher) => "Nothing: tokenwatch goes on watching, and keeps what it could not deliver.",
+        (_, Subject::Token(_)) => "tokenwatch does not renew this token: this version only watches.",
+        (_, Subject::App(_)) => "Nothing: an app is put right by a person only.",
     }
 }
 
@@ -335,9 +375,31 @@ pub fn next_notice(notice: &Notice, zone: &Zone) -> String {
     }
 }
 
-/// How to answer it. There is nothing to answer with in this version, so it says what happens instead.
+/// Who answered it already, in words.
+pub fn answered(notice: &Notice, zone: &Zone) -> Option<String> {
+    let signed = |signed: &Signed| {
+        let why = signed.why.as_deref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
+        format!("{}, {} ({}){why}", plain(&signed.by), zone.long(signed.at), relative(signed.at, notice.at))
+    };
+    if let Some(silence) = &notice.silence {
+        return Some(format!("Silenced until {} by {}", zone.long(silence.until), signed(&silence.signed)));
+    }
+    notice.acknowledged.as_ref().map(|by| format!("Acknowledged by {}", signed(by)))
+}
+
+/// That it comes and goes, where it does.
+pub fn comes_and_goes(notice: &Notice) -> Option<String> {
+    let times = notice.flaps?;
+    Some(format!(
+        "It comes and goes: it began {times} times within a day. From now on you are told only when it gets worse, and that it is over when \
+         nothing has changed for {}.",
+        CALM.to_string().trim_start_matches("1 ")
+    ))
+}
+
+/// How to answer it.
 pub fn acknowledgement(notice: &Notice, links: &Links<'_>) -> Option<String> {
-    if notice.why == NotifyReason::Resolved {
+    if notice.why == NotifyReason::Resolved || !notice.reason.is_a_finding() {
         return None;
     }
     let repeated = match links.repeat {
@@ -349,7 +411,19 @@ pub fn acknowledgement(notice: &Notice, links: &Links<'_>) -> Option<String> {
         }
         None => String::new(),
     };
-    Some(format!("This version has no command for it.{repeated}"))
+    let name = answer_name(&notice.subject);
+    let (ack, silence) =
+        (format!("`tokenwatch ack {name}`"), format!("`tokenwatch silence {name} --for 4h --why TEXT`"));
+    let repeated = if notice.acknowledged.is_some() { String::new() } else { repeated };
+    Some(format!("{ack} (no more repeats; what gets worse is still told), or {silence}.{repeated}"))
+}
+
+/// The name by which a subject is acknowledged or silenced. A token may be called like an app, or like the watcher.
+pub fn answer_name(subject: &Subject) -> String {
+    match subject {
+        Subject::Token(id) => id.to_string(),
+        Subject::App(_) | Subject::Watcher => subject.to_string(),
+    }
 }
 
 /// The command that looks again.
@@ -357,6 +431,7 @@ pub fn command(subject: &Subject) -> String {
     match subject {
         Subject::Token(id) => format!("tokenwatch check {id}"),
         Subject::App(_) => "tokenwatch check".to_owned(),
+        Subject::Watcher => "tokenwatch status".to_owned(),
     }
 }
 
@@ -416,7 +491,7 @@ fn bad_news(notice: &Notice) -> String {
         Reason::AppFault => match (&notice.subject, app_fault(notice)) {
             (Subject::App(_), Some(fault)) => app_headline(name, fault, provider),
             (Subject::App(_), None) => format!("app {name} is at fault"),
-            (Subject::Token(_), _) => match &notice.app {
+            (Subject::Token(_) | Subject::Watcher, _) => match &notice.app {
                 Some(app) => format!("{name} belongs to another app than {app}"),
                 None => format!("{name} belongs to another app"),
             },
@@ -426,6 +501,12 @@ fn bad_news(notice: &Notice) -> String {
             None => format!("{name} could never be checked: no answer yet"),
         },
         Reason::SourceUnreadable => format!("{}: its secret cannot be read", short_name(notice)),
+        Reason::Undeliverable
+        | Reason::OutboxGrowing
+        | Reason::ClockOff
+        | Reason::StateNearlyFull
+        | Reason::Digest
+        | Reason::Test => watcher::headline(notice),
     }
 }
 
@@ -462,10 +543,16 @@ fn good_news(notice: &Notice) -> String {
         Reason::TargetMissing => format!("{name} covers all required accounts"),
         Reason::AppFault => match notice.subject {
             Subject::App(_) => format!("app {name} is accepted again"),
-            Subject::Token(_) => format!("{name} belongs to the configured app"),
+            Subject::Token(_) | Subject::Watcher => format!("{name} belongs to the configured app"),
         },
         Reason::Blind => format!("{name} is being checked again"),
         Reason::SourceUnreadable => format!("{}: its secret can be read again", short_name(notice)),
+        Reason::Undeliverable
+        | Reason::OutboxGrowing
+        | Reason::ClockOff
+        | Reason::StateNearlyFull
+        | Reason::Digest
+        | Reason::Test => watcher::good_news(notice.reason).to_owned(),
     }
 }
 
@@ -481,27 +568,28 @@ fn short_name(notice: &Notice) -> String {
     match &notice.subject {
         Subject::Token(id) => id.to_string(),
         Subject::App(name) => format!("app {name}"),
+        Subject::Watcher => WATCHER.to_owned(),
     }
 }
 
 fn cause(notice: &Notice) -> Cause {
     match notice.detail {
         Detail::Cause(cause) => cause,
-        Detail::None | Detail::Missing(_) | Detail::App(..) | Detail::Text(_) => Cause::Unstated,
+        Detail::None | Detail::Missing(_) | Detail::App(..) | Detail::Text(_) | Detail::Summary(_) => Cause::Unstated,
     }
 }
 
 fn app_fault(notice: &Notice) -> Option<AppFault> {
     match notice.detail {
         Detail::App(fault, _) => Some(fault),
-        Detail::None | Detail::Cause(_) | Detail::Missing(_) | Detail::Text(_) => None,
+        Detail::None | Detail::Cause(_) | Detail::Missing(_) | Detail::Text(_) | Detail::Summary(_) => None,
     }
 }
 
 fn missing_count(notice: &Notice) -> usize {
     match &notice.detail {
         Detail::Missing(list) => list.len(),
-        Detail::None | Detail::Cause(_) | Detail::App(..) | Detail::Text(_) => 0,
+        Detail::None | Detail::Cause(_) | Detail::App(..) | Detail::Text(_) | Detail::Summary(_) => 0,
     }
 }
 
@@ -509,7 +597,9 @@ fn missing_count(notice: &Notice) -> usize {
 fn missing(notice: &Notice, limit: usize) -> String {
     match &notice.detail {
         Detail::Missing(list) => listed(list, limit),
-        Detail::None | Detail::Cause(_) | Detail::App(..) | Detail::Text(_) => "asked for".to_owned(),
+        Detail::None | Detail::Cause(_) | Detail::App(..) | Detail::Text(_) | Detail::Summary(_) => {
+            "asked for".to_owned()
+        }
     }
 }
 
@@ -798,11 +888,15 @@ fn source(links: &Links<'_>) -> Vec<String> {
     vec![step, "Nothing else is needed: the secret is read again at each check.".to_owned()]
 }
 
-fn confirmation(notice: &Notice) -> String {
+fn confirmation(notice: &Notice) -> Option<String> {
     let command = command(&notice.subject);
     match notice.subject {
-        Subject::Token(_) => format!("Confirm with `{command}`: it should find nothing wrong."),
-        Subject::App(_) => format!("Confirm with `{command}`: it asks about all tokens, those of this app too."),
+        Subject::Token(_) => Some(format!("Confirm with `{command}`: it should find nothing wrong.")),
+        Subject::App(_) => Some(format!("Confirm with `{command}`: it asks about all tokens, those of this app too.")),
+        Subject::Watcher if notice.reason.is_a_finding() => {
+            Some(format!("Confirm with `{command}`: it looks at itself again within five minutes."))
+        }
+        Subject::Watcher => None,
     }
 }
 
@@ -878,6 +972,9 @@ mod tests {
             at,
             next: Some(at.plus(Span::days(1))),
             facts: NoticeFacts { kind: TokenKind::SystemUser, last_answer: Some(at), ..NoticeFacts::NONE },
+            acknowledged: None,
+            silence: None,
+            flaps: None,
             receivers: Arc::from([]),
         }
     }
@@ -906,8 +1003,11 @@ mod tests {
     /// Every reason with every detail, kind, occasion and subject: nothing empty, nothing half-filled, the subject always named.
     #[test]
     fn every_notice_has_all_its_words() {
-        for reason in Reason::ALL {
-            assert!(!reason_in_words(reason).is_empty());
+        let of_tokens = Reason::ALL.into_iter().filter(|reason| {
+            assert!(!reason_in_words(*reason).is_empty());
+            reason.is_a_finding() && !Reason::OF_WATCHER.contains(reason)
+        });
+        for reason in of_tokens {
             for (detail, kind, why) in details().into_iter().flat_map(|detail| {
                 kinds().into_iter().flat_map(move |kind| {
                     let detail = detail.clone();
@@ -936,13 +1036,43 @@ mod tests {
                     for text in texts {
                         let unfinished = ["  ", "{", "}", " ,", "()", "None", "Some("];
                         assert!(!text.is_empty() && !unfinished.iter().any(|bad| text.contains(bad)), "{text:?}");
-                        for word in ["renew NAME", "tokenwatch ack", "tokenwatch silence", "tokenwatch renew"] {
-                            assert!(!text.contains(word), "promises what does not exist: {text}");
-                        }
+                        assert!(!text.contains("tokenwatch renew"), "promises what does not exist: {text}");
                     }
                 }
             }
         }
+    }
+
+    /// The watcher speaks of itself by its name, and what says that nothing is wrong asks nobody to do anything.
+    #[test]
+    fn the_watcher_has_all_its_words() {
+        for reason in Reason::OF_WATCHER.into_iter().chain([Reason::Digest, Reason::Test]) {
+            for why in NotifyReason::ALL {
+                let mut notice = notice(reason, Detail::Text("mail to oncall since noon: refused".into()));
+                (notice.subject, notice.why) = (Subject::Watcher, why);
+                let line = headline(&notice);
+                assert!(!line.is_empty() && (!reason.is_a_finding() || line.contains("tokenwatch")), "{line}");
+                assert!(!what_happens(&notice, &Zone::UTC).is_empty() && !what_breaks(&notice, &links()).is_empty());
+                let steps = steps(&notice, &Links::default());
+                let asks = reason.is_a_finding() && why != NotifyReason::Resolved;
+                assert_eq!(!steps.is_empty(), asks, "{reason:?} {why:?}: {steps:?}");
+                assert_eq!(acknowledgement(&notice, &links()).is_some(), asks, "{reason:?} {why:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn answers_stand_in_later_notices() {
+        let mut told = notice(Reason::Expiring, Detail::None);
+        let signed =
+            Signed { by: "asha (uid 1000)".into(), at: told.at.minus(Span::hours(2)), why: Some("on it".into()) };
+        assert_eq!(answered(&told, &Zone::UTC), None);
+        told.acknowledged = Some(signed);
+        let words = "Acknowledged by asha (uid 1000), Tue 15 Jul 2025, 06:00 UTC (2 hours ago): on it";
+        assert_eq!(answered(&told, &Zone::UTC).as_deref(), Some(words));
+        assert!(acknowledgement(&told, &links()).is_some_and(|text| !text.contains("repeated every")));
+        told.flaps = Some(4);
+        assert!(comes_and_goes(&told).is_some_and(|text| text.contains("began 4 times within a day")));
     }
 
     #[test]

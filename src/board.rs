@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::domain::finding::{Finding, Reason, Severity};
 use crate::domain::inspection::{Expiry, TokenKind};
+use crate::domain::ledger::Ledger;
 use crate::domain::status::TokenStatus;
 use crate::domain::step::Step;
-use crate::domain::time::Timestamp;
-use crate::domain::token::{AppName, ProviderKind, ReceiverName, TokenId, TokenSpec};
+use crate::domain::time::{Span, Timestamp};
+use crate::domain::token::{AppName, ProviderKind, TokenId, TokenSpec};
 use crate::domain::verdict::{Judgement, Verdict};
 
 /// One token.
@@ -42,6 +43,26 @@ pub struct Row {
     pub last_answer: Option<Timestamp>,
     /// When it is looked at next.
     pub next_check: Timestamp,
+    /// How people answered, where they did.
+    pub answered: Option<Box<Answered>>,
+}
+
+/// How people answered what was told of a subject.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// Something that is open was acknowledged.
+    pub acknowledged: bool,
+    /// A silence holds until then.
+    pub silenced_until: Option<Timestamp>,
+}
+
+impl Answered {
+    /// The answers in a ledger; `None` where there are none.
+    pub fn of(ledger: &Ledger) -> Option<Box<Self>> {
+        let acknowledged = ledger.incidents.iter().any(|incident| incident.acknowledged.is_some());
+        let silenced_until = ledger.silence.as_ref().map(|silence| silence.until);
+        (acknowledged || silenced_until.is_some()).then(|| Box::new(Self { acknowledged, silenced_until }))
+    }
 }
 
 impl Row {
@@ -61,6 +82,7 @@ impl Row {
             last_check: status.last_check,
             last_answer: status.last_answer,
             next_check: status.next_check,
+            answered: Answered::of(&status.ledger),
         }
     }
 
@@ -163,8 +185,10 @@ pub struct Vitals {
     last_pass: AtomicI64,
     first_pass_done: AtomicBool,
     in_flight: AtomicUsize,
+    clock_offset: AtomicI64,
     reload: Mutex<Reload>,
     troubles: Mutex<Troubles>,
+    findings: Mutex<Vec<Finding>>,
 }
 
 /// The last attempt to reload the configuration.
@@ -181,8 +205,8 @@ pub struct Reload {
 pub struct Troubles {
     /// The store's last failure by the part that met it, until that part gets through again.
     pub store: BTreeMap<&'static str, String>,
-    /// The last failure of mail by receiver, until that receiver is reached.
-    pub mail: BTreeMap<ReceiverName, String>,
+    /// The last failure by way (`mail to oncall`), until something gets through that way.
+    pub ways: BTreeMap<String, String>,
 }
 
 impl Default for Vitals {
@@ -193,7 +217,9 @@ impl Default for Vitals {
             first_pass_done: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             reload: Mutex::new(Reload { successful: true, success_at: Timestamp::from_unix(0) }),
+            clock_offset: AtomicI64::new(i64::MIN),
             troubles: Mutex::default(),
+            findings: Mutex::default(),
         }
     }
 }
@@ -259,9 +285,29 @@ impl Vitals {
         note(&mut lock(&self.troubles).store, part, trouble)
     }
 
-    /// Notes how mail to that receiver fares; true when that is news.
-    pub fn mail_is(&self, receiver: &ReceiverName, trouble: Option<String>) -> bool {
-        note(&mut lock(&self.troubles).mail, receiver.clone(), trouble)
+    /// Notes how that way to people fares; true when that is news.
+    pub fn way_is(&self, way: &str, trouble: Option<String>) -> bool {
+        note(&mut lock(&self.troubles).ways, way.to_owned(), trouble)
+    }
+
+    /// What is wrong with the watcher itself, by the last look.
+    pub fn set_findings(&self, findings: Vec<Finding>) {
+        *lock(&self.findings) = findings;
+    }
+
+    /// What is wrong with the watcher itself, by the last look.
+    pub fn findings(&self) -> Vec<Finding> {
+        lock(&self.findings).clone()
+    }
+
+    /// An answer of a provider showed how far our clock is off.
+    pub fn clock_is(&self, offset: Span) {
+        self.clock_offset.store(offset.as_seconds(), Ordering::Relaxed);
+    }
+
+    /// How far our clock was off by the newest answer; `None` before the first.
+    pub fn clock_offset(&self) -> Option<Span> {
+        moment(&self.clock_offset).map(|seconds| Span::seconds(seconds.unix()))
     }
 }
 

@@ -48,6 +48,10 @@ impl Clock for Lens {
         self.start.plus(Span::seconds(i64::try_from(passed.as_secs()).unwrap_or(i64::MAX)))
     }
 
+    fn keeps_pace(&self) -> bool {
+        self.speed == 1
+    }
+
     /// Until the whole second in which the span is over: a sleep that ended a fraction early would find nothing due, and sleep again.
     fn sleep(&self, span: Span) -> BoxFuture<'_, ()> {
         let passed = self.origin.elapsed().saturating_mul(self.speed);

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use crate::advice;
 use crate::domain::alert::repeat_due;
+use crate::domain::answer::Signed;
 use crate::domain::finding::{Detail, Finding};
 use crate::domain::inspection::{Expiry, Inspection};
+use crate::domain::ledger::CALM;
 use crate::domain::status::TokenStatus;
 use crate::domain::time::{Timestamp, relative};
 use crate::domain::token::TokenSpec;
@@ -54,14 +56,26 @@ pub fn explain(spec: &TokenSpec, status: &TokenStatus, zone: &Zone, now: Timesta
     if let Some(at) = judgement.next {
         next.push(format!("the clock alone changes this: {}", words.when(at)));
     }
-    for incident in &status.incidents {
-        let told = words.when(incident.told_at);
+    for incident in &status.ledger.incidents {
+        let told = incident.told_at.map_or_else(|| "nobody yet, by a silence".to_owned(), |at| words.when(at));
         let code = incident.reason.as_str();
         next.push(format!("open incident {code} ({}), last told: {told}", incident.severity.as_str()));
+        if let Some(signed) = &incident.acknowledged {
+            next.push(format!("acknowledged by {}: not repeated, told when it gets worse", words.signed(signed)));
+        }
+        if let Some(damped) = &incident.damped {
+            let calm = words.when(damped.changed_at.plus(CALM));
+            next.push(format!("it comes and goes, so it is damped; calm again, if nothing changes: {calm}"));
+        }
         let finding = judgement.findings.iter().find(|finding| finding.reason.thread() == incident.thread);
         if let Some(at) = finding.and_then(|finding| repeat_due(incident, finding, spec.policy.repeat)) {
             next.push(format!("it is told again: {}", words.when(at)));
         }
+    }
+    if let Some(silence) = status.ledger.silence.as_ref().filter(|silence| silence.holds(now)) {
+        let hides = if silence.even_critical { "everything" } else { "all but the end and the last rung before it" };
+        let (signed, until) = (words.signed(&silence.signed), words.when(silence.until));
+        next.push(format!("silenced by {signed}, holding back {hides}; it ends: {until}"));
     }
     Explanation {
         name: spec.id.to_string(),
@@ -146,6 +160,12 @@ impl Words<'_> {
         format!("{} ({relative})", self.zone.long(at))
     }
 
+    /// `asha (uid 1000), Tue 15 Jul 2025, 13:30 IST (2 hours ago): on it`.
+    fn signed(&self, signed: &Signed) -> String {
+        let why = signed.why.as_deref().map(|why| format!(": {}", advice::plain(why))).unwrap_or_default();
+        format!("{}, {}{why}", advice::plain(&signed.by), self.when(signed.at))
+    }
+
     fn optional(&self, at: Option<Timestamp>) -> String {
         at.map_or_else(|| "never".to_owned(), |at| self.when(at))
     }
@@ -179,7 +199,7 @@ impl Words<'_> {
     fn finding(&self, finding: &Finding) -> String {
         let mut says = advice::reason_in_words(finding.reason).to_owned();
         let detail = match &finding.detail {
-            Detail::None => None,
+            Detail::None | Detail::Summary(_) => None,
             Detail::Cause(cause) => Some(cause.in_words().to_owned()),
             Detail::Missing(names) => Some(names.join(", ")),
             Detail::App(fault, text) if text.is_empty() => Some(fault.in_words().to_owned()),

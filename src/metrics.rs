@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::domain::inspection::CheckError;
+use crate::domain::route::ChannelKind;
 use crate::domain::token::ProviderKind;
 use crate::ports::Telemetry;
 
@@ -24,6 +25,7 @@ pub struct Counters {
     clock_offset: IntGaugeVec,
     notices: IntCounterVec,
     notice_failures: IntCounterVec,
+    heartbeats: IntCounterVec,
 }
 
 impl Counters {
@@ -74,8 +76,18 @@ impl Counters {
                 provider_errors.with_label_values(&[provider, *code]);
             }
         }
-        notices.with_label_values(&["mail"]);
-        notice_failures.with_label_values(&["mail"]);
+        for channel in ChannelKind::ALL.map(ChannelKind::as_str) {
+            notices.with_label_values(&[channel]);
+            notice_failures.with_label_values(&[channel]);
+        }
+        let heartbeats = counter(
+            "tokenwatch_heartbeats_total",
+            "Signs of life to the outbound dead man's switch: heard, or not given.",
+            &["outcome"],
+        );
+        for outcome in HEARTBEATS {
+            heartbeats.with_label_values(&[outcome]);
+        }
         Self {
             registry,
             checks,
@@ -86,6 +98,7 @@ impl Counters {
             clock_offset,
             notices,
             notice_failures,
+            heartbeats,
         }
     }
 
@@ -116,6 +129,11 @@ impl Counters {
         }
     }
 
+    /// Counts one sign of life, or its lack.
+    pub fn heartbeat(&self, heard: bool) {
+        self.heartbeats.with_label_values(&[HEARTBEATS[usize::from(!heard)]]).inc();
+    }
+
     /// Counts delivered notices.
     pub fn delivered(&self, channel: &str, notices: u64) {
         self.notices.with_label_values(&[channel]).inc_by(notices);
@@ -134,6 +152,9 @@ impl Counters {
         text
     }
 }
+
+/// What becomes of a sign of life.
+const HEARTBEATS: [&str; 2] = ["heard", "failed"];
 
 fn kept<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
     registry.register(Box::new(collector.clone())).expect("every name is registered once");

@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::alert::{Notice, Subject};
+use crate::domain::alert::{Ending, Incident, Notice, Subject};
+use crate::domain::answer;
 use crate::domain::digest::Bundle;
 use crate::domain::inspection::{CheckError, Inspection};
+use crate::domain::ledger::Entry;
+use crate::domain::route::{ChannelKind, Route};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
+use crate::domain::watcher::WatcherStatus;
 use crate::secret::{FingerprintKey, Secret};
 
 /// Wall time, in whole seconds. Time-outs do not use it: they belong to the runtime.
@@ -22,6 +26,11 @@ pub trait Clock: Send + Sync {
 
     /// Returns after that long on this clock, or earlier.
     fn sleep(&self, span: Span) -> BoxFuture<'_, ()>;
+
+    /// Whether a second of it is a second, so that it can be compared with other people's clocks.
+    fn keeps_pace(&self) -> bool {
+        true
+    }
 }
 
 /// Somebody who can be asked about a token.
@@ -89,31 +98,43 @@ pub trait Store: Send + Sync {
     /// delivered or not, is not put there again.
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Undelivered notices, oldest first, each as often as it has receivers; at most `limit`.
-    fn pending(&self, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>>;
+    /// The ways to people on which something waits, with what is known of each. Notices made before `late` count as late.
+    fn lanes(&self, late: Timestamp) -> BoxFuture<'_, Result<Vec<LaneSummary>, StoreError>>;
+
+    /// What waits in a lane, in the order in which it was committed; at most `limit`.
+    fn pending(&self, lane: Lane, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>>;
+
+    /// Hands rows to these lanes instead of the one they are in; a lane that has a notice already does not get it twice. Without a lane to go
+    /// to they stay.
+    fn assign(&self, rows: Vec<i64>, lanes: Vec<Lane>, at: Timestamp) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Ties rows to the message that carries them, before it is sent: after a crash the same message is sent again, not another one. A row
     /// that is tied already keeps its message. It always writes, so that a store which cannot write lets nothing leave.
     fn seal(&self, rows: Vec<i64>, message: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Unties rows from a message that certainly did not leave, and notes the failure.
-    fn reopen(&self, rows: Vec<i64>, failure: String) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Notes that rows could not be delivered. Those of a message that certainly did not leave are untied from it.
+    fn failed(&self, rows: Vec<i64>, failure: String, untie: bool) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Marks rows as delivered.
     fn settle(&self, rows: Vec<i64>, delivery: Settlement) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Hands rows of a receiver that is gone to others; who has the notice already does not get it twice.
-    fn reroute(
-        &self,
-        rows: Vec<i64>,
-        receivers: Vec<ReceiverName>,
-        at: Timestamp,
-    ) -> BoxFuture<'_, Result<(), StoreError>>;
-
     /// Counts of the outbox.
     fn outbox(&self) -> BoxFuture<'_, Result<OutboxSummary, StoreError>>;
 
-    /// Forgets deliveries, and slots that nobody looked at any more, from before that moment.
+    /// When messages left by that lane after `since`, oldest first.
+    fn messages(&self, lane: Lane, since: Timestamp) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreError>>;
+
+    /// Of each incident that is open, the last notice that went by that lane, or is on its way.
+    fn firing(&self, lane: Lane) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>>;
+
+    /// What happened to a subject, the newest first; at most `limit` of each sort.
+    fn history(&self, subject: Subject, limit: usize) -> BoxFuture<'_, Result<History, StoreError>>;
+
+    /// How many incidents began, and how many ended, after that moment.
+    fn activity(&self, since: Timestamp) -> BoxFuture<'_, Result<(u64, u64), StoreError>>;
+
+    /// Forgets deliveries, incidents that ended, answers, and slots that nobody looked at any more, from before that moment; and the oldest of
+    /// them where there are too many.
     fn prune(&self, before: Timestamp) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
@@ -124,6 +145,8 @@ pub enum SlotStatus {
     Token(Box<TokenStatus>),
     /// An app's.
     App(AppStatus),
+    /// The watcher's own.
+    Watcher(WatcherStatus),
 }
 
 /// One change to be stored.
@@ -135,19 +158,94 @@ pub struct Change {
     pub status: SlotStatus,
     /// What people are told because of it.
     pub notices: Vec<Notice>,
+    /// What is kept of it for those who ask later.
+    pub entries: Vec<Entry>,
 }
 
-/// A notice on its way to one receiver.
+/// A way to one receiver. Before its channels are looked up a notice waits in the lane without a route.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Lane {
+    /// To whom.
+    pub receiver: ReceiverName,
+    /// By which way.
+    pub route: Option<Route>,
+}
+
+/// `mail to oncall`: for people and logs.
+impl std::fmt::Display for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", self.route.map_or("notices", Route::as_str), self.receiver)
+    }
+}
+
+/// What waits in a lane.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaneSummary {
+    /// Which.
+    pub lane: Lane,
+    /// How many rows.
+    pub waiting: u64,
+    /// How many of them are late.
+    pub late: u64,
+    /// The oldest row that was tried in vain: when it was made, and how the try failed.
+    pub tried: Option<(Timestamp, String)>,
+}
+
+/// What happened to a subject.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct History {
+    /// Its incidents.
+    pub incidents: Vec<IncidentRecord>,
+    /// What people answered.
+    pub answers: Vec<AnswerRecord>,
+    /// What was sent, or is to be.
+    pub deliveries: Vec<DeliveryRecord>,
+}
+
+/// An incident that was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IncidentRecord {
+    /// As it stood last.
+    pub incident: Incident,
+    /// When and how it ended.
+    pub ended: Option<(Timestamp, Ending)>,
+}
+
+/// An answer that was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnswerRecord {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub answer: answer::Answer,
+}
+
+/// A notice on its way, or arrived.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeliveryRecord {
+    /// The notice.
+    pub notice: Notice,
+    /// To whom and by which way.
+    pub lane: Lane,
+    /// The channel that took it and when; `none` where there was nobody to reach.
+    pub delivered: Option<(Timestamp, String)>,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// How the last try failed.
+    pub failure: Option<String>,
+}
+
+/// A notice on its way.
 #[derive(Clone, PartialEq, Debug)]
 pub struct OutboxRow {
     /// Its number; they count up.
     pub id: i64,
-    /// To whom.
-    pub receiver: ReceiverName,
     /// What.
     pub notice: Notice,
     /// The message it was tied to, when one was about to be sent.
     pub message: Option<Arc<str>>,
+    /// How the last try failed.
+    pub failure: Option<String>,
 }
 
 /// How a delivery ended.
@@ -160,14 +258,14 @@ pub struct Settlement {
 }
 
 /// Counts of the outbox.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OutboxSummary {
     /// Undelivered rows.
     pub pending: u64,
     /// When the oldest of them was made.
     pub oldest: Option<Timestamp>,
-    /// The last delivery by mail.
-    pub last_mail: Option<Timestamp>,
+    /// The last delivery by each channel.
+    pub last: Vec<(ChannelKind, Timestamp)>,
 }
 
 /// Why the store failed.
@@ -210,8 +308,20 @@ pub trait Channel: Send + Sync {
     /// The identity of the message that carries this bundle; the same bundle always has the same one.
     fn message_id(&self, bundle: &Bundle) -> String;
 
-    /// The channel's name, the label of its metrics.
-    fn name(&self) -> &'static str;
+    /// What kind of channel it is.
+    fn kind(&self) -> ChannelKind;
+
+    /// Tells again of what is open, where the other side forgets what is not told again. The notices are the last ones of open incidents.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    fn sustain<'a>(
+        &'a self,
+        _receiver: &'a ReceiverName,
+        _open: &'a [Notice],
+    ) -> BoxFuture<'a, Result<(), DeliveryError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// A message that left.

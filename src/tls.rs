@@ -41,6 +41,15 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// A client configuration that trusts nobody, for connections without TLS: a client must be given one that is not the library's default.
+pub fn nobody() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default protocol versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
+}
+
 fn roots_from(path: &Path) -> Result<RootCertStore, TlsError> {
     let problem = |problem: String| TlsError::CaFile { path: path.to_owned(), problem };
     let mut roots = RootCertStore::empty();

@@ -44,6 +44,22 @@ impl Zone {
         self.format(at, "%Y-%m-%d")
     }
 
+    /// The end of the quiet hours that `at` lies in, `from` to `to` minutes after midnight; `None` outside of them.
+    ///
+    /// Where the clocks are set, the end is that of the wall clock: a time that is left out is taken as the moment after the gap, and of one
+    /// that comes twice the first that is still to come.
+    pub fn quiet_until(&self, from: u16, to: u16, at: Timestamp) -> Option<Timestamp> {
+        let here = jiff::Timestamp::from_second(at.unix()).ok()?.to_zoned(self.0.clone());
+        let minute = u16::try_from(i32::from(here.hour()) * 60 + i32::from(here.minute())).ok()?;
+        let quiet = if from < to { (from..to).contains(&minute) } else { minute >= from || minute < to };
+        let day = if minute < to { here.date() } else { here.date().tomorrow().ok()? };
+        let (hour, minute) = (i8::try_from(to / 60).ok()?, i8::try_from(to % 60).ok()?);
+        let end = self.0.to_ambiguous_zoned(day.at(hour, minute, 0, 0));
+        let first = end.clone().compatible().ok()?.timestamp().as_second();
+        let end = if first > at.unix() { first } else { end.later().ok()?.timestamp().as_second() };
+        quiet.then_some(Timestamp::from_unix(end))
+    }
+
     fn format(&self, at: Timestamp, pattern: &str) -> String {
         // A date beyond the calendar (year 9999) comes from a hostile answer; its plain number is still true.
         match jiff::Timestamp::from_second(at.unix()) {
@@ -65,5 +81,30 @@ mod tests {
         assert_eq!(kolkata.long(at), "Tue 15 Jul 2025, 13:30 IST");
         assert!(Zone::parse("Asia/Atlantis").is_err());
         assert_eq!(Zone::UTC.date(Timestamp::from_unix(i64::MAX)), "unix time 9223372036854775807");
+    }
+
+    #[test]
+    fn quiet_hours_follow_the_wall_clock() {
+        let berlin = Zone::parse("Europe/Berlin").unwrap_or(Zone::UTC);
+        let at =
+            |text: &str| Timestamp::from_unix(text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second));
+        let night = |text: &str| berlin.quiet_until(22 * 60, 7 * 60, at(text));
+        // In winter midnight is 23:00 UTC, in summer 22:00 UTC.
+        assert_eq!(night("2026-01-10T20:59:59Z"), None);
+        assert_eq!(night("2026-01-10T21:00:00Z"), Some(at("2026-01-11T06:00:00Z")));
+        assert_eq!(night("2026-01-11T05:59:59Z"), Some(at("2026-01-11T06:00:00Z")));
+        assert_eq!(night("2026-01-11T06:00:00Z"), None);
+        assert_eq!(night("2026-07-10T20:00:00Z"), Some(at("2026-07-11T05:00:00Z")));
+        // The night in which clocks go forward, and the one in which they go back.
+        assert_eq!(night("2026-03-28T21:30:00Z"), Some(at("2026-03-29T05:00:00Z")));
+        assert_eq!(night("2026-10-24T20:30:00Z"), Some(at("2026-10-25T06:00:00Z")));
+        // Ends that the clock leaves out, or shows twice.
+        let small = |text: &str| berlin.quiet_until(60, 150, at(text));
+        assert_eq!(small("2026-03-29T00:30:00Z"), Some(at("2026-03-29T01:30:00Z")));
+        assert_eq!(small("2026-10-25T00:10:00Z"), Some(at("2026-10-25T00:30:00Z")));
+        assert_eq!(small("2026-10-25T01:10:00Z"), Some(at("2026-10-25T01:30:00Z")));
+        let noon = |text: &str| Zone::UTC.quiet_until(12 * 60, 13 * 60, at(text));
+        assert_eq!((noon("2026-01-01T11:59:00Z"), noon("2026-01-01T13:00:00Z")), (None, None));
+        assert_eq!(noon("2026-01-01T12:00:00Z"), Some(at("2026-01-01T13:00:00Z")));
     }
 }

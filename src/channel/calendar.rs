@@ -28,7 +28,13 @@ pub fn event(notice: &Notice, steps: &[String], domain: &str) -> Option<String> 
         | Thread::TargetMissing
         | Thread::AppFault
         | Thread::Blind
-        | Thread::SourceUnreadable => format!("{name}: access token expires"),
+        | Thread::SourceUnreadable
+        | Thread::Undeliverable
+        | Thread::OutboxGrowing
+        | Thread::ClockOff
+        | Thread::StateNearlyFull
+        | Thread::Digest
+        | Thread::Test => format!("{name}: access token expires"),
     };
     let numbered: Vec<String> = steps.iter().enumerate().map(|(n, step)| format!("{}. {step}", n + 1)).collect();
     let mut out = String::new();
@@ -64,7 +70,9 @@ fn deadline(notice: &Notice) -> Option<Timestamp> {
     let date = match (notice.why, notice.reason.thread(), notice.facts.expires) {
         (NotifyReason::Resolved, Thread::Expiry, Expiry::At(at)) => Some(at),
         (NotifyReason::Resolved, _, _) => None,
-        (NotifyReason::First | NotifyReason::Escalated | NotifyReason::Repeated, _, _) => notice.deadline,
+        (NotifyReason::First | NotifyReason::Escalated | NotifyReason::Repeated | NotifyReason::Reminded, _, _) => {
+            notice.deadline
+        }
     };
     date.filter(|at| *at > notice.at)
 }

@@ -10,11 +10,11 @@ use askama::Template;
 use sha2::{Digest as _, Sha256};
 
 use super::{Mail, calendar};
-use crate::advice::{self, Links};
+use crate::advice::{self, Links, Shared};
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::Bundle;
-use crate::domain::finding::{Reason, Severity};
-use crate::domain::token::{AppName, ReceiverName};
+use crate::domain::finding::{Detail, Reason, Severity};
+use crate::domain::token::ReceiverName;
 use crate::settings::Settings;
 use crate::zone::Zone;
 
@@ -118,6 +118,7 @@ fn headers(bundle: &Bundle) -> Vec<(&'static str, String)> {
         let name = match notice.subject {
             Subject::Token(_) => "X-Tokenwatch-Token",
             Subject::App(_) => "X-Tokenwatch-App",
+            Subject::Watcher => "X-Tokenwatch-Watcher",
         };
         headers.push((name, notice.subject.name().to_owned()));
         headers.push(("X-Tokenwatch-Finding", notice.reason.as_str().to_owned()));
@@ -180,10 +181,11 @@ impl Letter {
             Some(severity) => (severity_label(severity), severity_colour(severity)),
             None => (RESOLVED, RESOLVED_COLOUR),
         };
+        let shared = advice::shared(&bundle.notices, context.settings);
         let mut letter = Self {
             label,
             colour,
-            title: title(bundle),
+            title: advice::title(bundle, &shared),
             intro: Vec::new(),
             parts: Vec::new(),
             rows: Vec::new(),
@@ -197,18 +199,20 @@ impl Letter {
         };
         match bundle.notices.as_slice() {
             [notice] => letter.parts = whole(notice, bundle, context.settings),
-            notices => letter.fill(bundle, notices, context.settings),
+            notices => letter.fill(bundle, notices, &shared, context.settings),
         }
-        if !context.failures.is_empty() {
-            letter.parts.push(trouble(context.failures));
+        let mut troubles = bundle.troubles.clone();
+        troubles.extend(context.failures.iter().filter(|failure| !bundle.troubles.contains(failure)).cloned());
+        if !troubles.is_empty() {
+            letter.parts.push(trouble(&troubles));
         }
         letter
     }
 
     /// Many notices: what they have in common, then the most urgent ones, then a list.
-    fn fill(&mut self, bundle: &Bundle, notices: &[Notice], settings: &Settings) {
+    fn fill(&mut self, bundle: &Bundle, notices: &[Notice], shared: &[Shared], settings: &Settings) {
         let zone = &settings.daemon.zone;
-        self.intro = common(bundle);
+        self.intro = common(bundle, shared);
         if let Some(lead) = bundle.lead() {
             let links = Links::of(settings, &lead.subject);
             let steps = advice::steps(lead, &links);
@@ -218,13 +222,16 @@ impl Letter {
                     .push(Part { title, blocks: vec![Block::Steps(steps.iter().map(|step| pieces(step)).collect())] });
             }
         }
-        for notice in notices.iter().take(MOST_DETAILED) {
+        // A summary is never urgent, and nothing without its particulars.
+        let is_summary = |notice: &&Notice| matches!(notice.detail, Detail::Summary(_));
+        let (detailed, others) = notices.split_at(MOST_DETAILED.min(notices.len()));
+        for notice in detailed.iter().chain(others.iter().filter(is_summary)) {
             self.parts.push(brief(notice, settings, zone));
         }
-        self.rows = notices
+        self.rows = others
             .iter()
-            .take(MOST_LISTED)
-            .skip(MOST_DETAILED)
+            .take(MOST_LISTED - MOST_DETAILED)
+            .filter(|notice| !is_summary(notice))
             .map(|notice| Row { label: label(notice), colour: colour(notice), line: advice::headline(notice) })
             .collect();
         self.more = (notices.len() > MOST_LISTED)
@@ -304,6 +311,17 @@ fn whole(notice: &Notice, bundle: &Bundle, settings: &Settings) -> Vec<Part> {
     let over = notice.why == NotifyReason::Resolved;
     let mut parts =
         vec![words(if over { "What happened" } else { "What happens" }, advice::what_happens(notice, zone))];
+    if let Detail::Summary(summary) = &notice.detail {
+        let lines = advice::summary_in_words(summary, notice.at, zone);
+        parts.push(Part { title: "How all stand".to_owned(), blocks: vec![Block::Facts(lines)] });
+        return parts;
+    }
+    if !notice.reason.is_a_finding() {
+        return parts;
+    }
+    if let Some(text) = advice::comes_and_goes(notice) {
+        parts.push(words("It comes and goes", text));
+    }
     let evidence = Block::Facts(advice::evidence(notice, zone));
     let title = if over { "What we know" } else { "Why we think so" };
     parts.push(Part { title: title.to_owned(), blocks: vec![evidence] });
@@ -314,20 +332,33 @@ fn whole(notice: &Notice, bundle: &Bundle, settings: &Settings) -> Vec<Part> {
         parts.push(Part { title: "What to do now".to_owned(), blocks: vec![steps] });
     }
     let mut facts = vec![("Already done", advice::already_done(notice).to_owned()), ("Told", told(notice, bundle))];
+    facts.extend(advice::answered(notice, zone).map(|text| ("Answered", text)));
     facts.push(("Next notice", advice::next_notice(notice, zone)));
-    facts.extend(advice::acknowledgement(notice, &links).map(|text| ("Acknowledge", text)));
-    parts.push(Part { title: "And then".to_owned(), blocks: vec![Block::Facts(facts)] });
+    let mut blocks = vec![Block::Facts(facts)];
+    blocks.extend(
+        advice::acknowledgement(notice, &links).map(|text| Block::Sentence(pieces(&format!("Answer with {text}")))),
+    );
+    parts.push(Part { title: "And then".to_owned(), blocks });
     parts
 }
 
 /// One of many: enough to decide whether to read on elsewhere.
 fn brief(notice: &Notice, settings: &Settings, zone: &Zone) -> Part {
     let links = Links::of(settings, &notice.subject);
+    let title = format!("{} {}", label(notice), advice::headline(notice));
+    if let Detail::Summary(summary) = &notice.detail {
+        return Part { title, blocks: vec![Block::Facts(advice::summary_in_words(summary, notice.at, zone))] };
+    }
     let mut facts = vec![("What", advice::what_happens(notice, zone))];
+    if !notice.reason.is_a_finding() {
+        return Part { title, blocks: vec![Block::Facts(facts)] };
+    }
     if notice.why != NotifyReason::Resolved {
         facts.push(("Breaks", advice::what_breaks(notice, &links)));
+        facts.extend(advice::answered(notice, zone).map(|text| ("Answered", text)));
         facts.push(("Next notice", advice::next_notice(notice, zone)));
     }
+    facts.extend(advice::comes_and_goes(notice).map(|text| ("Damped", text)));
     if let Some(runbook) = links.runbook {
         facts.push(("Runbook", advice::plain(runbook)));
     }
@@ -335,7 +366,7 @@ fn brief(notice: &Notice, settings: &Settings, zone: &Zone) -> Part {
     if let Subject::Token(id) = &notice.subject {
         blocks.push(Block::Sentence(pieces(&format!("`tokenwatch explain {id}` tells the rest."))));
     }
-    Part { title: format!("{} {}", label(notice), advice::headline(notice)), blocks }
+    Part { title, blocks }
 }
 
 fn trouble(failures: &[String]) -> Part {
@@ -344,7 +375,7 @@ fn trouble(failures: &[String]) -> Part {
     if failures.len() > MOST_FAILURES {
         blocks.push(Block::Words(format!("and {} more", failures.len() - MOST_FAILURES)));
     }
-    Part { title: "Trouble with earlier mail".to_owned(), blocks }
+    Part { title: "Trouble with earlier messages".to_owned(), blocks }
 }
 
 /// Who else hears of it: the receivers by name. Addresses stand in the To header only.
@@ -357,22 +388,8 @@ fn told(notice: &Notice, bundle: &Bundle) -> String {
     }
 }
 
-fn title(bundle: &Bundle) -> String {
-    let Some(lead) = bundle.lead() else { return String::new() };
-    let headline = advice::headline(lead);
-    let others = bundle.notices.len() - 1;
-    if others == 0 {
-        return headline;
-    }
-    let (tokens, apps) = (distinct(bundle, is_token), distinct(bundle, |notice| !is_token(notice)));
-    if tokens + apps == 1 {
-        return format!("{headline}, and {others} more");
-    }
-    format!("{}: {headline}, and {others} more", crowd(tokens, apps))
-}
-
 /// What the notices have in common: people who see one cause act once.
-fn common(bundle: &Bundle) -> Vec<String> {
+fn common(bundle: &Bundle, shared: &[Shared]) -> Vec<String> {
     let open = bundle.notices.iter().filter(|notice| notice.why != NotifyReason::Resolved).count();
     let closed = bundle.notices.len() - open;
     let mut intro = Vec::new();
@@ -385,9 +402,7 @@ fn common(bundle: &Bundle) -> Vec<String> {
         )),
         None => intro.push(format!("{} notices: {}.", bundle.notices.len(), by_reason(bundle))),
     }
-    if let Some(app) = common_app(bundle) {
-        intro.push(format!("All of them concern the app {app}: look there first, one cause may explain them all."));
-    }
+    intro.extend(shared.iter().map(Shared::sentence));
     if closed > 0 && open > 0 {
         intro.push(format!("{open} open, {closed} resolved; the resolved ones stand last."));
     }
@@ -402,33 +417,6 @@ fn by_reason(bundle: &Bundle) -> String {
     let mut counts: Vec<(Reason, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
     counts.iter().map(|(reason, count)| format!("{count} {}", reason.as_str())).collect::<Vec<_>>().join(", ")
-}
-
-fn common_app(bundle: &Bundle) -> Option<&AppName> {
-    let first = bundle.notices.first()?.app.as_ref()?;
-    bundle.notices.iter().all(|notice| notice.app.as_ref() == Some(first)).then_some(first)
-}
-
-fn distinct(bundle: &Bundle, wanted: impl Fn(&Notice) -> bool) -> usize {
-    let mut names: Vec<&str> =
-        bundle.notices.iter().filter(|notice| wanted(notice)).map(|notice| notice.subject.name()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.len()
-}
-
-const fn is_token(notice: &Notice) -> bool {
-    matches!(notice.subject, Subject::Token(_))
-}
-
-/// `500 tokens`, `1 app and 3 tokens`.
-fn crowd(tokens: usize, apps: usize) -> String {
-    let words = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
-    match (tokens, apps) {
-        (tokens, 0) => words(tokens, "token"),
-        (0, apps) => words(apps, "app"),
-        (tokens, apps) => format!("{} and {}", words(apps, "app"), words(tokens, "token")),
-    }
 }
 
 /// Finds the commands (between back-ticks) and the addresses in one of our sentences.
@@ -527,7 +515,7 @@ pub(super) mod tests {
     use crate::domain::finding::Detail;
     use crate::domain::inspection::{Expiry, TokenKind};
     use crate::domain::time::{Span, Timestamp};
-    use crate::domain::token::{ProviderKind, TokenId};
+    use crate::domain::token::{AppName, ProviderKind, TokenId};
 
     pub fn token(n: usize) -> String {
         if n == 0 { "helpdesk-whatsapp".to_owned() } else { format!("tok-{n:03}") }
@@ -555,6 +543,9 @@ pub(super) mod tests {
                 last_answer: Some(at),
                 message: None,
             },
+            acknowledged: None,
+            silence: None,
+            flaps: None,
             receivers: Arc::from([receiver("default"), receiver("ops")]),
         }
     }
@@ -636,7 +627,7 @@ pub(super) mod tests {
             "default (this mail), and also ops",
             "  Next notice:   Wed 16 Jul 2025, 13:30 IST",
             "repeated every day",
-            "Trouble with earlier mail\n  relay mx.example.com:465: 550 no\n",
+            "Trouble with earlier messages\n  relay mx.example.com:465: 550 no\n",
         ] {
             let unwrapped = mail.text.replace("\n                 ", " ").replace("\n     ", " ");
             assert!(mail.text.contains(text) || unwrapped.contains(text), "{text:?} is not in\n{}", mail.text);
@@ -657,7 +648,7 @@ pub(super) mod tests {
         let mail = write((0..500).map(expired).collect(), &[]);
         assert_eq!(
             mail.subject,
-            "[tokenwatch] CRITICAL 500 tokens: helpdesk-whatsapp expired 2 hours ago, and 499 more"
+            "[tokenwatch] CRITICAL 500 tokens of the app helpdesk: helpdesk-whatsapp expired 2 hours ago, and 499 more"
         );
         let count = |name: &str| mail.headers.iter().filter(|(known, _)| *known == name).count();
         assert_eq!((count("X-Tokenwatch-Token"), count("X-Tokenwatch-Finding")), (200, 200));
@@ -669,7 +660,7 @@ pub(super) mod tests {
             Some(&*thread_id("token/helpdesk-whatsapp/expiry.1.g1", "example.com"))
         );
         assert!(mail.text.contains("All 500 notices have one finding: expired (the token's end has passed)."));
-        assert!(mail.text.contains("concern the app helpdesk"));
+        assert!(mail.text.contains("All 500 have one thing in common: the app helpdesk."), "{}", mail.text);
         assert!(mail.text.contains("and 300 more: `tokenwatch status`"));
         assert_eq!(mail.text.matches("tokenwatch explain").count(), 20);
         assert!(mail.text.contains("tok-199 ") && !mail.text.contains("tok-200 "));

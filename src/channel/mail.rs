@@ -24,6 +24,7 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use super::compose::{self, Context};
 use super::mime;
 use crate::domain::digest::Bundle;
+use crate::domain::route::ChannelKind;
 use crate::domain::token::ReceiverName;
 use crate::ports::{Channel, Delivery, DeliveryError};
 use crate::redact::redact;
@@ -244,8 +245,8 @@ impl Channel for MailChannel {
         compose::message_id(bundle, &self.domain)
     }
 
-    fn name(&self) -> &'static str {
-        "mail"
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::Mail
     }
 }
 
@@ -744,7 +745,7 @@ mod tests {
         let error = channel.deliver(&lost, "<x@example.com>").await.expect_err("nobody is there");
         assert!(matches!(&error, DeliveryError::NotSent(text) if text.contains("gone is no longer configured")));
         assert_eq!(deliver(&channel).await, Ok(to(1)));
-        assert!(server.seen().messages[0].contains("Trouble with earlier mail"));
+        assert!(server.seen().messages[0].contains("Trouble with earlier messages"));
     }
 
     #[tokio::test]
@@ -767,7 +768,7 @@ mod tests {
             assert_eq!(second.seen().messages.len(), 1);
             assert!(!second.seen().messages[0].contains("Trouble"), "told in the next one");
             assert!(deliver(&both).await.is_ok());
-            assert!(second.seen().messages[1].contains("Trouble with earlier mail"));
+            assert!(second.seen().messages[1].contains("Trouble with earlier messages"));
             let alone = channel(&[&first], r#""a@example.com""#);
             assert!(matches!(deliver(&alone).await, Err(DeliveryError::NotSent(text)) if text.contains(words)));
         }

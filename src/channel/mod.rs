@@ -1,12 +1,18 @@
 //! Ways to reach people, and the messages that go there.
 //!
-//! `compose` writes, `calendar` dates, `mime` encodes and `mail` delivers. Only `mail` does any I/O. No channel decides who is told or
-//! when, and none drops a notice: what does not leave stays in the outbox.
+//! For people `compose` writes, `calendar` dates, `mime` encodes and `mail` delivers, and `whatsapp` delivers one line; for machines `json`
+//! writes and `webhook` delivers, and `alertmanager` turns notices into alerts. What goes over HTTP goes through `post`. No channel decides who
+//! is told or when, and none drops a notice: what does not leave stays in the outbox.
 
+pub mod alertmanager;
 mod calendar;
 pub mod compose;
+pub mod json;
 pub mod mail;
 mod mime;
+mod post;
+pub mod webhook;
+pub mod whatsapp;
 
 use crate::domain::time::Timestamp;
 

@@ -17,7 +17,7 @@ use crate::daemon::wiring::Wiring;
 use crate::domain::finding::{Finding, Reason, Severity};
 use crate::domain::inspection::Expiry;
 use crate::domain::status::{AppStatus, TokenStatus};
-use crate::domain::step::{AppReport, Observation, Step, step, step_app};
+use crate::domain::step::{AppObservation, AppReport, Observation, Step, step, step_app};
 use crate::domain::time::{Timestamp, relative};
 use crate::domain::token::{AppName, AppSpec, Policy, TokenId, TokenSpec};
 use crate::domain::verdict::Verdict;
@@ -175,7 +175,9 @@ impl Pass {
             let spec = AppSpec { policy: at_once(&app.spec.policy), ..app.spec.clone() };
             let reports = checked.iter().filter(|token| token.spec.app.as_ref() == Some(name));
             let fault = reports.filter_map(|token| token.step.app.clone()).find(|report| *report != AppReport::Fine);
-            let findings = fault.map(|fault| step_app(&spec, AppStatus::default(), fault, self.now()).findings);
+            let findings = fault.map(|fault| {
+                step_app(&spec, AppStatus::default(), AppObservation::Reported(fault), self.now()).findings
+            });
             if let Some(findings) = findings {
                 rows.push(AppRow { name: name.clone(), findings });
             }
@@ -253,6 +255,7 @@ impl Pass {
             outbox: None,
             last_pass: Some(now),
             reload: None,
+            watcher: Vec::new(),
             per_token: PerToken::All,
         };
         let text: Vec<u8> = Exposition::new(Arc::new(table), &scene).flatten().collect();
@@ -273,7 +276,7 @@ fn says(finding: &Finding, token: &CheckedToken) -> String {
         Detail::Missing(names) => format!("{code}: {}", names.join(", ")),
         Detail::Text(text) if !text.is_empty() => format!("{code}: {text}"),
         Detail::App(fault, _) => format!("{code}: {}", fault.in_words()),
-        Detail::None | Detail::Text(_) => {
+        Detail::None | Detail::Text(_) | Detail::Summary(_) => {
             let words = token.step.status.current_facts().and_then(|facts| facts.message.as_deref());
             words.map_or_else(|| code.to_owned(), |words| format!("{code}: {words}"))
         }

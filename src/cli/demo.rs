@@ -16,9 +16,13 @@ use super::{Exit, io};
 use crate::clock::{Lens, System};
 use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
-use crate::daemon::{Daemon, Doors};
+use crate::daemon::{Daemon, Doors, bind_control, control_path};
+use crate::domain::alert::Subject;
+use crate::domain::answer::{Answer, Signed};
 use crate::domain::time::{Span, Timestamp};
+use crate::domain::token::TokenId;
 use crate::ports::{Clock, Store};
+use crate::requests::Requests;
 use crate::settings;
 use crate::settings::source::Sources;
 use crate::sim::{App, AppEvent, Event, Fault, FaultKind, Lifetime, Mailbox, Match, Received, Sim, User, World};
@@ -66,19 +70,14 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     let (mailbox, arrivals) = Mailbox::new();
     backstage.spawn(mailbox.clone().serve(relay));
 
-    let stage = Stage {
-        sim,
-        clock: Arc::clone(&clock),
-        start: clock.now(),
-        folder: folder.clone(),
-        env: folder.join("config.env"),
-    };
-    stage.set()?;
-    let text = configuration(&stage.env, api_address, relay_address);
+    let env = folder.join("config.env");
+    let state = folder.join("tokenwatch.db");
+    set(&sim, &env, clock.now().unix())?;
+    let text = configuration(&env, &state, api_address, relay_address);
     fs::write(folder.join("tokenwatch.toml"), &text)?;
     let loaded = settings::from_text(&text, "demo", &[])?;
     let wiring = Wiring::new(loaded.settings, &Reader::new(Sources::default()), &clock)?;
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.join("tokenwatch.db"))?);
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state)?);
     let listener = match TcpListener::bind("127.0.0.1:9847").await {
         Ok(listener) => listener,
         Err(_) => TcpListener::bind("127.0.0.1:0").await?,
@@ -86,7 +85,9 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     let page = listener.local_addr()?;
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring);
-    let doors = Doors { listener: Some(listener), control: None };
+    let (start, requests) = (clock.now(), daemon.requests());
+    let stage = Stage { sim, clock, start, folder: folder.clone(), env, requests };
+    let doors = Doors { listener: Some(listener), control: Some(bind_control(&control_path(None, &state))?) };
     let mut running = JoinSet::new();
     running.spawn(daemon.run(doors, stop.clone(), now));
 
@@ -95,8 +96,10 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
         "tokenwatch demo: the real daemon, a simulated Graph API, {days:.2} s a day.\n\
          status page  http://{page}/\n\
          metrics      http://{page}/metrics\n\
-         mails        {}\n",
-        folder.join("mails").display()
+         mails        {}\n\
+         on-call      tokenwatch --config {} status | ack | silence | forecast | test-alert\n",
+        folder.join("mails").display(),
+        folder.join("tokenwatch.toml").display()
     ));
     stage.play(arrivals, arguments.forever).await?;
     stop.cancel();
@@ -113,6 +116,7 @@ struct Stage {
     start: Timestamp,
     folder: PathBuf,
     env: PathBuf,
+    requests: Requests,
 }
 
 /// Something that happens at a time, in hours from the start.
@@ -120,29 +124,23 @@ struct Scene {
     hour: i64,
     says: &'static str,
     happens: fn(&Stage) -> std::io::Result<()>,
+    /// The token whose open incidents on-call acknowledges.
+    acknowledges: Option<&'static str>,
+}
+
+impl Scene {
+    /// A scene that only tells.
+    const fn told(hour: i64, says: &'static str) -> Self {
+        Self { hour, says, happens: |_| Ok(()), acknowledges: None }
+    }
+
+    /// A scene in which something happens.
+    const fn played(hour: i64, says: &'static str, happens: fn(&Stage) -> std::io::Result<()>) -> Self {
+        Self { hour, says, happens, acknowledges: None }
+    }
 }
 
 impl Stage {
-    /// Day 0: an app, three tokens, an env file.
-    fn set(&self) -> std::io::Result<()> {
-        let now = self.clock.now().unix();
-        let (whatsapp, reports, status) = self.sim.with_world(|world| {
-            world.add_app(App::new(APP, "Help desk", SECRET));
-            for (user, name) in [(MACHINE, "helpdesk machine"), (PERSON, "Asha"), (ETERNAL, "status machine")] {
-                world.add_user(User::new(APP, user, name));
-            }
-            (
-                world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now),
-                world.issue_long_user(PERSON, &["pages_show_list"], now),
-                world.issue_system_user(ETERNAL, SCOPES, Lifetime::Never, now),
-            )
-        });
-        let text = format!(
-            "# what the help desk reads\nMETA_APP_SECRET={SECRET}\nWHATSAPP_ACCESS_TOKEN=\"{whatsapp}\"\nREPORTS_TOKEN={reports}\nSTATUS_TOKEN={status}\n"
-        );
-        fs::write(&self.env, text)
-    }
-
     /// Lets the scenes happen, and reads out every mail that arrives.
     async fn play(&self, mut arrivals: UnboundedReceiver<Received>, forever: bool) -> anyhow::Result<()> {
         let mut scenes = SCENES.iter().peekable();
@@ -166,6 +164,9 @@ impl Stage {
                     if let Some(scene) = scenes.next() {
                         (scene.happens)(self)?;
                         tell(&format!("{}  {}", self.day(self.clock.now()), scene.says));
+                        if let Some(name) = scene.acknowledges {
+                            self.acknowledge(name).await?;
+                        }
                     }
                 }
             }
@@ -176,6 +177,16 @@ impl Stage {
         fs::write(self.folder.join("mails").join(format!("{number:03}.eml")), &mail.text)?;
         let subject = mail.header("Subject").unwrap_or_default();
         tell(&format!("{}      mail to {}: {subject}", self.day(self.clock.now()), mail.recipients.join(", ")));
+        Ok(())
+    }
+
+    /// On-call answers, as `tokenwatch ack` does.
+    async fn acknowledge(&self, name: &str) -> anyhow::Result<()> {
+        let id = TokenId::parse(name).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        let signed = Signed { by: "asha".into(), at: self.clock.now(), why: Some("I am on it".into()) };
+        let ledger = self.requests.answer(Subject::Token(id), Answer::Acknowledge(signed)).await?;
+        let open: Vec<&str> = ledger.incidents.iter().map(|incident| incident.reason.as_str()).collect();
+        tell(&format!("{}      acknowledged by asha: {}", self.day(self.clock.now()), open.join(", ")));
         Ok(())
     }
 
@@ -194,85 +205,89 @@ impl Stage {
     }
 }
 
+/// Day 0: an app, three tokens, an env file.
+fn set(sim: &Sim, env: &Path, now: i64) -> std::io::Result<()> {
+    let (whatsapp, reports, status) = sim.with_world(|world| {
+        world.add_app(App::new(APP, "Help desk", SECRET));
+        for (user, name) in [(MACHINE, "helpdesk machine"), (PERSON, "Asha"), (ETERNAL, "status machine")] {
+            world.add_user(User::new(APP, user, name));
+        }
+        (
+            world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now),
+            world.issue_long_user(PERSON, &["pages_show_list"], now),
+            world.issue_system_user(ETERNAL, SCOPES, Lifetime::Never, now),
+        )
+    });
+    let text = format!(
+        "# what the help desk reads\nMETA_APP_SECRET={SECRET}\nWHATSAPP_ACCESS_TOKEN=\"{whatsapp}\"\nREPORTS_TOKEN={reports}\nSTATUS_TOKEN={status}\n"
+    );
+    fs::write(env, text)
+}
+
 /// A reader that went away early does not end the demo.
 fn tell(line: &str) {
     let _ = io::print(&format!("{line}\n"));
 }
 
-const SCENES: [Scene; 10] = [
+const SCENES: [Scene; 11] = [
+    Scene::told(1, "three tokens are watched: one lives 60 days, one is a person's login, one never ends"),
+    Scene::played(12 * 24, "Asha changes her password; her token dies 48 days early", |stage| {
+        stage.sim.with_world(|world| world.user_event(PERSON, Event::PasswordChanged, stage.clock.now().unix()));
+        Ok(())
+    }),
     Scene {
-        hour: 1,
-        says: "three tokens are watched: one lives 60 days, one is a person's login, one never ends",
-        happens: |_| Ok(()),
+        acknowledges: Some("reports"),
+        ..Scene::told(
+            12 * 24 + 6,
+            "on-call answers: `tokenwatch ack reports`. It is not repeated any more; what gets worse would be",
+        )
     },
-    Scene {
-        hour: 12 * 24,
-        says: "Asha changes her password; her token dies 48 days early",
-        happens: |stage| {
-            stage.sim.with_world(|world| world.user_event(PERSON, Event::PasswordChanged, stage.clock.now().unix()));
-            Ok(())
-        },
-    },
-    Scene {
-        hour: 14 * 24,
-        says: "somebody follows the steps of the mail and pastes a new token into the env file",
-        happens: |stage| {
+    Scene::played(
+        14 * 24,
+        "somebody follows the steps of the mail and pastes a new token into the env file",
+        |stage| {
             let now = stage.clock.now().unix();
             let token = stage.sim.with_world(|world| world.issue_long_user(PERSON, &["pages_show_list"], now));
             stage.edit("REPORTS_TOKEN", &token)
         },
-    },
-    Scene {
-        hour: 25 * 24,
-        says: "Meta has an outage: every call answers 503. Known deadlines stay; after six hours we are blind, and say so",
-        happens: |stage| {
+    ),
+    Scene::played(
+        25 * 24,
+        "Meta has an outage: every call answers 503. Known deadlines stay; after six hours we are blind, and say so",
+        |stage| {
             stage.sim.with_world(|world| world.faults.add(Fault::always(Match::Any, FaultKind::Html503)));
             Ok(())
         },
-    },
-    Scene {
-        hour: 25 * 24 + 18,
-        says: "the outage is over",
-        happens: |stage| {
-            stage.sim.with_world(|world| world.faults.clear());
-            Ok(())
-        },
-    },
-    Scene {
-        hour: 32 * 24,
-        says: "Meta blocks the app until an admin verifies it: one fault, three tokens, one mail",
-        happens: |stage| {
+    ),
+    Scene::played(25 * 24 + 18, "the outage is over", |stage| {
+        stage.sim.with_world(|world| world.faults.clear());
+        Ok(())
+    }),
+    Scene::played(
+        32 * 24,
+        "Meta blocks the app until an admin verifies it: one fault, three tokens, one mail",
+        |stage| {
             stage.sim.with_world(|world| world.app_event(APP, AppEvent::Blocked, stage.clock.now().unix()));
             Ok(())
         },
-    },
-    Scene {
-        hour: 33 * 24,
-        says: "the admin has verified it",
-        happens: |stage| {
-            stage.sim.with_world(|world| world.app_event(APP, AppEvent::Unblocked, stage.clock.now().unix()));
-            Ok(())
-        },
-    },
-    Scene {
-        hour: 38 * 24,
-        says: "from here on the ladder: 21, 14, 7, 3 and 1 days before the end of helpdesk-whatsapp, and nobody acts",
-        happens: |_| Ok(()),
-    },
-    Scene {
-        hour: 61 * 24,
-        says: "now that it is dead, somebody fetches a new token",
-        happens: |stage| {
-            let now = stage.clock.now().unix();
-            let token =
-                stage.sim.with_world(|world| world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now));
-            stage.edit("WHATSAPP_ACCESS_TOKEN", &token)
-        },
-    },
-    Scene { hour: 62 * 24 + 12, says: "all is well again", happens: |_| Ok(()) },
+    ),
+    Scene::played(33 * 24, "the admin has verified it", |stage| {
+        stage.sim.with_world(|world| world.app_event(APP, AppEvent::Unblocked, stage.clock.now().unix()));
+        Ok(())
+    }),
+    Scene::told(
+        38 * 24,
+        "from here on the ladder: 21, 14, 7, 3 and 1 days before the end of helpdesk-whatsapp, and nobody acts",
+    ),
+    Scene::played(61 * 24, "now that it is dead, somebody fetches a new token", |stage| {
+        let now = stage.clock.now().unix();
+        let token = stage.sim.with_world(|world| world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now));
+        stage.edit("WHATSAPP_ACCESS_TOKEN", &token)
+    }),
+    Scene::told(62 * 24 + 12, "all is well again"),
 ];
 
-fn configuration(env: &Path, api: std::net::SocketAddr, relay: std::net::SocketAddr) -> String {
+fn configuration(env: &Path, state: &Path, api: std::net::SocketAddr, relay: std::net::SocketAddr) -> String {
     let env = toml::Value::String(env.display().to_string());
     let token = |name: &str, key: &str, scopes: &str| {
         format!(
@@ -280,10 +295,11 @@ fn configuration(env: &Path, api: std::net::SocketAddr, relay: std::net::SocketA
         )
     };
     let mut text = format!(
-        "[schedule]\ncheck = \"1h\"\n\n[smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://{relay}?tls=none\" }}]\n\n\
+        "[daemon]\nstate = \"sqlite://{}\"\n\n[schedule]\ncheck = \"1h\"\n\n[smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://{relay}?tls=none\" }}]\n\n\
          [receivers.default]\nemail = [\"oncall@example.com\"]\nescalate = {{ from = \"critical\", email = [\"lead@example.com\"] }}\n\n\
          [provider.meta]\nbase_url = \"http://{api}\"\n\n\
-         [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env}, key = \"META_APP_SECRET\" }}\n\n"
+         [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = {env}, key = \"META_APP_SECRET\" }}\n\n",
+        state.display()
     );
     text.push_str(&token("helpdesk-whatsapp", "WHATSAPP_ACCESS_TOKEN", "\"whatsapp_business_messaging\""));
     text.push_str(&token("reports", "REPORTS_TOKEN", ""));

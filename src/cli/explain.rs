@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::status::Daemon;
+use super::control::Daemon;
 use super::{Context, Exit, check, io};
 use crate::domain::token::TokenId;
 use crate::explain::explain;

@@ -2,13 +2,17 @@
 //!
 //! Secrets are never arguments. Nothing is decided here; commands read settings, call the core, and print.
 
+mod answer;
 mod check;
 mod config;
+mod control;
 mod demo;
 mod explain;
+mod forecast;
 mod io;
 mod logging;
 mod status;
+mod test_alert;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,6 +22,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::daemon::Fatal;
 use crate::daemon::lifecycle::{self, Start, variable};
+use crate::domain::time::Span;
 use crate::ports::StoreError;
 use crate::settings::{self, Faults, Loaded};
 
@@ -46,8 +51,57 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// What the running daemon knows.
+    /// What the running daemon knows: of all tokens, or of one with its past.
     Status {
+        /// The token.
+        name: Option<String>,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Which messages will come, when and to whom, if nothing changes but the clock.
+    Forecast {
+        /// How far to look.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(i64).range(1..=3_650))]
+        days: i64,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say that you know: what is open is not repeated; what gets worse is still told.
+    Ack {
+        /// A token, an app or tokenwatch itself; token/NAME or app/NAME where both have one name.
+        name: String,
+        /// A word to the others.
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+    /// Hold notices back for a time. It always ends, and never hides the end of a token unless asked to.
+    Silence {
+        /// A token, an app or tokenwatch itself.
+        name: String,
+        /// For how long: 30m, 4h, 7d.
+        #[arg(long = "for", value_name = "TIME", value_parser = crate::settings::value::period)]
+        lasts: Span,
+        /// Why; it is shown to everybody who asks.
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// Hold back even the last rung and the end of a token.
+        #[arg(long)]
+        even_critical: bool,
+    },
+    /// End a silence; what it held back and is still true is told at once.
+    Unsilence {
+        /// A token, an app or tokenwatch itself.
+        name: String,
+    },
+    /// Send a real notice through the real channels and say what became of it (exit 2 when it did not arrive).
+    TestAlert {
+        /// Only this receiver.
+        receiver: Option<String>,
+        /// With this severity, so that escalation is tried too [default: info].
+        #[arg(long, value_parser = ["info", "warning", "critical"])]
+        severity: Option<String>,
         /// For machines.
         #[arg(long)]
         json: bool,
@@ -138,7 +192,16 @@ fn dispatch(arguments: Arguments) -> Exit {
             Command::Run => run(context).await,
             Command::Check(arguments) => check::run(&context, &arguments).await,
             Command::Explain { name, json } => explain::run(&context, &name, json).await,
-            Command::Status { json } => status::run(&context, json).await,
+            Command::Status { name, json } => status::run(&context, name.as_deref(), json).await,
+            Command::Forecast { days, json } => forecast::run(&context, days, json).await,
+            Command::Ack { name, why } => answer::run(&context, name, why, answer::Said::Ack).await,
+            Command::Silence { name, lasts, why, even_critical } => {
+                answer::run(&context, name, Some(why), answer::Said::Silence { lasts, even_critical }).await
+            }
+            Command::Unsilence { name } => answer::run(&context, name, None, answer::Said::Unsilence).await,
+            Command::TestAlert { receiver, severity, json } => {
+                test_alert::run(&context, receiver, severity, json).await
+            }
             Command::Config { what } => config::run(&context, what),
             Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Completions { shell } => completions(shell),

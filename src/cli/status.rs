@@ -1,26 +1,25 @@
 //! `status`: what the running daemon knows, asked over its control socket.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
+use super::control::Daemon;
 use super::{Context, Exit, io};
-use crate::daemon::lifecycle::{state_path, variable};
-use crate::daemon::{CONTROL_SOCKET, control_path};
-use crate::domain::time::{Timestamp, relative};
-use crate::settings;
-
+use crate::domain::time::{Span, Timestamp, relative};
+use crate::domain::token::TokenId;
 use crate::zone::Zone;
 
-/// Runs the command.
-pub async fn run(context: &Context, json: bool) -> Exit {
+/// Runs the command, about one token or all.
+pub async fn run(context: &Context, name: Option<&str>, json: bool) -> Exit {
     let daemon = match Daemon::find(context) {
         Ok(daemon) => daemon,
         Err(why) => return super::fail(Exit::TryAgain, why),
     };
+    if let Some(name) = name {
+        return one(context, &daemon, name, json).await;
+    }
     let (status, tokens) = match (daemon.get("/api/v1/status").await, daemon.get("/api/v1/tokens").await) {
         (Ok(status), Ok(tokens)) => (status, tokens),
-        (Err(why), _) | (_, Err(why)) => return super::fail(Exit::TryAgain, why),
+        (Err(why), _) | (_, Err(why)) => return why.fail(),
     };
     if json {
         let mut whole = status;
@@ -28,63 +27,6 @@ pub async fn run(context: &Context, json: bool) -> Exit {
         return io::print_json(&whole);
     }
     io::print(&text(&status, &tokens, io::Paint::new(&context.environment)))
-}
-
-/// The running daemon, seen through its control socket.
-pub struct Daemon {
-    client: reqwest::Client,
-    socket: PathBuf,
-}
-
-impl Daemon {
-    /// The daemon of this configuration.
-    ///
-    /// # Errors
-    /// When there is no socket; the text says where it was looked for.
-    pub fn find(context: &Context) -> Result<Self, String> {
-        let candidates = sockets(context);
-        let socket = candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
-            let places: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-            format!(
-                "no daemon is reachable: there is no control socket at {}; is tokenwatch running?",
-                places.join(" or ")
-            )
-        })?;
-        let client = reqwest::Client::builder().unix_socket(socket.clone()).timeout(PATIENCE).no_proxy();
-        let client = client.tls_backend_preconfigured(no_tls()).build().map_err(|error| error.to_string())?;
-        Ok(Self { client, socket })
-    }
-
-    /// Reads one document.
-    ///
-    /// # Errors
-    /// When the daemon does not answer, or not as expected.
-    pub async fn get(&self, path: &str) -> Result<Value, String> {
-        let socket = self.socket.display();
-        let reply = self.client.get(format!("http://tokenwatch{path}")).send().await;
-        let reply = reply.map_err(|_| {
-            format!("no daemon answers at {socket}; is tokenwatch running, and may you use its socket?")
-        })?;
-        if !reply.status().is_success() {
-            return Err(reply.text().await.unwrap_or_default().trim().to_owned());
-        }
-        reply.json().await.map_err(|_| format!("the daemon at {socket} gave an answer that is not understood"))
-    }
-}
-
-/// Where the socket may be: beside the state, or in systemd's runtime folder.
-fn sockets(context: &Context) -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    if let Some(folder) = variable(&context.environment, "RUNTIME_DIRECTORY") {
-        places.push(Path::new(folder).join(CONTROL_SOCKET));
-    }
-    let loaded = settings::load(&context.config, &context.environment).ok();
-    if let Some(state) = loaded.and_then(|loaded| state_path(&loaded.settings, &context.environment).ok()) {
-        places.push(control_path(None, &state));
-    }
-    places.push(Path::new(SYSTEM_FOLDER).join(CONTROL_SOCKET));
-    places.dedup();
-    places
 }
 
 fn text(status: &Value, tokens: &Value, paint: io::Paint) -> String {
@@ -109,11 +51,18 @@ fn text(status: &Value, tokens: &Value, paint: io::Paint) -> String {
             .flatten()
             .filter_map(|finding| finding["finding"].as_str())
             .collect();
+        let mut findings = if findings.is_empty() { "-".to_owned() } else { findings.join(", ") };
+        if token["acknowledged"] == true {
+            findings.push_str(" (acknowledged)");
+        }
+        if let Some(at) = when("silenced_until").filter(|at| *at > now) {
+            findings.push_str(&format!(" (silenced until {})", zone.short(at)));
+        }
         rows.push(vec![
             token["name"].as_str().unwrap_or_default().to_owned(),
             token["verdict"].as_str().unwrap_or_default().to_owned(),
             ends,
-            if findings.is_empty() { "-".to_owned() } else { findings.join(", ") },
+            findings,
             when("last_answer").map_or_else(|| "never".to_owned(), |at| relative(at, now)),
         ]);
     }
@@ -130,15 +79,76 @@ fn text(status: &Value, tokens: &Value, paint: io::Paint) -> String {
     text
 }
 
-/// The socket is local and needs no TLS, but the client must be given something that is not the default provider.
-fn no_tls() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
+/// One token: how it stands, what is open, what was answered, who was told.
+async fn one(context: &Context, daemon: &Daemon, name: &str, json: bool) -> Exit {
+    let Ok(id) = TokenId::parse(name) else {
+        return super::fail(Exit::Warning, format_args!("no token is called {name:?}"));
+    };
+    let (status, token) = match (daemon.get("/api/v1/status").await, daemon.get(&format!("/api/v1/tokens/{id}")).await)
+    {
+        (Ok(status), Ok(token)) => (status, token),
+        (Err(why), _) | (_, Err(why)) => return why.fail(),
+    };
+    if json {
+        return io::print_json(&token);
+    }
+    io::print(&past(&status, &token, io::Paint::new(&context.environment)))
 }
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
-/// Where the shipped unit puts its runtime folder.
-const SYSTEM_FOLDER: &str = "/run/tokenwatch";
+fn past(status: &Value, token: &Value, paint: io::Paint) -> String {
+    let now = Timestamp::from_unix(status["now"].as_i64().unwrap_or_default());
+    let zone = status["timezone"].as_str().and_then(|name| Zone::parse(name).ok()).unwrap_or(Zone::UTC);
+    let when = |value: &Value| {
+        let at = value.as_i64().map(Timestamp::from_unix);
+        at.map_or_else(|| "-".to_owned(), |at| format!("{} ({})", zone.short(at), relative(at, now)))
+    };
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let verdict = word(&token["verdict"]);
+    let mut text = format!("{}: {}\n", word(&token["name"]), paint.by_word(&verdict, &verdict));
+    if let Some(at) = token["silenced_until"].as_i64().map(Timestamp::from_unix).filter(|at| *at > now) {
+        text.push_str(&format!("silenced until {} ({})\n", zone.long(at), relative(at, now)));
+    }
+    let history = &token["history"];
+    let section = |title: &str, head: &[&str], rows: Vec<Vec<String>>| {
+        let mut all = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
+        if rows.is_empty() {
+            return format!("\n{title}\n  none\n");
+        }
+        all.extend(rows);
+        let table = io::table(&all, |y, _, cell| if y == 0 { paint.soft(cell) } else { paint.by_word(cell, cell) });
+        format!("\n{title}\n{table}")
+    };
+    let list = |name: &str| history[name].as_array().into_iter().flatten();
+    let incidents = list("incidents").map(|incident| {
+        let ended = match incident["ended_at"].as_i64() {
+            None => "open".to_owned(),
+            Some(_) => format!("{} {}", word(&incident["ending"]), when(&incident["ended_at"])),
+        };
+        let known = match incident["acknowledged"]["by"].as_str() {
+            Some(by) => format!("{by}, {}", when(&incident["acknowledged"]["at"])),
+            None => "-".to_owned(),
+        };
+        let told = if incident["told_at"].is_null() { "nobody".to_owned() } else { when(&incident["told_at"]) };
+        vec![when(&incident["began_at"]), word(&incident["finding"]), word(&incident["severity"]), told, known, ended]
+    });
+    let answers = list("answers").map(|answer| {
+        let lasts = answer["seconds"].as_i64().map(|seconds| format!(" for {}", Span::seconds(seconds)));
+        let what = format!("{}{}", word(&answer["answer"]), lasts.unwrap_or_default());
+        vec![when(&answer["at"]), word(&answer["by"]), what, word(&answer["why"])]
+    });
+    let deliveries = list("deliveries").map(|delivery| {
+        let way = format!("{} to {}", delivery["route"].as_str().unwrap_or("notice"), word(&delivery["receiver"]));
+        let went = match (delivery["delivered_at"].as_i64(), delivery["failure"].as_str()) {
+            (Some(_), _) => format!("{} {}", word(&delivery["channel"]), when(&delivery["delivered_at"])),
+            (None, Some(failure)) => format!("waiting, tried {} times: {failure}", delivery["attempts"]),
+            (None, None) => "waiting".to_owned(),
+        };
+        let what = format!("{} ({})", word(&delivery["finding"]), word(&delivery["why"]));
+        vec![when(&delivery["made_at"]), what, word(&delivery["severity"]), way, went]
+    });
+    let head = ["BEGAN", "FINDING", "SEVERITY", "LAST TOLD", "ACKNOWLEDGED", "ENDED"];
+    text.push_str(&section("Incidents", &head, incidents.collect()));
+    text.push_str(&section("Answers", &["WHEN", "WHO", "WHAT", "WHY"], answers.collect()));
+    text.push_str(&section("Told", &["MADE", "NOTICE", "SEVERITY", "WAY", "DELIVERED"], deliveries.collect()));
+    text
+}

@@ -35,6 +35,11 @@ impl Agenda {
         }
     }
 
+    /// Whether a token was taken and has not come back.
+    pub fn is_under_way(&self, index: usize) -> bool {
+        self.under_way.contains_key(&index)
+    }
+
     /// Takes the token that has been due the longest; it is under way from now on.
     pub fn pop_due(&mut self, now: Timestamp) -> Option<usize> {
         let due = self.next().filter(|at| *at <= now)?;

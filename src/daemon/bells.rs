@@ -49,11 +49,30 @@ pub async fn run(mut wiring: watch::Receiver<Arc<Wiring>>, bell: Arc<Notify>, st
 /// When the configuration's bell should last have rung; `None` where there is no bell.
 pub fn last_ring(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
     let Plan::Cron(expression) = &settings.schedule.check else { return None };
-    let zone: chrono_tz::Tz = settings.daemon.zone.name().parse().unwrap_or(chrono_tz::UTC);
-    let parser = CronParser::builder().seconds(Seconds::Required).build();
-    let here = chrono_tz::Tz::timestamp_opt(&zone, now.unix(), 0).single()?;
-    let ring = parser.parse(expression).ok()?.find_previous_occurrence(&here, true).ok()?;
-    Some(Timestamp::from_unix(ring.timestamp()))
+    previous(expression, settings, now)
+}
+
+/// When the summary was last due; `None` where there is none.
+pub fn last_digest(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+    previous(settings.schedule.digest.as_deref()?, settings, now)
+}
+
+/// When the summary is due next; `None` where there is none.
+pub fn next_digest(settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+    let (zone, cron) = parsed(settings.schedule.digest.as_deref()?, settings)?;
+    let here = zone.timestamp_opt(now.unix(), 0).single()?;
+    Some(Timestamp::from_unix(cron.find_next_occurrence(&here, false).ok()?.timestamp()))
+}
+
+fn previous(expression: &str, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+    let (zone, cron) = parsed(expression, settings)?;
+    let here = zone.timestamp_opt(now.unix(), 0).single()?;
+    Some(Timestamp::from_unix(cron.find_previous_occurrence(&here, true).ok()?.timestamp()))
+}
+
+fn parsed(expression: &str, settings: &Settings) -> Option<(chrono_tz::Tz, croner::Cron)> {
+    let zone = settings.daemon.zone.name().parse().unwrap_or(chrono_tz::UTC);
+    Some((zone, CronParser::builder().seconds(Seconds::Required).build().parse(expression).ok()?))
 }
 
 /// Hangs up one bell. The offset of the zone is the one in force now; it is renewed by a reload.

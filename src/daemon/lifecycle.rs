@@ -49,7 +49,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let (tokens, zone) = (settings.tokens.len(), settings.daemon.zone.clone());
     let wiring = Wiring::new(settings, &reader, &clock)?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
-    let daemon = Daemon::new(Arc::clone(&clock), store, wiring);
+    let daemon = Daemon::new(Arc::clone(&clock), store, wiring).with_folder(state.parent().map(Path::to_path_buf));
     let (board, reloader) = (daemon.board(), daemon.reloader());
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     info!(

@@ -5,10 +5,15 @@
 
 mod agenda;
 mod bells;
+mod caretaker;
+mod courier;
 mod courtesy;
+mod heartbeat;
+mod kin;
 pub mod lifecycle;
 mod outbox;
 pub mod reader;
+mod sustain;
 pub mod unit;
 mod watch;
 pub mod wiring;
@@ -22,7 +27,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::caretaker::Caretaker;
+use self::courier::Courier;
+use self::heartbeat::Heart;
 use self::outbox::Outbox;
+use self::sustain::Sustain;
 use self::watch::Watch;
 use self::wiring::{Wiring, WiringError};
 use crate::board::Board;
@@ -30,6 +39,7 @@ use crate::domain::time::Span;
 use crate::metrics::Counters;
 use crate::ports::{Clock, Store, StoreError};
 use crate::provider::meta::KNOWN_CODES;
+use crate::requests::{Inbox, Requests};
 use crate::settings::Settings;
 use crate::web::{self, Web};
 
@@ -41,6 +51,9 @@ pub struct Daemon {
     counters: Arc<Counters>,
     wiring: latest::Sender<Arc<Wiring>>,
     settings: latest::Sender<Arc<Settings>>,
+    requests: Requests,
+    inbox: Inbox,
+    folder: Option<PathBuf>,
 }
 
 /// Where the daemon listens. Everything is bound before it says that it is ready.
@@ -90,7 +103,20 @@ impl Daemon {
         board.vitals.reloaded(true, clock.now());
         let counters = Arc::new(Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label)).with_process());
         let settings = latest::Sender::new(Arc::clone(&wiring.settings));
-        Self { clock, store, board, counters, wiring: latest::Sender::new(Arc::new(wiring)), settings }
+        let (requests, inbox) = Requests::new();
+        let wiring = latest::Sender::new(Arc::new(wiring));
+        Self { clock, store, board, counters, wiring, settings, requests, inbox, folder: None }
+    }
+
+    /// Keeps an eye on the disk that this folder is on: the state's.
+    #[must_use]
+    pub fn with_folder(self, folder: Option<PathBuf>) -> Self {
+        Self { folder, ..self }
+    }
+
+    /// The way to the watch loop.
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     /// What everyone may see.
@@ -112,7 +138,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When a part ended that should not have.
-    pub async fn run(self, doors: Doors, stop: CancellationToken, now: CancellationToken) -> Result<(), Fatal> {
+    pub async fn run(mut self, doors: Doors, stop: CancellationToken, now: CancellationToken) -> Result<(), Fatal> {
         let grace = self.settings.borrow().daemon.grace;
         let nudge = Arc::new(Notify::new());
         let bell = Arc::new(Notify::new());
@@ -126,20 +152,23 @@ impl Daemon {
             counters: Arc::clone(&self.counters),
             wiring: self.wiring.subscribe(),
             bell: Arc::clone(&bell),
+            inbox: std::mem::replace(&mut self.inbox, Requests::new().1),
             outbox: Arc::clone(&nudge),
             longest_sleep: unit::longest_sleep(LONGEST_SLEEP),
             stop: stop_watch.clone(),
         };
         tasks.spawn(async move { (Task::Watch, watch.run(grace).await) });
+        let courier = Courier::new(
+            Arc::clone(&self.clock),
+            Arc::clone(&self.store),
+            Arc::clone(&self.board),
+            Arc::clone(&self.counters),
+        );
         let outbox = Outbox {
-            clock: Arc::clone(&self.clock),
-            store: Arc::clone(&self.store),
-            board: Arc::clone(&self.board),
-            counters: Arc::clone(&self.counters),
+            courier: Arc::new(courier),
             wiring: self.wiring.subscribe(),
             nudge: Arc::clone(&nudge),
             stop: stop_outbox.clone(),
-            late: outbox::Late::default(),
         };
         tasks.spawn(async move {
             outbox.run().await;
@@ -150,6 +179,7 @@ impl Daemon {
             bells::run(bells_wiring, bell, bells_stop).await;
             (Task::Bells, Ok(()))
         });
+        self.look_after_itself(&mut tasks, &stop_doors);
         self.open_doors(doors, &mut tasks, &stop_doors);
 
         let early = tokio::select! {
@@ -178,14 +208,56 @@ impl Daemon {
         ended_early.map_or(Ok(()), |task| Err(Fatal::Task(task)))
     }
 
+    /// What the watcher does for its own sake, and for those who forget.
+    fn look_after_itself(&self, tasks: &mut JoinSet<(Task, Result<(), StoreError>)>, stop: &CancellationToken) {
+        let caretaker = Caretaker {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            wiring: self.wiring.subscribe(),
+            requests: self.requests.clone(),
+            folder: self.folder.clone(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(async move {
+            caretaker.run().await;
+            (Task::Caretaker, Ok(()))
+        });
+        let heart = Heart {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            counters: Arc::clone(&self.counters),
+            wiring: self.wiring.subscribe(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(async move {
+            heart.run().await;
+            (Task::Heart, Ok(()))
+        });
+        let sustain = Sustain {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&self.store),
+            counters: Arc::clone(&self.counters),
+            wiring: self.wiring.subscribe(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(async move {
+            sustain.run().await;
+            (Task::Sustain, Ok(()))
+        });
+    }
+
     fn open_doors(&self, doors: Doors, tasks: &mut JoinSet<(Task, Result<(), StoreError>)>, stop: &CancellationToken) {
-        let router = web::router(Web {
+        let web = Web {
             board: Arc::clone(&self.board),
             counters: Arc::clone(&self.counters),
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             settings: self.settings.subscribe(),
-        });
+            requests: self.requests.clone(),
+        };
+        let router = web::router(web.clone());
         if let Some(listener) = doors.listener {
             let (router, stop) = (router.clone(), stop.clone());
             tasks.spawn(async move {
@@ -197,7 +269,7 @@ impl Daemon {
         if let Some(control) = doors.control {
             let stop = stop.clone();
             tasks.spawn(async move {
-                let served = axum::serve(control, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+                let served = web::control::serve(control, router.merge(web::control::router(web)), stop).await;
                 log_end("control socket", served);
                 (Task::Control, Ok(()))
             });
@@ -249,6 +321,9 @@ enum Task {
     Watch,
     Outbox,
     Bells,
+    Caretaker,
+    Heart,
+    Sustain,
     Listener,
     Control,
 }
@@ -259,6 +334,9 @@ impl Task {
             Self::Watch => "watch",
             Self::Outbox => "outbox",
             Self::Bells => "bells",
+            Self::Caretaker => "caretaker",
+            Self::Heart => "heartbeat",
+            Self::Sustain => "sustain",
             Self::Listener => "listener",
             Self::Control => "control",
         }

@@ -1,125 +1,117 @@
-//! The outbox loop: folds pending notices into messages, sends them, and settles what left.
+//! The outbox loop: looks up the ways of new notices, folds what waits in each lane into messages, and has them sent.
 //!
-//! A message is sealed in the store before it is sent, so a crash in between sends the same message again under the same id, never
-//! another one. What certainly did not leave is opened again, to be folded with what came since. Nothing leaves the outbox undelivered.
+//! A lane is one way to one receiver. Each is held back, paced, sent and retried on its own, so that one that fails or hangs never holds up
+//! another. Nothing leaves the outbox undelivered.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::courier::{Courier, Parcel, Run};
 use super::wiring::Wiring;
-use crate::board::Board;
+use crate::channel::whatsapp::is_about_the_sender;
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::{self, Bundle};
 use crate::domain::finding::{Reason, Severity};
+use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
 use crate::domain::verdict::earliest;
-use crate::metrics::Counters;
-use crate::ports::{Channel, Clock, DeliveryError, OutboxRow, Settlement, Store, StoreError};
+use crate::domain::watcher::OVERDUE_AFTER;
+use crate::ports::{Lane, LaneSummary, OutboxRow, Settlement, StoreError};
 
 /// The parts that the loop works with.
 pub struct Outbox {
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What is durable.
-    pub store: Arc<dyn Store>,
-    /// Where troubles are shown.
-    pub board: Arc<Board>,
-    /// What is counted.
-    pub counters: Arc<Counters>,
+    /// Who sends.
+    pub courier: Arc<Courier>,
     /// The configuration in force.
     pub wiring: watch::Receiver<Arc<Wiring>>,
     /// Told when there is something to deliver.
     pub nudge: Arc<Notify>,
     /// The end.
     pub stop: CancellationToken,
-    /// Messages that left and could not be noted as delivered yet.
-    pub late: Late,
 }
 
-/// Messages that left while the store could not write, by receiver and message. They are not sent again by this process.
-pub type Late = Mutex<HashMap<(ReceiverName, Arc<str>), Settlement>>;
-
-/// One message and the rows it carries.
-struct Parcel {
-    rows: Vec<i64>,
-    bundle: Bundle,
-    sealed: Option<Arc<str>>,
-}
-
-/// How a message fared.
-enum Sent {
-    /// It left, or there is nobody to reach.
-    Yes,
-    /// It certainly did not: the way to this receiver is closed.
-    No,
-    /// It may have: only this message waits, the way itself may be open.
-    Perhaps(Arc<str>),
-}
-
-/// What waits after a failure: a receiver to whom nothing gets through, or a single message.
+/// What the loop remembers. All of it can be forgotten: the store knows what waits, and when what left.
 #[derive(Default)]
-struct Setbacks(HashMap<Arc<str>, Setback>);
+struct Memory {
+    lanes: HashMap<Lane, Traffic>,
+    sending: JoinSet<(Lane, Result<Run, StoreError>)>,
+}
 
-/// How often it failed in a row, and when it is tried again.
+/// How a lane fares.
+#[derive(Default)]
+struct Traffic {
+    /// A message is on its way.
+    busy: bool,
+    /// Nothing gets through.
+    closed: Option<Setback>,
+    /// Single messages that may have left.
+    doubtful: HashMap<Arc<str>, Setback>,
+    /// When messages left of late; `None` before the store was asked.
+    sent: Option<Vec<Timestamp>>,
+}
+
+/// What a pass found when it began.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// Checks are under way, so more of the same may follow at once.
+    under_way: bool,
+    /// It is the last pass.
+    stopping: bool,
+}
+
+/// How often something failed in a row, and when it is tried again.
 #[derive(Clone, Copy)]
 struct Setback {
     failures: u32,
     retry_at: Timestamp,
 }
 
-impl Setbacks {
-    /// Until when this waits, if it does.
-    fn until(&self, what: &str, now: Timestamp) -> Option<Timestamp> {
-        self.0.get(what).map(|setback| setback.retry_at).filter(|at| *at > now)
+impl Setback {
+    /// One more failure than `before`.
+    fn after(before: Option<Self>, now: Timestamp, bound: Span) -> Self {
+        let failures = before.map_or(0, |setback| setback.failures).saturating_add(1);
+        Self { failures, retry_at: now.plus(backoff(failures, bound)) }
     }
 
-    /// Notes one more failure; says when the next try is.
-    fn note(&mut self, what: Arc<str>, now: Timestamp, bound: Span) -> Timestamp {
-        self.0.retain(|_, setback| now.since(setback.retry_at) < FORGOTTEN_AFTER);
-        let failures = self.0.get(&what).map_or(0, |setback| setback.failures).saturating_add(1);
-        let retry_at = now.plus(backoff(failures, bound));
-        self.0.insert(what, Setback { failures, retry_at });
-        retry_at
+    fn until(self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.retry_at).filter(|at| *at > now)
     }
 }
 
 impl Outbox {
     /// Delivers until told to stop; then makes one last pass.
     pub async fn run(mut self) {
-        let mut setbacks = Setbacks::default();
-        let mut pruned_at: Option<Timestamp> = None;
+        let mut memory = Memory::default();
         loop {
             let stopping = self.stop.is_cancelled();
             let wiring = Arc::clone(&self.wiring.borrow_and_update());
-            let next = match self.pass(&wiring, &mut setbacks, stopping).await {
+            let next = match self.pass(&wiring, &mut memory, stopping).await {
                 Ok(next) => {
-                    self.board.vitals.store_is(PART, None);
+                    self.courier.board.vitals.store_is(PART, None);
                     next
                 }
-                Err(failure) => {
-                    if self.board.vitals.store_is(PART, Some(failure.to_string())) {
-                        error!(error = %failure, "the outbox cannot be worked on; nothing is lost, trying again");
-                    }
-                    Some(self.clock.now().plus(STORE_RETRY))
-                }
+                Err(failure) => Some(self.store_failed(&failure)),
             };
             if stopping {
+                while let Some(done) = memory.sending.join_next().await {
+                    self.absorb(&wiring, &mut memory, done);
+                }
                 return;
             }
-            self.prune(&mut pruned_at).await;
-            let now = self.clock.now();
+            let now = self.courier.clock.now();
             let sleep = next.map_or(IDLE, |at| at.since(now).max(Span::ZERO).min(IDLE));
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = self.nudge.notified() => {}
-                _ = self.wiring.changed() => setbacks = Setbacks::default(),
-                () = self.clock.sleep(sleep) => {}
+                Some(done) = memory.sending.join_next() => self.absorb(&wiring, &mut memory, done),
+                _ = self.wiring.changed() => memory.forget_setbacks(),
+                () = self.courier.clock.sleep(sleep) => {}
             }
         }
     }
@@ -127,230 +119,293 @@ impl Outbox {
     /// Sends what is due; says when something else will be.
     async fn pass(
         &self,
-        wiring: &Wiring,
-        setbacks: &mut Setbacks,
+        wiring: &Arc<Wiring>,
+        memory: &mut Memory,
         stopping: bool,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let rows = self.store.pending(MOST_ROWS).await?;
-        let now = self.clock.now();
-        let mut next: Option<Timestamp> = None;
-        let mut post = Vec::new();
-        for (receiver, rows) in digest::by_receiver(rows, |row| &row.receiver) {
-            if let Some(until) = setbacks.until(receiver.as_str(), now).filter(|_| !stopping) {
+        let now = self.courier.clock.now();
+        // Asked before anything is read: what is under way now may be missing from it.
+        let under_way = self.courier.board.vitals.in_flight() > 0;
+        let mut lanes = self.courier.store.lanes(now.minus(OVERDUE_AFTER)).await?;
+        if self.route(wiring, memory, &lanes, now).await? {
+            lanes = self.courier.store.lanes(now.minus(OVERDUE_AFTER)).await?;
+        }
+        memory.lanes.retain(|lane, traffic| traffic.busy || lanes.iter().any(|known| known.lane == *lane));
+        let mut next = None;
+        for summary in lanes.iter().filter(|summary| summary.lane.route.is_some()) {
+            let traffic = memory.lanes.entry(summary.lane.clone()).or_default();
+            if traffic.busy {
+                continue;
+            }
+            if let Some(until) = traffic.closed.and_then(|setback| setback.until(now)).filter(|_| !stopping) {
                 next = earliest(next, Some(until));
                 continue;
             }
-            let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
-            let mut parcels = Vec::new();
-            for parcel in sealed_parcels(&receiver, sealed) {
-                let letter = letter(&receiver, parcel.sealed.as_deref().unwrap_or_default());
-                match setbacks.until(&letter, now).filter(|_| !stopping) {
-                    Some(until) => next = earliest(next, Some(until)),
-                    None => parcels.push(parcel),
-                }
-            }
-            let under_way = self.board.vitals.in_flight() > 0;
-            match fold_until(wiring, &open, under_way, now) {
-                Some(at) if at > now && !stopping => next = earliest(next, Some(at)),
-                Some(_) => parcels.extend(parcel(&receiver, open, None)),
-                None => {}
-            }
+            let (parcels, later) =
+                self.due(wiring, traffic, &lanes, &summary.lane, Moment { under_way, stopping }).await?;
+            next = earliest(next, later);
             if !parcels.is_empty() {
-                post.push((receiver, parcels));
-            }
-        }
-        // Receivers do not wait for each other; the messages of one receiver keep their order.
-        let sending = post.into_iter().map(|(receiver, parcels)| self.send_all(wiring, receiver, parcels));
-        let sent: Vec<_> = stream::iter(sending).buffer_unordered(CONNECTIONS).collect().await;
-        let bound = wiring.settings.smtp.as_ref().map_or(DEFAULT_RETRY, |smtp| smtp.retry);
-        let now = self.clock.now();
-        for result in sent {
-            let (receiver, delivered, waiting) = result?;
-            if delivered {
-                setbacks.0.remove(receiver.as_str());
-            }
-            for what in waiting {
-                next = earliest(next, Some(setbacks.note(what, now, bound)));
+                traffic.busy = true;
+                let (courier, wiring, lane) = (Arc::clone(&self.courier), Arc::clone(wiring), summary.lane.clone());
+                memory.sending.spawn(async move {
+                    let run = courier.run(&wiring, &lane, parcels).await;
+                    (lane, run)
+                });
             }
         }
         Ok(next)
     }
 
-    /// Sends one receiver's messages in order. What has to wait is named: the receiver, when nothing gets through; a message, when only it
-    /// is in doubt.
-    async fn send_all(
+    /// Looks up the ways of notices that have none yet, or whose way is gone from the configuration; true when something moved.
+    async fn route(
         &self,
         wiring: &Wiring,
-        receiver: ReceiverName,
-        parcels: Vec<Parcel>,
-    ) -> Result<(ReceiverName, bool, Vec<Arc<str>>), StoreError> {
-        let mut waiting = Vec::new();
-        let mut delivered = false;
-        for parcel in parcels {
-            match self.send(wiring, parcel).await? {
-                Sent::Yes => delivered = true,
-                Sent::Perhaps(message) => waiting.push(letter(&receiver, &message)),
-                Sent::No => {
-                    waiting.push(Arc::from(receiver.as_str()));
-                    return Ok((receiver, false, waiting));
+        memory: &Memory,
+        lanes: &[LaneSummary],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut moved = false;
+        // What is on its way stays in its lane until it is known what became of it.
+        let busy = |lane: &Lane| memory.lanes.get(lane).is_some_and(|traffic| traffic.busy);
+        for summary in lanes.iter().filter(|summary| !busy(&summary.lane)) {
+            let Lane { receiver, route } = &summary.lane;
+            let known = wiring.settings.receivers.get(receiver);
+            if known.zip(*route).is_some_and(|(known, route)| !known.channels_of(route).is_empty()) {
+                continue;
+            }
+            let rows = self.courier.store.pending(summary.lane.clone(), MOST_ROWS).await?;
+            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+            let ways: Vec<Lane> = match known {
+                Some(known) if known.routes().is_empty() => {
+                    // This receiver is there and wants nothing.
+                    self.courier.store.settle(ids, Settlement { at: now, channel: "none" }).await?;
+                    moved = true;
+                    continue;
                 }
+                Some(_) => ways_of(wiring, receiver).collect(),
+                None => self.heirs(wiring, receiver, &rows),
+            };
+            if !ways.is_empty() && !ids.is_empty() {
+                self.courier.store.assign(ids, ways, now).await?;
+                moved = true;
             }
         }
-        Ok((receiver, delivered, waiting))
+        Ok(moved)
     }
 
-    /// Seals, sends and settles one message.
-    async fn send(&self, wiring: &Wiring, parcel: Parcel) -> Result<Sent, StoreError> {
-        let receiver = &parcel.bundle.receiver;
-        let notices = u64::try_from(parcel.rows.len()).unwrap_or(u64::MAX);
-        let channel = match way_to(wiring, receiver) {
-            Way::Open(channel) => channel,
-            Way::Nobody => {
-                self.store.settle(parcel.rows, self.settlement("none")).await?;
-                return Ok(Sent::Yes);
-            }
-            Way::Gone => return self.reroute(wiring, parcel).await,
-        };
-        // Sealed before this attempt: an earlier one, perhaps of a process that died, may have got through.
-        let may_have_left = parcel.sealed.is_some();
-        let message = parcel.sealed.unwrap_or_else(|| Arc::from(channel.message_id(&parcel.bundle)));
-        let letter = (receiver.clone(), Arc::clone(&message));
-        let late = self.late().get(&letter).cloned();
-        if let Some(settlement) = late {
-            self.store.settle(parcel.rows, settlement).await?;
-            self.late().remove(&letter);
-            return Ok(Sent::Yes);
+    /// Who hears instead of a receiver that is gone: those who are told of its subjects now, else everybody. With nobody left it waits.
+    fn heirs(&self, wiring: &Wiring, gone: &ReceiverName, rows: &[OutboxRow]) -> Vec<Lane> {
+        let reachable = |name: &&ReceiverName| ways_of(wiring, name).next().is_some();
+        let told = rows.iter().flat_map(|row| wiring.told_of(&row.notice.subject).iter());
+        let mut heirs: BTreeSet<&ReceiverName> = told.filter(reachable).collect();
+        if heirs.is_empty() {
+            heirs = wiring.settings.receivers.keys().filter(reachable).collect();
         }
-        self.store.seal(parcel.rows.clone(), Arc::clone(&message)).await?;
-        match channel.deliver(&parcel.bundle, &message).await {
-            Ok(delivery) if delivery.addresses == 0 => {
-                self.store.settle(parcel.rows, self.settlement("none")).await?;
-                Ok(Sent::Yes)
+        let trouble = heirs.is_empty().then(|| "it is gone and there is nobody else to tell".to_owned());
+        let nobody = trouble.is_some();
+        if self.courier.board.vitals.way_is(gone.as_str(), trouble) && nobody {
+            error!(receiver = %gone, "the receiver is gone and there is nobody else to tell; keeping its notices");
+        } else if !nobody && !rows.is_empty() {
+            warn!(receiver = %gone, heirs = heirs.len(), "the receiver is gone; its notices go to others");
+        }
+        heirs.into_iter().flat_map(|name| ways_of(wiring, name)).collect()
+    }
+
+    /// The messages of a lane that are to leave now, in order, and when others will be.
+    async fn due(
+        &self,
+        wiring: &Wiring,
+        traffic: &mut Traffic,
+        lanes: &[LaneSummary],
+        lane: &Lane,
+        Moment { under_way, stopping }: Moment,
+    ) -> Result<(Vec<Parcel>, Option<Timestamp>), StoreError> {
+        let now = self.courier.clock.now();
+        let rows = self.courier.store.pending(lane.clone(), MOST_ROWS).await?;
+        let rows = self.past_the_sender(wiring, lane, rows).await?;
+        let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
+        let (mut parcels, mut next) = (Vec::new(), None);
+        for parcel in sealed_parcels(lane, sealed) {
+            let message = parcel.sealed.as_ref();
+            let doubt = message.and_then(|message| traffic.doubtful.get(message)).and_then(|doubt| doubt.until(now));
+            match doubt.filter(|_| !stopping) {
+                Some(until) => next = earliest(next, Some(until)),
+                None => parcels.push(parcel),
             }
-            Ok(delivery) => {
-                self.counters.delivered(channel.name(), notices);
-                self.counters.failed(channel.name(), u64::try_from(delivery.failures.len()).unwrap_or(u64::MAX));
-                self.board.vitals.mail_is(receiver, delivery.failures.first().cloned());
-                for failure in &delivery.failures {
-                    warn!(receiver = %receiver, failure, "delivered, but not without trouble");
+        }
+        let quiet = |row: &OutboxRow| quiet_until(wiring, lane, &row.notice, now);
+        let (held, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|row| quiet(row).is_some());
+        next = earliest(next, held.iter().filter_map(quiet).min());
+        let folded = fold_until(wiring, &open, under_way, now).map(|at| if stopping { now } else { at });
+        let allowed = match folded {
+            Some(at) if at <= now => self.allowed(traffic, lane, &open, now).await?,
+            later => later,
+        };
+        match allowed {
+            Some(at) if at > now => next = earliest(next, Some(at)),
+            Some(_) => parcels.extend(parcel(lane, open, None)),
+            None => {}
+        }
+        let others = troubles(lanes, lane);
+        for parcel in &mut parcels {
+            parcel.bundle.troubles.extend(others.iter().cloned());
+        }
+        Ok((parcels, next))
+    }
+
+    /// A notice about the very token that it would be sent with goes by the other channels only; there are others, the configuration sees to that.
+    async fn past_the_sender(
+        &self,
+        wiring: &Wiring,
+        lane: &Lane,
+        rows: Vec<OutboxRow>,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        if lane.route != Some(Route::By(ChannelKind::WhatsApp)) {
+            return Ok(rows);
+        }
+        let about = |row: &OutboxRow| is_about_the_sender(&wiring.settings, &lane.receiver, &row.notice);
+        let (past, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(about);
+        if !past.is_empty() {
+            let ids = past.iter().map(|row| row.id).collect();
+            let nobody = Settlement { at: self.courier.clock.now(), channel: "none" };
+            self.courier.store.settle(ids, nobody).await?;
+        }
+        Ok(rows)
+    }
+
+    /// When the next message may leave, by what left before.
+    async fn allowed(
+        &self,
+        traffic: &mut Traffic,
+        lane: &Lane,
+        open: &[OutboxRow],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let only_tests = open.iter().all(|row| row.notice.reason == Reason::Test);
+        if only_tests || !lane.route.is_some_and(Route::is_read_by_people) {
+            return Ok(Some(now));
+        }
+        let sent = match &traffic.sent {
+            Some(sent) => sent,
+            None => {
+                let since = now.minus(Span::seconds(digest::REFILL.as_seconds() * digest::BURST));
+                traffic.sent.insert(self.courier.store.messages(lane.clone(), since).await?)
+            }
+        };
+        let critical = open.iter().any(|row| row.notice.severity == Severity::Critical);
+        Ok(Some(digest::paced(sent, critical, now)))
+    }
+
+    /// Takes in how a lane's messages fared.
+    fn absorb(
+        &self,
+        wiring: &Wiring,
+        memory: &mut Memory,
+        done: Result<(Lane, Result<Run, StoreError>), tokio::task::JoinError>,
+    ) {
+        let now = self.courier.clock.now();
+        let Ok((lane, run)) = done else {
+            // A channel panicked. Which one is not known any more; all are free again, and what waits is tried anew.
+            error!("a channel failed inside; trying again");
+            memory.lanes.values_mut().for_each(|traffic| traffic.busy = false);
+            return;
+        };
+        let bound = wiring.settings.smtp.as_ref().map_or(DEFAULT_RETRY, |smtp| smtp.retry);
+        let traffic = memory.lanes.entry(lane).or_default();
+        traffic.busy = false;
+        match run {
+            Ok(run) => {
+                traffic.closed = run.closed.then(|| Setback::after(traffic.closed, now, bound));
+                for message in run.doubtful {
+                    let before = traffic.doubtful.get(&message).copied();
+                    traffic.doubtful.insert(message, Setback::after(before, now, bound));
                 }
-                info!(receiver = %receiver, notices, message = &*message, "delivered");
-                let settlement = self.settlement(channel.name());
-                if let Err(failure) = self.store.settle(parcel.rows, settlement.clone()).await {
-                    self.late().insert(letter, settlement);
-                    return Err(failure);
-                }
-                Ok(Sent::Yes)
+                traffic.doubtful.retain(|_, doubt| now.since(doubt.retry_at) < FORGOTTEN_AFTER);
+                let sent = traffic.sent.get_or_insert_default();
+                sent.extend(std::iter::repeat_n(now, run.sent));
+                sent.drain(..sent.len().saturating_sub(digest::PACE_MEMORY));
             }
             Err(failure) => {
-                self.counters.failed(channel.name(), 1);
-                if self.board.vitals.mail_is(receiver, Some(failure.to_string())) {
-                    error!(receiver = %receiver, notices, error = %failure, "could not deliver; keeping it and trying again");
-                }
-                match failure {
-                    DeliveryError::Unknown(_) => Ok(Sent::Perhaps(message)),
-                    DeliveryError::NotSent(_) if may_have_left => Ok(Sent::No),
-                    DeliveryError::NotSent(text) => {
-                        self.store.reopen(parcel.rows, text).await?;
-                        Ok(Sent::No)
-                    }
-                }
+                traffic.closed = Some(Setback { failures: 0, retry_at: self.store_failed(&failure) });
             }
         }
     }
 
-    /// Hands what waits for a receiver that is gone to those who are told of its subjects now, else to everybody. With nobody left it waits.
-    async fn reroute(&self, wiring: &Wiring, parcel: Parcel) -> Result<Sent, StoreError> {
-        let gone = parcel.bundle.receiver;
-        let reachable = |name: &&ReceiverName| matches!(way_to(wiring, name), Way::Open(_));
-        let mut heirs: BTreeSet<ReceiverName> = parcel
-            .bundle
-            .notices
-            .iter()
-            .flat_map(|notice| wiring.told_of(&notice.subject).iter())
-            .filter(reachable)
-            .cloned()
-            .collect();
-        if heirs.is_empty() {
-            heirs = wiring.settings.receivers.keys().filter(reachable).cloned().collect();
+    /// Notes that the store failed; says when it is tried again.
+    fn store_failed(&self, failure: &StoreError) -> Timestamp {
+        if self.courier.board.vitals.store_is(PART, Some(failure.to_string())) {
+            error!(error = %failure, "the outbox cannot be worked on; nothing is lost, trying again");
         }
-        if heirs.is_empty() {
-            let trouble = format!("the receiver {gone} is gone and there is nobody else to tell");
-            if self.board.vitals.mail_is(&gone, Some(trouble)) {
-                error!(receiver = %gone, "the receiver is gone and there is nobody else to tell; keeping its notices");
-            }
-            return Ok(Sent::No);
-        }
-        warn!(receiver = %gone, heirs = heirs.len(), "the receiver is gone; its notices go to others");
-        self.store.reroute(parcel.rows, heirs.into_iter().collect(), self.clock.now()).await?;
-        self.board.vitals.mail_is(&gone, None);
-        self.nudge.notify_one();
-        Ok(Sent::Yes)
+        self.courier.clock.now().plus(STORE_RETRY)
     }
+}
 
-    /// The map holds whole entries only, so a poisoned lock is as good as any.
-    fn late(&self) -> MutexGuard<'_, HashMap<(ReceiverName, Arc<str>), Settlement>> {
-        self.late.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn settlement(&self, channel: &'static str) -> Settlement {
-        Settlement { at: self.clock.now(), channel }
-    }
-
-    /// Once a day, what was delivered more than a year ago is forgotten.
-    async fn prune(&self, pruned_at: &mut Option<Timestamp>) {
-        let now = self.clock.now();
-        if pruned_at.is_some_and(|at| now.since(at) < Span::days(1)) {
-            return;
-        }
-        *pruned_at = Some(now);
-        if let Err(failure) = self.store.prune(now.minus(HISTORY)).await {
-            warn!(error = %failure, "could not forget old deliveries");
+impl Memory {
+    /// Another configuration may have opened what was closed.
+    fn forget_setbacks(&mut self) {
+        for traffic in self.lanes.values_mut() {
+            traffic.closed = None;
+            traffic.doubtful.clear();
         }
     }
 }
 
-/// The way to a receiver.
-enum Way<'a> {
-    /// By this channel.
-    Open(&'a Arc<dyn Channel>),
-    /// The configuration gives it no address: nobody wants to be told.
-    Nobody,
-    /// The configuration does not know it any more.
-    Gone,
+/// The lanes by which a receiver gets every notice.
+fn ways_of<'a>(wiring: &'a Wiring, receiver: &'a ReceiverName) -> impl Iterator<Item = Lane> + use<'a> {
+    let routes =
+        wiring.settings.receivers.get(receiver).map(super::super::settings::Receiver::routes).unwrap_or_default();
+    routes.into_iter().map(|route| Lane { receiver: receiver.clone(), route: Some(route) })
 }
 
-fn way_to<'a>(wiring: &'a Wiring, receiver: &ReceiverName) -> Way<'a> {
-    let Some(known) = wiring.settings.receivers.get(receiver) else { return Way::Gone };
-    let somebody = !known.email.is_empty() || known.escalate.as_ref().is_some_and(|added| !added.email.is_empty());
-    wiring.mail.as_ref().filter(|_| somebody).map_or(Way::Nobody, Way::Open)
+/// Until when a notice waits for the end of its receiver's quiet hours.
+fn quiet_until(wiring: &Wiring, lane: &Lane, notice: &Notice, now: Timestamp) -> Option<Timestamp> {
+    let hours = wiring.settings.receivers.get(&lane.receiver)?.quiet_hours?;
+    let exempt = notice.severity >= hours.except || notice.reason == Reason::Test;
+    if exempt || !lane.route.is_some_and(Route::is_read_by_people) {
+        return None;
+    }
+    wiring.settings.daemon.zone.quiet_until(hours.from, hours.to, now)
 }
 
-/// Rows that were about to be sent when the process ended, grouped as they were.
-fn sealed_parcels(receiver: &ReceiverName, rows: Vec<OutboxRow>) -> Vec<Parcel> {
+/// Rows that were about to be sent before, grouped as they were.
+fn sealed_parcels(lane: &Lane, rows: Vec<OutboxRow>) -> Vec<Parcel> {
     let mut groups: Vec<(Arc<str>, Vec<OutboxRow>)> = Vec::new();
+    let mut places: HashMap<Arc<str>, usize> = HashMap::new();
     for row in rows {
         let Some(message) = row.message.clone() else { continue };
-        match groups.iter_mut().find(|(known, _)| *known == message) {
-            Some((_, group)) => group.push(row),
-            None => groups.push((message, vec![row])),
-        }
+        let place = *places.entry(Arc::clone(&message)).or_insert_with(|| {
+            groups.push((message, Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(row);
     }
-    groups.into_iter().filter_map(|(message, rows)| parcel(receiver, rows, Some(message))).collect()
+    groups.into_iter().filter_map(|(message, rows)| parcel(lane, rows, Some(message))).collect()
 }
 
-fn parcel(receiver: &ReceiverName, rows: Vec<OutboxRow>, sealed: Option<Arc<str>>) -> Option<Parcel> {
+fn parcel(lane: &Lane, rows: Vec<OutboxRow>, sealed: Option<Arc<str>>) -> Option<Parcel> {
     let ids = rows.iter().map(|row| row.id).collect();
-    let bundle = Bundle::new(receiver.clone(), rows.into_iter().map(|row| row.notice).collect())?;
+    let failures: BTreeSet<String> = rows.iter().filter_map(|row| row.failure.clone()).collect();
+    let mut bundle = Bundle::new(lane.receiver.clone(), rows.into_iter().map(|row| row.notice).collect())?;
+    bundle.troubles = failures.into_iter().take(MOST_TROUBLES).collect();
     Some(Parcel { rows: ids, bundle, sealed })
 }
 
-/// When the open notices of one receiver should go out.
+/// What does not get through elsewhere, in words.
+fn troubles(lanes: &[LaneSummary], own: &Lane) -> Vec<String> {
+    let others = lanes.iter().filter(|other| other.lane != *own);
+    let words = |other: &LaneSummary| {
+        let (since, failure) = other.tried.as_ref()?;
+        Some(format!("{}: {} notices wait, the oldest since {since}: {failure}", other.lane, other.waiting))
+    };
+    others.filter_map(words).take(MOST_TROUBLES).collect()
+}
+
+/// When the open notices of one lane should go out.
 fn fold_until(wiring: &Wiring, open: &[OutboxRow], under_way: bool, now: Timestamp) -> Option<Timestamp> {
     let notices = || open.iter().map(|row| &row.notice);
     let prompt = digest::send_at(notices().filter(|notice| patience(wiring, notice).is_none()), under_way);
     // A notice "made" in the future was made before the clock moved back; it has waited long enough.
-    let prompt = prompt.map(|at| if at > now.plus(digest::FOLD_WINDOW) { now } else { at });
+    let prompt = prompt.map(|at| if at > now.plus(digest::FLOOD_WINDOW) { now } else { at });
     let patient = notices().filter_map(|notice| Some(notice.at.min(now).plus(patience(wiring, notice)?))).min();
     earliest(prompt, patient)
 }
@@ -366,11 +421,6 @@ fn patience(wiring: &Wiring, notice: &Notice) -> Option<Span> {
     Some(token.spec.rhythm.retry_bound().min(LONGEST_PATIENCE).max(digest::FOLD_WINDOW))
 }
 
-/// The same notices have the same message id for every receiver, so a single letter is named by both.
-fn letter(receiver: &ReceiverName, message: &str) -> Arc<str> {
-    Arc::from(format!("{receiver} {message}"))
-}
-
 /// 2 s, 4 s, 8 s …, at most the configured bound.
 fn backoff(failures: u32, bound: Span) -> Span {
     let doubled = 1_i64.checked_shl(failures.min(30)).unwrap_or(i64::MAX);
@@ -379,7 +429,7 @@ fn backoff(failures: u32, bound: Span) -> Span {
 
 /// No notice waits longer than this for others of its kind.
 const LONGEST_PATIENCE: Span = Span::hours(1);
-/// More than this is sent in the next pass; it bounds the memory that a flood takes.
+/// More than this of one lane is sent in the next pass; it bounds the memory that a flood takes.
 const MOST_ROWS: usize = 20_000;
 /// A setback that was not renewed for this long is over: its message left.
 const FORGOTTEN_AFTER: Span = Span::hours(1);
@@ -388,9 +438,7 @@ const IDLE: Span = Span::minutes(5);
 /// The bound of retries where no mail is configured.
 const DEFAULT_RETRY: Span = Span::minutes(1);
 const STORE_RETRY: Span = Span::seconds(10);
-/// Conversations with relays at once; many relays allow few from one client.
-const CONNECTIONS: usize = 8;
+/// Earlier failures that a message names.
+const MOST_TROUBLES: usize = 10;
 /// Whose trouble with the store it is.
 const PART: &str = "outbox";
-/// Deliveries are remembered for a year.
-const HISTORY: Span = Span::days(365);

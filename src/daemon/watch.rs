@@ -16,19 +16,27 @@ use tracing::{debug, error, info, warn};
 use super::agenda::Agenda;
 use super::bells;
 use super::courtesy::{Courtesy, Leave};
+use super::kin::{Kin, Suspicion};
 use super::wiring::{Checked, Wiring};
 use crate::board::{Board, Row, Table};
-use crate::domain::alert::{Notice, Subject};
+use crate::domain::alert::{AlertKey, Notice, Subject};
+use crate::domain::answer::Answer;
 use crate::domain::cadence;
 use crate::domain::finding::Finding;
 use crate::domain::inspection::CheckError;
+use crate::domain::ledger::{Ledger, Told};
 use crate::domain::status::{AppStatus, TokenStatus};
-use crate::domain::step::{AppReport, Observation, Step, retire, step, step_app, wake};
+use crate::domain::step::{
+    AppObservation, AppReport, Observation, SideStep, Step, WatcherObservation, WatcherSpec, retire, step, step_app,
+    step_watcher, wake,
+};
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenSpec};
+use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenId, TokenSpec};
 use crate::domain::verdict::{self, Case};
+use crate::domain::watcher::WatcherStatus;
 use crate::metrics::Counters;
 use crate::ports::{Change, Clock, SlotStatus, Store, StoreError, Telemetry};
+use crate::requests::{Declined, Inbox, Request};
 use crate::secret::FingerprintKey;
 
 /// The parts that the loop works with.
@@ -45,6 +53,8 @@ pub struct Watch {
     pub wiring: watch::Receiver<Arc<Wiring>>,
     /// Rung when every token is due now: a cron expression said so.
     pub bell: Arc<Notify>,
+    /// What others ask of this loop.
+    pub inbox: Inbox,
     /// Told when there is something to deliver.
     pub outbox: Arc<Notify>,
     /// The longest sleep; half a watchdog period when systemd watches us.
@@ -87,6 +97,7 @@ impl Watch {
                     self.reopen(&mut round).await;
                 }
                 () = self.bell.notified() => round.ring(self.clock.now()),
+                Some(request) = self.inbox.recv() => self.serve(&mut round, request).await,
                 () = self.clock.sleep(sleep) => {}
             }
         }
@@ -109,7 +120,7 @@ impl Watch {
                 let index = chunk_index * LOAD_CHUNK + offset;
                 let mut status = match known.remove(&Subject::Token(token.spec.id.clone())) {
                     Some(SlotStatus::Token(status)) => *status,
-                    Some(SlotStatus::App(_)) | None => TokenStatus::new(now),
+                    Some(SlotStatus::App(_) | SlotStatus::Watcher(_)) | None => TokenStatus::new(now),
                 };
                 if status.generation.fingerprint != fingerprint || status.last_check.is_none() {
                     status.next_check = now;
@@ -120,6 +131,7 @@ impl Watch {
                 let judgement = verdict::judge(Case { spec: &token.spec, status: &status, now });
                 let regular = cadence::regular(&token.spec.id, token.spec.rhythm, now);
                 round.agenda.push(wake(&token.spec, &status, &judgement, now).min(regular), index);
+                round.kin.learn(index, &status);
                 rows.push(Row::new(&token.spec, &status, &judgement));
             }
         }
@@ -136,7 +148,7 @@ impl Watch {
         let subjects = wiring.settings.apps.keys().cloned().map(Subject::App).collect();
         for (subject, status) in self.store.load(subjects).await? {
             if let (Subject::App(name), SlotStatus::App(status)) = (subject, status)
-                && let Some((fault, text)) = status.fault.filter(|_| !status.incidents.is_empty())
+                && let Some((fault, text)) = status.fault.filter(|_| !status.ledger.incidents.is_empty())
             {
                 self.board.table().publish_app(&name, vec![verdict::app_finding(fault, &text)]);
             }
@@ -153,19 +165,19 @@ impl Watch {
         for (subject, before) in self.store.load(strangers).await? {
             let (incidents, status) = match before.clone() {
                 SlotStatus::Token(status) => {
-                    let fresh =
-                        TokenStatus { incident_count: status.incident_count, ..TokenStatus::new(status.next_check) };
-                    (status.incidents, SlotStatus::Token(Box::new(fresh)))
+                    let fresh = TokenStatus { ledger: status.ledger.fresh(), ..TokenStatus::new(status.next_check) };
+                    (status.ledger.incidents, SlotStatus::Token(Box::new(fresh)))
                 }
                 SlotStatus::App(status) => {
-                    let fresh = AppStatus { incident_count: status.incident_count, ..AppStatus::default() };
-                    (status.incidents, SlotStatus::App(fresh))
+                    let fresh = AppStatus { ledger: status.ledger.fresh(), ..AppStatus::default() };
+                    (status.ledger.incidents, SlotStatus::App(fresh))
                 }
+                SlotStatus::Watcher(_) => continue,
             };
             if status != before {
                 info!(subject = %subject, incidents = incidents.len(), "no longer watched; its incidents end");
-                let notices = retire(&subject, ProviderKind::Meta, incidents, now);
-                changes.push(Change { subject, status, notices });
+                let Told { notices, entries } = retire(&subject, ProviderKind::Meta, incidents, now);
+                changes.push(Change { subject, status, notices, entries });
             }
         }
         if !changes.is_empty() {
@@ -231,7 +243,8 @@ impl Watch {
         {
             batch.push(seen);
         }
-        self.board.vitals.set_in_flight(round.flying.len());
+        // Until it is committed it is under way: the outbox must not take the first of several for the only one.
+        self.board.vitals.set_in_flight(round.flying.len() + batch.len());
         let indices: Vec<usize> = batch.iter().map(|seen| seen.index).collect();
         let now = self.clock.now();
         match self.decide_and_commit(round, batch, now).await {
@@ -251,6 +264,7 @@ impl Watch {
                 }
             }
         }
+        self.board.vitals.set_in_flight(round.flying.len());
     }
 
     async fn decide_and_commit(&self, round: &mut Round, batch: Vec<Seen>, now: Timestamp) -> Result<(), StoreError> {
@@ -262,14 +276,16 @@ impl Watch {
         let mut reports: BTreeMap<AppName, Vec<AppReport>> = BTreeMap::new();
         let mut shown = Vec::with_capacity(batch.len());
         let mut wakes = Vec::with_capacity(batch.len());
+        let mut suspects = Vec::new();
         for seen in batch {
             let Some(spec) = specs(seen.index) else { continue };
             let subject = Subject::Token(spec.id.clone());
             let status = match known.remove(&subject) {
                 Some(SlotStatus::Token(status)) => *status,
-                Some(SlotStatus::App(_)) | None => TokenStatus::new(now),
+                Some(SlotStatus::App(_) | SlotStatus::Watcher(_)) | None => TokenStatus::new(now),
             };
             let before = status.last_error.clone();
+            let had_source = status.source_fault.is_none();
             round.heed(spec, &seen, now);
             self.count(spec.provider, spec.app.as_ref(), &seen);
             let step = step(spec, status, seen.observation, now);
@@ -277,9 +293,17 @@ impl Watch {
             if let (Some(app), Some(report)) = (&spec.app, step.app.clone()) {
                 reports.entry(app.clone()).or_default().push(report);
             }
+            round.kin.learn(seen.index, &step.status);
+            if step.status.invalid_streak == 1 {
+                suspects.push(Suspicion::Owner(seen.index));
+            }
+            if had_source != step.status.source_fault.is_none() {
+                suspects.push(Suspicion::Place(seen.index));
+            }
             wakes.push((step.wake, seen.index));
             shown.push((seen.index, Row::of(spec, &step)));
-            changes.push(Change { subject, status: SlotStatus::Token(Box::new(step.status)), notices: step.notices });
+            let Step { status, notices, entries, .. } = step;
+            changes.push(Change { subject, status: SlotStatus::Token(Box::new(status)), notices, entries });
         }
         let apps = self.decide_apps(&wiring, reports, now, &mut changes).await?;
         let tells = changes.iter().any(|change| !change.notices.is_empty());
@@ -291,6 +315,9 @@ impl Watch {
         }
         for (wake, index) in wakes {
             round.agenda.push(wake, index);
+        }
+        for suspicion in suspects {
+            round.suspect(suspicion, now);
         }
         if tells {
             self.outbox.notify_one();
@@ -314,23 +341,15 @@ impl Watch {
             let subject = Subject::App(name.clone());
             let before = match known.remove(&subject) {
                 Some(SlotStatus::App(status)) => status,
-                Some(SlotStatus::Token(_)) | None => AppStatus::default(),
+                Some(SlotStatus::Token(_) | SlotStatus::Watcher(_)) | None => AppStatus::default(),
             };
-            let mut status = before.clone();
-            let mut notices: Vec<Notice> = Vec::new();
-            let mut findings = Vec::new();
             // Tokens that failed together are one observation of the app, not so many confirmations.
-            if let Some(report) = reports.into_iter().next_back() {
-                let step = step_app(&app.spec, status, report, now);
-                status = step.status;
-                findings = step.findings;
-                notices.extend(step.notices);
-            }
-            for notice in &notices {
-                info!(app = %name, finding = notice.reason.as_str(), why = notice.why.as_str(), "notice");
-            }
+            let Some(report) = reports.into_iter().next_back() else { continue };
+            let step = step_app(&app.spec, before.clone(), AppObservation::Reported(report), now);
+            let SideStep { status, findings, notices, entries, .. } = step;
+            log_notices(&subject, &notices);
             if status != before || !notices.is_empty() {
-                changes.push(Change { subject, status: SlotStatus::App(status), notices });
+                changes.push(Change { subject, status: SlotStatus::App(status), notices, entries });
             }
             shown.push((name, findings));
         }
@@ -341,7 +360,124 @@ impl Watch {
         if let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) {
             let app = app.map_or("", AppName::as_str);
             self.counters.checked(provider, app, telemetry, outcome.answer.as_ref().err());
+            if let Some(offset) = telemetry.clock_offset.filter(|_| self.clock.keeps_pace()) {
+                self.board.vitals.clock_is(offset);
+            }
         }
+    }
+
+    /// Carries out what others ask: whatever changes a status goes through this loop, so that no two changes cross.
+    async fn serve(&self, round: &mut Round, request: Request) {
+        match request {
+            Request::Answer(subject, answer, reply) => {
+                info!(subject = %subject, by = &*answer.signed().by, "an answer was given");
+                let outcome = match &subject {
+                    Subject::Token(id) => self.answer_token(round, id, answer).await,
+                    Subject::App(name) => self.answer_app(round, name, answer).await,
+                    Subject::Watcher => {
+                        let answered = self.about_watcher(round, WatcherObservation::Answered(answer)).await;
+                        answered.map(|(step, _)| step.status.ledger)
+                    }
+                };
+                // Whoever asked may have gone; what was asked is done all the same.
+                let _ = reply.send(outcome);
+            }
+            Request::Signs(signs) => match self.about_watcher(round, WatcherObservation::Seen(signs)).await {
+                Ok((step, _)) => self.board.vitals.set_findings(step.findings),
+                Err(declined) => debug!(error = %declined, "the signs of life could not be noted"),
+            },
+            Request::Say(finding, receivers, reply) => {
+                let said = self.about_watcher(round, WatcherObservation::Saying(finding, receivers)).await;
+                let key = said.and_then(|(_, keys)| keys.into_iter().next().ok_or(Declined::Unknown));
+                let _ = reply.send(key);
+            }
+        }
+    }
+
+    async fn answer_token(&self, round: &mut Round, id: &TokenId, answer: Answer) -> Result<Ledger, Declined> {
+        let wiring = Arc::clone(&round.wiring);
+        let index = wiring.index(id).ok_or(Declined::Unknown)?;
+        let spec = wiring.settings.tokens.get(index).map(|token| &token.spec).ok_or(Declined::Unknown)?;
+        let (subject, now) = (Subject::Token(id.clone()), self.clock.now());
+        let status = match self.known(&subject).await? {
+            Some(SlotStatus::Token(status)) => *status,
+            Some(SlotStatus::App(_) | SlotStatus::Watcher(_)) | None => TokenStatus::new(now),
+        };
+        let step = step(spec, status, Observation::Answered(answer), now);
+        if let Some(refused) = step.refused {
+            return Err(Declined::Refused(refused));
+        }
+        log_notices(&subject, &step.notices);
+        let row = Row::of(spec, &step);
+        let Step { status, notices, entries, wake, .. } = step;
+        let ledger = status.ledger.clone();
+        self.write(Change { subject, status: SlotStatus::Token(Box::new(status)), notices, entries }).await?;
+        self.board.table().publish(vec![(index, row)]);
+        // A token that is under way plans itself when it comes back.
+        if !round.agenda.is_under_way(index) {
+            round.agenda.push(wake, index);
+        }
+        Ok(ledger)
+    }
+
+    async fn answer_app(&self, round: &Round, name: &AppName, answer: Answer) -> Result<Ledger, Declined> {
+        let app = round.wiring.app(name).ok_or(Declined::Unknown)?;
+        let subject = Subject::App(name.clone());
+        let status = match self.known(&subject).await? {
+            Some(SlotStatus::App(status)) => status,
+            Some(SlotStatus::Token(_) | SlotStatus::Watcher(_)) | None => AppStatus::default(),
+        };
+        let step = step_app(&app.spec, status, AppObservation::Answered(answer), self.clock.now());
+        if let Some(refused) = step.refused {
+            return Err(Declined::Refused(refused));
+        }
+        log_notices(&subject, &step.notices);
+        let SideStep { status, notices, entries, .. } = step;
+        let ledger = status.ledger.clone();
+        self.write(Change { subject, status: SlotStatus::App(status), notices, entries }).await?;
+        Ok(ledger)
+    }
+
+    /// Decides about the watcher itself; the step, and the keys of what is told.
+    async fn about_watcher(
+        &self,
+        round: &Round,
+        seen: WatcherObservation,
+    ) -> Result<(SideStep<WatcherStatus>, Vec<AlertKey>), Declined> {
+        let settings = &round.wiring.settings;
+        let spec =
+            WatcherSpec { receivers: Arc::clone(&settings.watcher_receivers), policy: Arc::clone(&settings.policy) };
+        let before = match self.known(&Subject::Watcher).await? {
+            Some(SlotStatus::Watcher(status)) => Some(status),
+            Some(SlotStatus::Token(_) | SlotStatus::App(_)) | None => None,
+        };
+        let mut step = step_watcher(&spec, before.clone().unwrap_or_default(), seen, self.clock.now());
+        if let Some(refused) = step.refused {
+            return Err(Declined::Refused(refused));
+        }
+        log_notices(&Subject::Watcher, &step.notices);
+        let keys = step.notices.iter().map(|notice| notice.key.clone()).collect();
+        let (notices, entries) = (std::mem::take(&mut step.notices), std::mem::take(&mut step.entries));
+        if before.as_ref() != Some(&step.status) || !notices.is_empty() || !entries.is_empty() {
+            let status = SlotStatus::Watcher(step.status.clone());
+            self.write(Change { subject: Subject::Watcher, status, notices, entries }).await?;
+        }
+        Ok((step, keys))
+    }
+
+    async fn known(&self, subject: &Subject) -> Result<Option<SlotStatus>, Declined> {
+        let found = self.store.load(vec![subject.clone()]).await;
+        let found = found.map_err(|failure| Declined::Store(failure.to_string()))?;
+        Ok(found.into_iter().next().map(|(_, status)| status))
+    }
+
+    async fn write(&self, change: Change) -> Result<(), Declined> {
+        let tells = !change.notices.is_empty();
+        self.store.commit(vec![change]).await.map_err(|failure| Declined::Store(failure.to_string()))?;
+        if tells {
+            self.outbox.notify_one();
+        }
+        Ok(())
     }
 
     /// Another configuration: what is under way is let go (its answers would belong to the old table), and everything is planned anew.
@@ -352,6 +488,7 @@ impl Watch {
         info!(before = round.wiring.settings.tokens.len(), now = wiring.settings.tokens.len(), "another configuration");
         round.wiring = wiring;
         round.courtesy = Courtesy::default();
+        round.kin = Kin::default();
         round.agenda.clear();
         round.opened = false;
     }
@@ -398,6 +535,7 @@ struct Round {
     agenda: Agenda,
     flying: JoinSet<Seen>,
     courtesy: Courtesy,
+    kin: Kin,
     served_version: Option<String>,
     last_now: Timestamp,
     pass_began: Timestamp,
@@ -420,6 +558,7 @@ impl Round {
             agenda: Agenda::default(),
             flying: JoinSet::new(),
             courtesy: Courtesy::default(),
+            kin: Kin::default(),
             served_version: None,
             last_now: now,
             pass_began: now,
@@ -469,6 +608,13 @@ impl Round {
                 "the API version asked for is not the one that runs; set [provider.meta] version"
             );
             self.served_version = Some(version.clone());
+        }
+    }
+
+    /// What befell one token may have befallen its kin: they are looked at now and not at their next turn, so that one cause is told once.
+    fn suspect(&mut self, suspicion: Suspicion, now: Timestamp) {
+        for index in self.kin.of(suspicion, &self.wiring.settings.tokens, now) {
+            self.agenda.bring_forward(now, index);
         }
     }
 
@@ -532,6 +678,13 @@ fn log_step(token: &str, before: Option<&CheckError>, step: &Step) {
             why = notice.why.as_str(),
             "notice"
         );
+    }
+}
+
+fn log_notices(subject: &Subject, notices: &[Notice]) {
+    for notice in notices {
+        let (finding, severity, why) = (notice.reason.as_str(), notice.severity.as_str(), notice.why.as_str());
+        info!(subject = %subject, finding, severity, why, "notice");
     }
 }
 

@@ -1,16 +1,22 @@
 //! One configuration at work: its settings, and the adapters made for it. A reload makes another and swaps the two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::reader::Reader;
+use crate::channel::alertmanager::AlertmanagerChannel;
 use crate::channel::mail::MailChannel;
+use crate::channel::webhook::WebhookChannel;
+use crate::channel::whatsapp::WhatsAppChannel;
 use crate::domain::alert::Subject;
 use crate::domain::inspection::{AppFault, CheckError, CheckOutcome};
+use crate::domain::route::ChannelKind;
 use crate::domain::token::{AppName, Fingerprint, ReceiverName, TokenId};
+use crate::outgoing::ClientError;
 use crate::ports::{Answer, Channel, Clock, Credentials, Provider, Question, Telemetry};
 use crate::provider::meta::Meta;
 use crate::secret::FingerprintKey;
+use crate::settings::source::Sources;
 use crate::settings::{App, Settings, Token};
 
 /// A configuration at work.
@@ -19,8 +25,8 @@ pub struct Wiring {
     pub settings: Arc<Settings>,
     /// Who is asked.
     pub provider: Arc<dyn Provider>,
-    /// How people are reached; `None` when nobody is told by mail.
-    pub mail: Option<Arc<dyn Channel>>,
+    /// How people are reached.
+    pub channels: Channels,
     reader: Reader,
     /// Places in the configuration, in the order of the names.
     by_name: Box<[usize]>,
@@ -51,22 +57,16 @@ impl Wiring {
     pub fn new(settings: Settings, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Self, WiringError> {
         let provider = Meta::new(&settings.meta, Arc::clone(clock)).map_err(|error| WiringError(error.to_string()))?;
         let settings = Arc::new(settings);
-        let mail = MailChannel::new(Arc::clone(&settings), reader.sources().clone());
-        let mail = mail.map(|channel| Arc::new(channel) as Arc<dyn Channel>);
-        Ok(Self::with(settings, reader, Arc::new(provider), mail))
+        let channels = channels(&settings, reader.sources(), clock)?;
+        Ok(Self::with(settings, reader, Arc::new(provider), channels))
     }
 
     /// The same with adapters made elsewhere.
-    pub fn with(
-        settings: Arc<Settings>,
-        reader: &Reader,
-        provider: Arc<dyn Provider>,
-        mail: Option<Arc<dyn Channel>>,
-    ) -> Self {
+    pub fn with(settings: Arc<Settings>, reader: &Reader, provider: Arc<dyn Provider>, channels: Channels) -> Self {
         let mut by_name: Box<[usize]> = (0..settings.tokens.len()).collect();
         by_name.sort_unstable_by_key(|index| &settings.tokens[*index].spec.id);
         let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
-        Self { settings, provider, mail, reader: reader.clone(), by_name, used_apps }
+        Self { settings, provider, channels, reader: reader.clone(), by_name, used_apps }
     }
 
     /// The place of a token in the configuration.
@@ -90,6 +90,7 @@ impl Wiring {
         match subject {
             Subject::Token(id) => self.token(id).map_or(&[], |token| &token.spec.receivers),
             Subject::App(name) => self.app(name).map_or(&[], |app| &app.spec.receivers),
+            Subject::Watcher => &self.settings.watcher_receivers,
         }
     }
 
@@ -98,6 +99,7 @@ impl Wiring {
         match subject {
             Subject::Token(id) => self.index(id).is_some(),
             Subject::App(name) => self.used_apps.contains(name) && self.settings.apps.contains_key(name),
+            Subject::Watcher => true,
         }
     }
 
@@ -143,6 +145,24 @@ impl std::fmt::Debug for Wiring {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WiringError(String);
+
+/// The channels that some receiver has, by kind.
+pub type Channels = BTreeMap<ChannelKind, Arc<dyn Channel>>;
+
+fn channels(settings: &Arc<Settings>, sources: &Sources, clock: &Arc<dyn Clock>) -> Result<Channels, WiringError> {
+    let settings = || Arc::clone(settings);
+    let fault = |error: ClientError| WiringError(error.to_string());
+    let webhook = WebhookChannel::new(settings(), sources.clone(), Arc::clone(clock)).map_err(fault)?;
+    let alertmanager = AlertmanagerChannel::new(settings(), sources.clone(), Arc::clone(clock)).map_err(fault)?;
+    let whatsapp = WhatsAppChannel::new(settings(), sources.clone()).map_err(fault)?;
+    let made = [
+        MailChannel::new(settings(), sources.clone()).map(|channel| Arc::new(channel) as Arc<dyn Channel>),
+        webhook.map(|channel| Arc::new(channel) as Arc<dyn Channel>),
+        alertmanager.map(|channel| Arc::new(channel) as Arc<dyn Channel>),
+        whatsapp.map(|channel| Arc::new(channel) as Arc<dyn Channel>),
+    ];
+    Ok(made.into_iter().flatten().map(|channel| (channel.kind(), channel)).collect())
+}
 
 fn failed(fingerprint: Option<Fingerprint>, error: CheckError) -> Checked {
     Checked { outcome: CheckOutcome { fingerprint, answer: Err(error) }, telemetry: Telemetry::default() }

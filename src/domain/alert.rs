@@ -1,23 +1,26 @@
 //! From findings to notices: incidents, and the one rule about when people are told.
 //!
-//! An incident lives as long as its finding, is told once per rung, and ends with one "resolved". Who reads the notice and by
-//! which channel is decided elsewhere.
+//! An incident lives as long as its finding, is told once per rung, and ends with one "resolved". How the incidents of a subject are kept in
+//! line with its findings is decided in `ledger`; who reads the notice and by which channel, elsewhere.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::answer::{Signed, Silence};
 use super::finding::{Detail, Finding, Reason, Severity, Stage, Thread};
 use super::inspection::{Expiry, TokenKind};
 use super::time::{Span, Timestamp};
 use super::token::{AppName, ProviderKind, ReceiverName, TokenId};
 
-/// What an incident is about: a token, or an app for all of its tokens.
+/// What an incident is about: a token, an app for all of its tokens, or the watcher itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Subject {
     /// One token slot.
     Token(TokenId),
     /// One app.
     App(AppName),
+    /// tokenwatch itself.
+    Watcher,
 }
 
 impl Subject {
@@ -26,6 +29,7 @@ impl Subject {
         match self {
             Self::Token(id) => id.as_str(),
             Self::App(name) => name.as_str(),
+            Self::Watcher => WATCHER,
         }
     }
 }
@@ -36,6 +40,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Token(id) => write!(f, "token/{id}"),
             Self::App(name) => write!(f, "app/{name}"),
+            Self::Watcher => write!(f, "watcher/{WATCHER}"),
         }
     }
 }
@@ -59,12 +64,27 @@ pub struct Incident {
     pub stage: Stage,
     /// The date that the stage counts towards.
     pub deadline: Option<Timestamp>,
-    /// When people were last told.
-    pub told_at: Timestamp,
+    /// When people were last told; `None` while a silence has kept all of it from them.
+    pub told_at: Option<Timestamp>,
     /// How often it was repeated at this stage.
     pub repeats: u32,
     /// Who was told of it, so that they hear when it is over.
     pub told: Arc<[ReceiverName]>,
+    /// Who said that they know.
+    pub acknowledged: Option<Signed>,
+    /// It comes and goes, so that only what is worse than before is told.
+    pub damped: Option<Damped>,
+}
+
+/// How an incident that comes and goes stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damped {
+    /// When what is found last came, went or moved.
+    pub changed_at: Timestamp,
+    /// What was found last: of which secret (0 where that does not matter), and towards which date; `None` is nothing.
+    pub seen: Option<(u32, Option<Timestamp>)>,
+    /// The provider took back that the token has expired.
+    pub withdrawn: bool,
 }
 
 /// Why a notice is sent.
@@ -78,11 +98,13 @@ pub enum NotifyReason {
     Repeated,
     /// It is over.
     Resolved,
+    /// A silence over it ends soon.
+    Reminded,
 }
 
 impl NotifyReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::First, Self::Escalated, Self::Repeated, Self::Resolved];
+    pub const ALL: [Self; 5] = [Self::First, Self::Escalated, Self::Repeated, Self::Resolved, Self::Reminded];
 
     /// A stable code.
     pub const fn as_str(self) -> &'static str {
@@ -91,6 +113,7 @@ impl NotifyReason {
             Self::Escalated => "escalated",
             Self::Repeated => "repeated",
             Self::Resolved => "resolved",
+            Self::Reminded => "reminded",
         }
     }
 }
@@ -157,6 +180,12 @@ pub struct Notice {
     pub next: Option<Timestamp>,
     /// What was known of the token.
     pub facts: NoticeFacts,
+    /// Who said that they know.
+    pub acknowledged: Option<Signed>,
+    /// The silence that ends soon, in a reminder.
+    pub silence: Option<Silence>,
+    /// It comes and goes, so often within a day; from now on only what is worse than before is told.
+    pub flaps: Option<u32>,
     /// Who is told.
     pub receivers: Arc<[ReceiverName]>,
 }
@@ -191,11 +220,27 @@ pub enum Ending {
     Superseded,
 }
 
+impl Ending {
+    /// Every ending.
+    pub const ALL: [Self; 2] = [Self::Resolved, Self::Superseded];
+
+    /// A stable code.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// Whether a finding of an open incident is told now, and why: the one rule about interrupting people.
 ///
-/// A higher stage or a worse severity escalates, once. A critical incident repeats while it is critical: after a clock moved back it may not
-/// be. Nothing else is told, whatever the clock did.
+/// What was kept from people is told as if it had begun now. A higher stage or a worse severity escalates, once. A critical incident that
+/// nobody acknowledged repeats while it is critical: after a clock moved back it may not be. Nothing else is told, whatever the clock did.
 pub fn should_notify(incident: &Incident, finding: &Finding, now: Timestamp, repeat: Span) -> Option<NotifyReason> {
+    if incident.told_at.is_none() {
+        return Some(NotifyReason::First);
+    }
     if finding.stage > incident.stage || finding.severity > incident.severity {
         return Some(NotifyReason::Escalated);
     }
@@ -204,21 +249,36 @@ pub fn should_notify(incident: &Incident, finding: &Finding, now: Timestamp, rep
 
 /// When an incident whose finding does not change is told again; `None` when it never is.
 pub fn repeat_due(incident: &Incident, finding: &Finding, repeat: Span) -> Option<Timestamp> {
-    let repeats = finding.severity == Severity::Critical && repeat > Span::ZERO;
-    repeats.then(|| incident.told_at.plus(repeat))
+    let repeats = finding.severity == Severity::Critical && repeat > Span::ZERO && incident.acknowledged.is_none();
+    incident.told_at.filter(|_| repeats).map(|told_at| told_at.plus(repeat))
 }
 
 /// The key of the notice that tells this stage of this incident.
 pub fn key(subject: &Subject, incident: &Incident, why: NotifyReason) -> AlertKey {
-    let Incident { thread, number, generation, opened_at, stage, severity, repeats, .. } = incident;
+    let Incident { stage, severity, repeats, .. } = incident;
     let tail = match why {
         NotifyReason::First | NotifyReason::Escalated => format!("{stage}/{}", severity.as_str()),
         NotifyReason::Repeated => format!("{stage}/{}.{repeats}", severity.as_str()),
         NotifyReason::Resolved => "closed/resolved".to_owned(),
+        NotifyReason::Reminded => "silence/reminded".to_owned(),
     };
-    let thread = thread.as_str();
-    AlertKey(format!("{subject}/{thread}.{number}.g{generation}.{}/{tail}", opened_at.unix()).into())
+    AlertKey(format!("{}/{tail}", incident_key(subject, incident)).into())
 }
+
+/// The key of the reminder that a silence over this incident ends soon. Like an incident it has a number of its own: two silences may end in the
+/// same second.
+pub fn reminder_key(subject: &Subject, incident: &Incident, number: u32) -> AlertKey {
+    AlertKey(format!("{}/silence.{number}/reminded", incident_key(subject, incident)).into())
+}
+
+/// What all keys of an incident begin with.
+pub fn incident_key(subject: &Subject, incident: &Incident) -> String {
+    let Incident { thread, number, generation, opened_at, .. } = incident;
+    format!("{subject}/{}.{number}.g{generation}.{}", thread.as_str(), opened_at.unix())
+}
+
+/// What the watcher calls itself among the subjects.
+pub const WATCHER: &str = "tokenwatch";
 
 #[cfg(test)]
 mod tests {
@@ -234,9 +294,11 @@ mod tests {
             severity,
             stage: Stage(stage),
             deadline: None,
-            told_at: Timestamp::from_unix(told_at),
+            told_at: Some(Timestamp::from_unix(told_at)),
             repeats: 0,
             told: Arc::from([]),
+            acknowledged: None,
+            damped: None,
         }
     }
 
@@ -247,6 +309,7 @@ mod tests {
             stage: Stage(stage),
             deadline: None,
             next: None,
+            last_call: false,
             detail: Detail::None,
         }
     }

@@ -3,6 +3,7 @@
 //! Words only; which of them hold is decided by the rules in `verdict`, and who hears of it in `alert`.
 
 use super::inspection::{AppFault, Cause};
+use super::summary::Summary;
 use super::time::{Span, Timestamp};
 
 /// How bad it is.
@@ -62,11 +63,23 @@ pub enum Reason {
     Blind,
     /// The secret cannot be read.
     SourceUnreadable,
+    /// About the watcher: notices cannot be delivered for long.
+    Undeliverable,
+    /// About the watcher: notices pile up.
+    OutboxGrowing,
+    /// About the watcher: its clock is off.
+    ClockOff,
+    /// About the watcher: the folder of its state is nearly full.
+    StateNearlyFull,
+    /// Nothing is wrong: the regular summary, which proves the way to people.
+    Digest,
+    /// Nothing is wrong: somebody tries the way to people.
+    Test,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Expiring,
         Self::Expired,
         Self::Revoked,
@@ -79,7 +92,16 @@ impl Reason {
         Self::AppFault,
         Self::Blind,
         Self::SourceUnreadable,
+        Self::Undeliverable,
+        Self::OutboxGrowing,
+        Self::ClockOff,
+        Self::StateNearlyFull,
+        Self::Digest,
+        Self::Test,
     ];
+
+    /// What can be wrong with the watcher itself.
+    pub const OF_WATCHER: [Self; 4] = [Self::Undeliverable, Self::OutboxGrowing, Self::ClockOff, Self::StateNearlyFull];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -96,6 +118,12 @@ impl Reason {
             Self::AppFault => "app_fault",
             Self::Blind => "blind",
             Self::SourceUnreadable => "source_unreadable",
+            Self::Undeliverable => "undeliverable",
+            Self::OutboxGrowing => "outbox_growing",
+            Self::ClockOff => "clock_off",
+            Self::StateNearlyFull => "state_nearly_full",
+            Self::Digest => "digest",
+            Self::Test => "test",
         }
     }
 
@@ -117,7 +145,18 @@ impl Reason {
             Self::AppFault => Thread::AppFault,
             Self::Blind => Thread::Blind,
             Self::SourceUnreadable => Thread::SourceUnreadable,
+            Self::Undeliverable => Thread::Undeliverable,
+            Self::OutboxGrowing => Thread::OutboxGrowing,
+            Self::ClockOff => Thread::ClockOff,
+            Self::StateNearlyFull => Thread::StateNearlyFull,
+            Self::Digest => Thread::Digest,
+            Self::Test => Thread::Test,
         }
+    }
+
+    /// Whether it says that something is wrong. The digest and a test say that all is in order, as far as they came.
+    pub const fn is_a_finding(self) -> bool {
+        !matches!(self, Self::Digest | Self::Test)
     }
 }
 
@@ -144,6 +183,18 @@ pub enum Thread {
     Blind,
     /// No secret.
     SourceUnreadable,
+    /// The watcher is not heard.
+    Undeliverable,
+    /// The watcher's notices pile up.
+    OutboxGrowing,
+    /// The watcher's clock.
+    ClockOff,
+    /// The watcher's disk.
+    StateNearlyFull,
+    /// The regular summary.
+    Digest,
+    /// A test.
+    Test,
 }
 
 impl Thread {
@@ -160,6 +211,12 @@ impl Thread {
             Self::AppFault => "app",
             Self::Blind => "blind",
             Self::SourceUnreadable => "source",
+            Self::Undeliverable => "undeliverable",
+            Self::OutboxGrowing => "outbox",
+            Self::ClockOff => "clock",
+            Self::StateNearlyFull => "disk",
+            Self::Digest => "digest",
+            Self::Test => "test",
         }
     }
 
@@ -210,6 +267,8 @@ pub struct Finding {
     pub deadline: Option<Timestamp>,
     /// When this finding will get worse by the clock alone.
     pub next: Option<Timestamp>,
+    /// Whether a silence cannot hide it: the token has ended, or stands on the last rung before its end.
+    pub last_call: bool,
     /// What exactly.
     pub detail: Detail,
 }
@@ -227,4 +286,6 @@ pub enum Detail {
     App(AppFault, Box<str>),
     /// Text from outside, redacted.
     Text(Box<str>),
+    /// The regular summary.
+    Summary(Box<Summary>),
 }

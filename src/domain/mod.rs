@@ -4,12 +4,17 @@
 //! inputs give the same decision on every machine, which is what lets `explain`, the demo and the tests replay a life.
 
 pub mod alert;
+pub mod answer;
 pub mod cadence;
 pub mod digest;
 pub mod finding;
 pub mod inspection;
+pub mod ledger;
+pub mod route;
 pub mod status;
 pub mod step;
+pub mod summary;
 pub mod time;
 pub mod token;
 pub mod verdict;
+pub mod watcher;

@@ -2,8 +2,8 @@
 //!
 //! Only `step` changes a status; the store keeps it.
 
-use super::alert::Incident;
 use super::inspection::{AppFault, CheckError, Inspection, Validity};
+use super::ledger::Ledger;
 use super::time::Timestamp;
 use super::token::Fingerprint;
 
@@ -50,10 +50,8 @@ pub struct TokenStatus {
     pub source_fault: Option<Box<str>>,
     /// What said that the token belongs to another app, until an answer says otherwise.
     pub foreign: Option<Box<str>>,
-    /// Open incidents.
-    pub incidents: Vec<Incident>,
-    /// How many incidents there ever were.
-    pub incident_count: u32,
+    /// What is open, and how people answered.
+    pub ledger: Ledger,
     /// When to look again.
     pub next_check: Timestamp,
 }
@@ -72,8 +70,7 @@ impl TokenStatus {
             last_error: None,
             source_fault: None,
             foreign: None,
-            incidents: Vec::new(),
-            incident_count: 0,
+            ledger: Ledger { incidents: Vec::new(), count: 0, silence: None, openings: Vec::new() },
             next_check: now,
         }
     }
@@ -85,6 +82,7 @@ impl TokenStatus {
         for moment in [&mut self.last_check, &mut self.last_answer, &mut self.failing_since] {
             *moment = moment.map(|at| at.min(now));
         }
+        self.ledger.draw_back(now);
     }
 
     /// Whether the provider says that the secret now in the slot has run out.
@@ -105,8 +103,6 @@ pub struct AppStatus {
     pub fault: Option<(AppFault, Box<str>)>,
     /// Consecutive reports of a fault.
     pub streak: u32,
-    /// Open incidents.
-    pub incidents: Vec<Incident>,
-    /// How many incidents there ever were.
-    pub incident_count: u32,
+    /// What is open, and how people answered.
+    pub ledger: Ledger,
 }

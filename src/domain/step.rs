@@ -5,14 +5,17 @@
 
 use std::sync::Arc;
 
-use super::alert::{self, Ending, Incident, Notice, NoticeFacts, NotifyReason, Subject, should_notify};
+use super::alert::{Ending, Incident, Notice, NoticeFacts, Subject};
+use super::answer::{Answer, Refused};
 use super::cadence;
-use super::finding::{Detail, Finding, Reason, Thread};
+use super::finding::{Detail, Finding, Reason, Severity, Thread};
 use super::inspection::{AppFault, CheckError, CheckOutcome, Inspection, TokenKind, Validity};
+use super::ledger::{Circumstances, Entry, Fate, Ledger, Teller, Told};
 use super::status::{AppStatus, Facts, Generation, TokenStatus};
 use super::time::{Span, Timestamp};
-use super::token::{AppName, AppSpec, Policy, ProviderKind, ReceiverName, TokenSpec};
+use super::token::{AppSpec, Policy, ProviderKind, ReceiverName, TokenSpec};
 use super::verdict::{self, Case, Judgement, earliest};
+use super::watcher::{self, Signs, WatcherStatus};
 
 /// What happened since the last step.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +24,28 @@ pub enum Observation {
     Checked(CheckOutcome),
     /// It was due, but its provider asked everyone of that app to stay away until then.
     Deferred(Timestamp),
+    /// Somebody answered what was told.
+    Answered(Answer),
+}
+
+/// What happened to an app since the last step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AppObservation {
+    /// One of its tokens was checked.
+    Reported(AppReport),
+    /// Somebody answered what was told.
+    Answered(Answer),
+}
+
+/// What happened to the watcher since the last step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WatcherObservation {
+    /// Its signs of life were taken.
+    Seen(Signs),
+    /// Somebody answered what was told.
+    Answered(Answer),
+    /// A word that is about no finding is to be said to these: [`Reason::Digest`] or [`Reason::Test`].
+    Saying(Finding, Arc<[ReceiverName]>),
 }
 
 /// What a token's check says about its app.
@@ -41,27 +66,45 @@ pub struct Step {
     pub judgement: Judgement,
     /// What to tell, stored together with the status.
     pub notices: Vec<Notice>,
+    /// What to keep for those who ask later, stored together with the status.
+    pub entries: Vec<Entry>,
+    /// Why an answer was not taken.
+    pub refused: Option<Refused>,
     /// What this says about the app.
     pub app: Option<AppReport>,
     /// When the next step is due: the next check, or the moment at which the clock alone changes the judgement.
     pub wake: Timestamp,
 }
 
-/// The outcome of a decision about an app.
+/// The outcome of a decision about an app, or about the watcher.
 #[derive(Clone, PartialEq, Debug)]
-pub struct AppStep {
+pub struct SideStep<S> {
     /// The status to store.
-    pub status: AppStatus,
+    pub status: S,
     /// What is wrong, once it is believed.
     pub findings: Vec<Finding>,
     /// What to tell.
     pub notices: Vec<Notice>,
+    /// What to keep for those who ask later.
+    pub entries: Vec<Entry>,
+    /// Why an answer was not taken.
+    pub refused: Option<Refused>,
+}
+
+/// Whom the watcher tells about itself, and by which rules.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WatcherSpec {
+    /// Who is told.
+    pub receivers: Arc<[ReceiverName]>,
+    /// By which rules.
+    pub policy: Arc<Policy>,
 }
 
 /// Decides about one token.
 pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation, now: Timestamp) -> Step {
     status.draw_back(now);
     let said_expired = status.said_expired().then_some(status.generation.number);
+    let mut reply = Reply::default();
     let app = match observation {
         Observation::Checked(outcome) => {
             let report = app_report(&outcome);
@@ -74,6 +117,10 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
             status.next_check = cadence::deferred(&spec.id, until, now);
             None
         }
+        Observation::Answered(answer) => {
+            reply = Reply::to(&mut status.ledger, answer, now);
+            None
+        }
     };
     let judgement = verdict::judge(Case { spec, status: &status, now });
     let taken_back = said_expired == Some(status.generation.number)
@@ -84,39 +131,39 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         provider: spec.provider,
         app: spec.app.as_ref(),
         receivers: &spec.receivers,
-        policy: &spec.policy,
-        generation: status.generation.number,
-        taken_back,
         facts: notice_facts(&status),
-        now,
+        when: Circumstances { policy: &spec.policy, generation: status.generation.number, taken_back, now },
     };
-    let incidents = std::mem::take(&mut status.incidents);
-    let fate =
-        |incident: &Incident, finding: Option<&Finding>| fate(incident, finding, &status, &judgement, taken_back);
-    let (incidents, notices) = teller.reconcile(incidents, status.incident_count, &judgement.findings, fate);
-    status.incident_count = newest(&incidents, status.incident_count);
-    status.incidents = incidents;
+    let mut ledger = std::mem::take(&mut status.ledger);
+    let fate = |incident: &Incident, finding: Option<&Finding>, withdrawn: bool| {
+        fate(incident, finding, &status, &judgement, withdrawn)
+    };
+    let Told { notices, entries } = reply.with(teller.reconcile(&mut ledger, &judgement.findings, fate));
+    status.ledger = ledger;
     let wake = wake(spec, &status, &judgement, now).max(now.plus(Span::seconds(1)));
-    Step { status, judgement, notices, app, wake }
+    Step { status, judgement, notices, entries, refused: reply.refused, app, wake }
 }
 
-/// Decides about one app after a report by one of its tokens.
-pub fn step_app(spec: &AppSpec, mut status: AppStatus, report: AppReport, now: Timestamp) -> AppStep {
-    match report {
-        AppReport::Fine => {
+/// Decides about one app.
+pub fn step_app(spec: &AppSpec, mut status: AppStatus, seen: AppObservation, now: Timestamp) -> SideStep<AppStatus> {
+    status.ledger.draw_back(now);
+    let mut reply = Reply::default();
+    match seen {
+        AppObservation::Reported(AppReport::Fine) => {
             status.fault = None;
             status.streak = 0;
         }
-        AppReport::Fault(fault, text) => {
+        AppObservation::Reported(AppReport::Fault(fault, text)) => {
             status.streak = status.streak.saturating_add(1);
             status.fault = Some((fault, text));
         }
+        AppObservation::Answered(answer) => reply = Reply::to(&mut status.ledger, answer, now),
     }
     let confirmed = verdict::is_confirmed(status.streak, spec.policy.confirm_invalid);
     let findings: Vec<Finding> = status
         .fault
         .iter()
-        .filter(|_| confirmed || !status.incidents.is_empty())
+        .filter(|_| confirmed || !status.ledger.incidents.is_empty())
         .map(|(fault, text)| verdict::app_finding(*fault, text))
         .collect();
     let teller = Teller {
@@ -124,64 +171,116 @@ pub fn step_app(spec: &AppSpec, mut status: AppStatus, report: AppReport, now: T
         provider: ProviderKind::Meta,
         app: Some(&spec.name),
         receivers: &spec.receivers,
-        policy: &spec.policy,
-        generation: 0,
-        taken_back: false,
         facts: NoticeFacts::NONE,
-        now,
+        when: Circumstances { policy: &spec.policy, generation: 0, taken_back: false, now },
     };
-    let incidents = std::mem::take(&mut status.incidents);
-    let fate = |_: &Incident, _: Option<&Finding>| {
+    let fate = |_: &Incident, _: Option<&Finding>, _: bool| {
         Fate::End(if findings.is_empty() { Ending::Resolved } else { Ending::Superseded })
     };
-    let (incidents, notices) = teller.reconcile(incidents, status.incident_count, &findings, fate);
-    status.incident_count = newest(&incidents, status.incident_count);
-    status.incidents = incidents;
-    AppStep { status, findings, notices }
+    let Told { notices, entries } = reply.with(teller.reconcile(&mut status.ledger, &findings, fate));
+    SideStep { status, findings, notices, entries, refused: reply.refused }
+}
+
+/// Decides about the watcher itself.
+pub fn step_watcher(
+    spec: &WatcherSpec,
+    mut status: WatcherStatus,
+    seen: WatcherObservation,
+    now: Timestamp,
+) -> SideStep<WatcherStatus> {
+    status.ledger.draw_back(now);
+    status.last_digest = status.last_digest.map(|at| at.min(now));
+    let teller = |receivers| Teller {
+        subject: Subject::Watcher,
+        provider: ProviderKind::Meta,
+        app: None,
+        receivers,
+        facts: NoticeFacts::NONE,
+        when: Circumstances { policy: &spec.policy, generation: 0, taken_back: false, now },
+    };
+    let (mut reply, mut findings, mut notices, mut entries) = (Reply::default(), Vec::new(), Vec::new(), Vec::new());
+    match seen {
+        WatcherObservation::Seen(signs) => {
+            status.clock_off = if watcher::is_off(signs.clock_offset) { status.clock_off.saturating_add(1) } else { 0 };
+            status.last_digest.get_or_insert(now);
+            findings = watcher::findings(&status, &signs, now);
+            let fate = |_: &Incident, _: Option<&Finding>, _: bool| Fate::End(Ending::Resolved);
+            let told = teller(&spec.receivers).reconcile(&mut status.ledger, &findings, fate);
+            (notices, entries) = (told.notices, told.entries);
+        }
+        WatcherObservation::Answered(answer) => {
+            // What is found is not known at this moment; the next look, within minutes, draws the conclusions.
+            reply = Reply::to(&mut status.ledger, answer, now);
+            entries = reply.with(Told::default()).entries;
+        }
+        WatcherObservation::Saying(finding, receivers) => {
+            status.ledger.count = status.ledger.count.saturating_add(1);
+            if finding.reason == Reason::Digest {
+                status.last_digest = Some(now);
+            }
+            notices.push(teller(&receivers).say(status.ledger.count, &finding));
+        }
+    }
+    SideStep { status, findings, notices, entries, refused: reply.refused }
+}
+
+/// A word that is about no finding.
+pub fn saying(reason: Reason, severity: Severity, detail: Detail) -> Finding {
+    verdict::finding(reason, severity, detail)
+}
+
+/// What came of an answer.
+#[derive(Default)]
+struct Reply {
+    taken: Vec<Entry>,
+    refused: Option<Refused>,
+}
+
+impl Reply {
+    fn to(ledger: &mut Ledger, answer: Answer, now: Timestamp) -> Self {
+        if let Err(refused) = ledger.answer(&answer, now) {
+            return Self { refused: Some(refused), ..Self::default() };
+        }
+        // Who acknowledged stands with the incident from this moment on, not only once something else happens to it.
+        let acknowledged = matches!(answer, Answer::Acknowledge(_)).then_some(&ledger.incidents);
+        let seen = acknowledged.into_iter().flatten().map(|incident| Entry::Incident(incident.clone(), None));
+        Self { taken: std::iter::once(Entry::Answer(answer)).chain(seen).collect(), refused: None }
+    }
+
+    /// An answer that was taken is kept before what follows from it.
+    fn with(&mut self, mut told: Told) -> Told {
+        told.entries.splice(0..0, self.taken.drain(..));
+        told
+    }
 }
 
 /// When a token is to be looked at: at once when something is to be told, as after a time in which nobody looked; else at the next check, or at
 /// the moment at which the clock alone changes the judgement or makes a notice due.
 pub fn wake(spec: &TokenSpec, status: &TokenStatus, judgement: &Judgement, now: Timestamp) -> Timestamp {
-    let untold = |finding: &Finding| {
-        let incident = status.incidents.iter().find(|incident| incident.thread == finding.reason.thread());
-        incident.is_none_or(|incident| should_notify(incident, finding, now, spec.policy.repeat).is_some())
-    };
-    if judgement.findings.iter().any(untold) {
-        return now;
-    }
-    let by_clock = earliest(judgement.next, next_repeat(&status.incidents, judgement, spec.policy.repeat));
+    let when = Circumstances { policy: &spec.policy, generation: status.generation.number, taken_back: false, now };
+    let by_clock = earliest(judgement.next, status.ledger.wake(&judgement.findings, &when));
     by_clock.map_or(status.next_check, |at| at.min(status.next_check))
 }
 
 /// Ends every incident of a slot that is no longer watched.
-pub fn retire(subject: &Subject, provider: ProviderKind, incidents: Vec<Incident>, now: Timestamp) -> Vec<Notice> {
+pub fn retire(subject: &Subject, provider: ProviderKind, incidents: Vec<Incident>, now: Timestamp) -> Told {
     let policy = Policy::default();
     let teller = Teller {
         subject: subject.clone(),
         provider,
         app: None,
         receivers: &Arc::from([]),
-        policy: &policy,
-        generation: 0,
-        taken_back: false,
         facts: NoticeFacts::NONE,
-        now,
+        when: Circumstances { policy: &policy, generation: 0, taken_back: false, now },
     };
-    incidents.iter().map(|incident| teller.resolve(incident, Detail::Text(NO_LONGER_WATCHED.into()))).collect()
+    let told = incidents.iter().filter(|incident| incident.told_at.is_some());
+    let notices = told.map(|incident| teller.resolve(incident, Detail::Text(NO_LONGER_WATCHED.into()))).collect();
+    let ended = |incident| Entry::Incident(incident, Some((now, Ending::Resolved)));
+    Told { notices, entries: incidents.into_iter().map(ended).collect() }
 }
 
 /// What a notice says about a slot that was taken out of the configuration.
 pub const NO_LONGER_WATCHED: &str = "no longer watched";
-
-/// What becomes of an open incident that no finding continues.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It stays open: nothing says that it is over.
-    Stay,
-    /// It ends.
-    End(Ending),
-}
 
 /// Takes in what was seen. Nothing is decided here.
 fn absorb(spec: &TokenSpec, status: &mut TokenStatus, outcome: CheckOutcome, now: Timestamp) {
@@ -280,7 +379,15 @@ fn fate(
     match incident.thread {
         Thread::AppFault if is_dead(judgement) => Fate::End(Ending::Superseded),
         Thread::Blind if status.failing_since.is_some() => Fate::Stay,
-        Thread::AppFault | Thread::SourceUnreadable | Thread::Blind => Fate::End(Ending::Resolved),
+        Thread::AppFault
+        | Thread::SourceUnreadable
+        | Thread::Blind
+        | Thread::Undeliverable
+        | Thread::OutboxGrowing
+        | Thread::ClockOff
+        | Thread::StateNearlyFull
+        | Thread::Digest
+        | Thread::Test => Fate::End(Ending::Resolved),
         Thread::Expiry
         | Thread::DataAccess
         | Thread::Revoked
@@ -317,29 +424,6 @@ fn is_dead(judgement: &Judgement) -> bool {
         .any(|reason| judgement.find(reason).is_some())
 }
 
-/// Those of both lists, each once.
-fn union(a: &Arc<[ReceiverName]>, b: &Arc<[ReceiverName]>) -> Arc<[ReceiverName]> {
-    if a == b {
-        return Arc::clone(a);
-    }
-    let more = b.iter().filter(|name| !a.contains(name));
-    a.iter().chain(more).cloned().collect()
-}
-
-/// The highest number given to an incident so far.
-fn newest(incidents: &[Incident], count: u32) -> u32 {
-    incidents.iter().map(|incident| incident.number).fold(count, u32::max)
-}
-
-/// When the first incident that still has a finding is told again.
-fn next_repeat(incidents: &[Incident], judgement: &Judgement, repeat: Span) -> Option<Timestamp> {
-    let due = |incident: &Incident| {
-        let finding = judgement.findings.iter().find(|finding| finding.reason.thread() == incident.thread)?;
-        alert::repeat_due(incident, finding, repeat)
-    };
-    incidents.iter().filter_map(due).min()
-}
-
 fn notice_facts(status: &TokenStatus) -> NoticeFacts {
     let Some(Facts { inspection, .. }) = &status.facts else {
         return NoticeFacts { last_answer: status.last_answer, ..NoticeFacts::NONE };
@@ -350,144 +434,6 @@ fn notice_facts(status: &TokenStatus) -> NoticeFacts {
         expires: inspection.expires,
         last_answer: status.last_answer,
         message: inspection.message.clone(),
-    }
-}
-
-/// Everything that a notice needs beside its incident.
-struct Teller<'a> {
-    subject: Subject,
-    provider: ProviderKind,
-    app: Option<&'a AppName>,
-    receivers: &'a Arc<[ReceiverName]>,
-    policy: &'a Policy,
-    generation: u32,
-    /// The provider called the token expired and now calls it valid.
-    taken_back: bool,
-    facts: NoticeFacts,
-    now: Timestamp,
-}
-
-impl Teller<'_> {
-    /// Brings the open incidents in line with the findings: what is open now, and what people must be told. New incidents are
-    /// numbered from `count` on.
-    fn reconcile(
-        &self,
-        incidents: Vec<Incident>,
-        mut count: u32,
-        findings: &[Finding],
-        fate: impl Fn(&Incident, Option<&Finding>) -> Fate,
-    ) -> (Vec<Incident>, Vec<Notice>) {
-        let mut notices = Vec::new();
-        let mut kept = Vec::with_capacity(incidents.len());
-        for mut incident in incidents {
-            // A notice "told" in the future was told before the clock moved back; repeats count from now.
-            incident.told_at = incident.told_at.min(self.now);
-            let finding = findings.iter().find(|finding| finding.reason.thread() == incident.thread);
-            match finding {
-                Some(finding) if self.continues(&incident, finding) => {
-                    notices.extend(self.follow(&mut incident, finding));
-                    kept.push(incident);
-                }
-                _ => match fate(&incident, finding) {
-                    Fate::Stay => kept.push(incident),
-                    Fate::End(Ending::Superseded) => {}
-                    Fate::End(Ending::Resolved) => notices.push(self.resolve(&incident, Detail::None)),
-                },
-            }
-        }
-        for finding in findings {
-            if !kept.iter().any(|incident| incident.thread == finding.reason.thread()) {
-                count = count.saturating_add(1);
-                let incident = self.open(count, finding);
-                notices.push(self.notice(&incident, finding, NotifyReason::First));
-                kept.push(incident);
-            }
-        }
-        (kept, notices)
-    }
-
-    /// Whether a finding is more of the same: the same secret and, on a ladder, the same date. Threads that are not about the
-    /// secret itself outlive it.
-    fn continues(&self, incident: &Incident, finding: &Finding) -> bool {
-        match incident.thread {
-            Thread::Blind | Thread::SourceUnreadable | Thread::AppFault => true,
-            Thread::Expiry if self.taken_back => false,
-            Thread::Expiry | Thread::DataAccess => {
-                incident.generation == self.generation && incident.deadline == finding.deadline
-            }
-            Thread::Revoked
-            | Thread::Unreadable
-            | Thread::ExpiryUnknown
-            | Thread::ScopeMissing
-            | Thread::TargetMissing => incident.generation == self.generation,
-        }
-    }
-
-    fn open(&self, number: u32, finding: &Finding) -> Incident {
-        Incident {
-            thread: finding.reason.thread(),
-            number,
-            generation: self.generation,
-            opened_at: self.now,
-            reason: finding.reason,
-            severity: finding.severity,
-            stage: finding.stage,
-            deadline: finding.deadline,
-            told_at: self.now,
-            repeats: 0,
-            told: Arc::clone(self.receivers),
-        }
-    }
-
-    fn follow(&self, incident: &mut Incident, finding: &Finding) -> Option<Notice> {
-        let why = should_notify(incident, finding, self.now, self.policy.repeat)?;
-        incident.repeats = if why == NotifyReason::Repeated { incident.repeats.saturating_add(1) } else { 0 };
-        incident.reason = finding.reason;
-        incident.severity = incident.severity.max(finding.severity);
-        incident.stage = incident.stage.max(finding.stage);
-        incident.told_at = self.now;
-        incident.told = union(&incident.told, self.receivers);
-        Some(self.notice(incident, finding, why))
-    }
-
-    fn notice(&self, incident: &Incident, finding: &Finding, why: NotifyReason) -> Notice {
-        let repeat = alert::repeat_due(incident, finding, self.policy.repeat);
-        Notice {
-            key: alert::key(&self.subject, incident, why),
-            subject: self.subject.clone(),
-            provider: self.provider,
-            app: self.app.cloned(),
-            why,
-            reason: finding.reason,
-            severity: finding.severity,
-            detail: finding.detail.clone(),
-            deadline: finding.deadline,
-            since: incident.opened_at,
-            at: self.now,
-            next: earliest(finding.next, repeat),
-            facts: self.facts.clone(),
-            receivers: Arc::clone(self.receivers),
-        }
-    }
-
-    /// Whoever was alarmed hears that it is over, whoever is told of new things by now.
-    fn resolve(&self, incident: &Incident, detail: Detail) -> Notice {
-        Notice {
-            key: alert::key(&self.subject, incident, NotifyReason::Resolved),
-            subject: self.subject.clone(),
-            provider: self.provider,
-            app: self.app.cloned(),
-            why: NotifyReason::Resolved,
-            reason: incident.reason,
-            severity: incident.severity,
-            detail,
-            deadline: incident.deadline,
-            since: incident.opened_at,
-            at: self.now,
-            next: None,
-            facts: self.facts.clone(),
-            receivers: Arc::clone(&incident.told),
-        }
     }
 }
 

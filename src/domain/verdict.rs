@@ -208,10 +208,14 @@ fn validity(case: Case<'_>) -> Ruling {
     match facts.validity {
         Validity::Valid | Validity::Expired => Ruling::Clear,
         Validity::Revoked(Cause::Inactive) if window_passed(facts, case.now) => Ruling::Clear,
-        Validity::Revoked(cause) => holds(Reason::Revoked, Severity::Critical, Detail::Cause(cause)),
+        Validity::Revoked(cause) => {
+            let dead = finding(Reason::Revoked, Severity::Critical, Detail::Cause(cause));
+            Ruling::Holds(Finding { last_call: true, ..dead })
+        }
         Validity::Unreadable => {
             let text = facts.message.clone().unwrap_or_default();
-            holds(Reason::Unreadable, Severity::Critical, Detail::Text(text))
+            let dead = finding(Reason::Unreadable, Severity::Critical, Detail::Text(text));
+            Ruling::Holds(Finding { last_call: true, ..dead })
         }
     }
 }
@@ -265,6 +269,7 @@ fn climb(case: Case<'_>, facts: &Inspection, deadline: Timestamp, near: Reason, 
         stage: Stage::rung(*reached),
         deadline: Some(deadline),
         next: earliest(earliest(next_rung, turns_urgent), Some(deadline)),
+        last_call: next_rung.is_none(),
         detail: Detail::None,
     })
 }
@@ -336,15 +341,15 @@ fn window_passed(facts: &Inspection, now: Timestamp) -> bool {
 }
 
 fn ended(reason: Reason, deadline: Option<Timestamp>, detail: Detail) -> Finding {
-    Finding { stage: Stage::ENDED, deadline, ..finding(reason, Severity::Critical, detail) }
+    Finding { stage: Stage::ENDED, deadline, last_call: true, ..finding(reason, Severity::Critical, detail) }
 }
 
 fn holds(reason: Reason, severity: Severity, detail: Detail) -> Ruling {
     Ruling::Holds(finding(reason, severity, detail))
 }
 
-const fn finding(reason: Reason, severity: Severity, detail: Detail) -> Finding {
-    Finding { reason, severity, stage: Stage(1), deadline: None, next: None, detail }
+pub(super) const fn finding(reason: Reason, severity: Severity, detail: Detail) -> Finding {
+    Finding { reason, severity, stage: Stage(1), deadline: None, next: None, last_call: false, detail }
 }
 
 /// Everything is critical this close to the end of a long life (contract §3).

@@ -186,6 +186,8 @@ fn text_of(kind: Kind, text: &str) -> Result<(), String> {
             .map(drop)
             .map_err(|_| format!("{} is no time zone; names look like Asia/Kolkata or UTC", value::quoted(text))),
         Kind::Email => value::email(text),
+        Kind::Phone => value::phone(text),
+        Kind::TimeOfDay => value::time_of_day(text).map(drop),
         Kind::Word(words) if words.contains(&text) => Ok(()),
         Kind::Word(words) => Err(format!(
             "{} is none of {}{}",

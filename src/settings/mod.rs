@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::finding::Severity;
+use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Span;
-use crate::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenSpec};
+use crate::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenId, TokenSpec};
 use crate::zone::Zone;
 use layers::Node;
 use value::{Plan, RelayUrl, SecretRef};
@@ -64,6 +65,10 @@ pub struct Settings {
     pub smtp: Option<Smtp>,
     /// Who is told.
     pub receivers: BTreeMap<ReceiverName, Receiver>,
+    /// Who hears of trouble with the watcher itself, and gets the summary.
+    pub watcher_receivers: Arc<[ReceiverName]>,
+    /// The outbound dead man's switch.
+    pub heartbeat: Option<Heartbeat>,
     /// The apps.
     pub apps: BTreeMap<AppName, App>,
     /// The tokens, in the order of the files.
@@ -89,6 +94,10 @@ pub struct Daemon {
     pub concurrency: usize,
     /// How long a stop waits.
     pub grace: Span,
+    /// Where people reach the status page.
+    pub external_url: Option<url::Url>,
+    /// How long incidents and deliveries are kept.
+    pub history: Span,
 }
 
 /// When tokens are checked.
@@ -96,6 +105,21 @@ pub struct Daemon {
 pub struct Schedule {
     /// The plan for tokens without a period of their own.
     pub check: Plan,
+    /// When the summary is sent, as a cron expression; `None` is never.
+    pub digest: Option<String>,
+    /// How often the heartbeat is sent.
+    pub heartbeat: Span,
+}
+
+/// The outbound dead man's switch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Heartbeat {
+    /// What is asked.
+    pub url: url::Url,
+    /// Trust only these authorities.
+    pub ca_file: Option<PathBuf>,
+    /// How long an answer may take.
+    pub timeout: Span,
 }
 
 /// How mail leaves.
@@ -123,12 +147,121 @@ pub struct Relay {
 }
 
 /// Who is told.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Receiver {
     /// Told of everything.
     pub email: Vec<String>,
     /// Added from a severity on.
     pub escalate: Option<Escalate>,
+    /// Told by a signed request.
+    pub webhook: Option<Webhook>,
+    /// Told by alerts.
+    pub alertmanager: Option<Alertmanager>,
+    /// Told over WhatsApp.
+    pub whatsapp: Option<WhatsAppTarget>,
+    /// Channels of which the first that takes a message is enough.
+    pub prefer: Vec<ChannelKind>,
+    /// When only the urgent gets through.
+    pub quiet_hours: Option<QuietHours>,
+}
+
+impl Receiver {
+    /// Whether it can be reached by that channel.
+    pub fn has(&self, kind: ChannelKind) -> bool {
+        match kind {
+            ChannelKind::Mail => {
+                !self.email.is_empty() || self.escalate.as_ref().is_some_and(|added| !added.email.is_empty())
+            }
+            ChannelKind::Webhook => self.webhook.is_some(),
+            ChannelKind::Alertmanager => self.alertmanager.is_some(),
+            ChannelKind::WhatsApp => self.whatsapp.is_some(),
+        }
+    }
+
+    /// The channels that it can be reached by.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelKind> {
+        ChannelKind::ALL.into_iter().filter(|kind| self.has(*kind))
+    }
+
+    /// The ways that every notice goes: each channel on its own, but of the preferred ones only the first that takes it.
+    pub fn routes(&self) -> Vec<Route> {
+        let alone = self.channels().filter(|kind| !self.prefer.contains(kind)).map(Route::By);
+        let preferred = self.prefer.iter().any(|kind| self.has(*kind)).then_some(Route::Preferred);
+        alone.chain(preferred).collect()
+    }
+
+    /// The channels of a route, the one to try first in front.
+    pub fn channels_of(&self, route: Route) -> Vec<ChannelKind> {
+        let wanted = match route {
+            Route::By(kind) => vec![kind],
+            Route::Preferred => self.prefer.clone(),
+        };
+        wanted.into_iter().filter(|kind| self.has(*kind)).collect()
+    }
+}
+
+/// Where signed requests go.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Webhook {
+    /// Where it is posted to.
+    pub url: url::Url,
+    /// Where the key stands that signs it.
+    pub secret: Option<SecretRef>,
+    /// Trust only these authorities.
+    pub ca_file: Option<PathBuf>,
+    /// How long an answer may take.
+    pub timeout: Span,
+}
+
+/// An Alertmanager.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Alertmanager {
+    /// Its base.
+    pub url: url::Url,
+    /// How we say who we are.
+    pub login: Option<Login>,
+    /// Trust only these authorities.
+    pub ca_file: Option<PathBuf>,
+    /// How often what fires is posted again.
+    pub resend: Span,
+}
+
+/// How a request says who it comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Login {
+    /// Basic authentication (RFC 7617).
+    Basic {
+        /// The user.
+        user: String,
+        /// Where the password stands.
+        password: SecretRef,
+    },
+    /// A bearer token (RFC 6750).
+    Bearer(SecretRef),
+}
+
+/// Who is told over WhatsApp, and with what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WhatsAppTarget {
+    /// The watched token it is sent with.
+    pub token: TokenId,
+    /// The numbers, in E.164 form.
+    pub to: Vec<String>,
+    /// The approved template.
+    pub template: String,
+    /// Its language.
+    pub language: String,
+}
+
+/// When only the urgent gets through, in minutes after midnight of the configured zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuietHours {
+    /// When they begin.
+    pub from: u16,
+    /// When they end; on the next day, when that is earlier.
+    pub to: u16,
+    /// From this severity on messages go out all the same.
+    pub except: Severity,
 }
 
 /// Who is added from a severity on.

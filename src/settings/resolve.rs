@@ -10,8 +10,12 @@ use std::sync::Arc;
 use super::check::{did_you_mean, is_environment, item_path, join};
 use super::layers::{Node, Value};
 use super::value::{self, Plan, SecretRef};
-use super::{App, Daemon, Escalate, Fault, Meta, PerToken, Receiver, Relay, Schedule, Settings, Smtp, Token, WhatsApp};
+use super::{
+    Alertmanager, App, Daemon, Escalate, Fault, Heartbeat, Login, Meta, PerToken, QuietHours, Receiver, Relay,
+    Schedule, Settings, Smtp, Token, Webhook, WhatsApp, WhatsAppTarget,
+};
 use crate::domain::finding::Severity;
+use crate::domain::route::ChannelKind;
 use crate::domain::time::Span;
 use crate::domain::token::{
     AppName, AppSpec, Ladder, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
@@ -22,11 +26,17 @@ use crate::zone::Zone;
 pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Option<Settings> {
     let root = At { node: Some(tree), path: String::new() };
     let schedule_at = root.child("schedule");
-    let schedule = Schedule { check: schedule_at.parsed("check", value::plan).unwrap_or(Plan::Every(DEFAULT_CHECK)) };
+    let digest = schedule_at.text("digest").unwrap_or(DEFAULT_DIGEST);
+    let schedule = Schedule {
+        check: schedule_at.parsed("check", value::plan).unwrap_or(Plan::Every(DEFAULT_CHECK)),
+        digest: Some(digest).filter(|text| !text.is_empty()).map(|text| text.trim().to_owned()),
+        heartbeat: schedule_at.parsed("heartbeat", value::period).unwrap_or(DEFAULT_HEARTBEAT),
+    };
     let spread = schedule_at.parsed("spread", value::period).unwrap_or(DEFAULT_SPREAD);
     let policy = Arc::new(policy(&root.child("policy"), &Policy::default()));
     let smtp = smtp(&root.child("smtp"));
-    let receivers = receivers(&root.child("receivers"));
+    let ca_file = root.child("tls").parsed("ca_file", value::path);
+    let receivers = receivers(&root.child("receivers"), ca_file.as_ref(), faults);
     let apps_at = root.child("apps");
     let mut apps = apps(&apps_at, &policy);
     passwords_have_users(&root.child("smtp").child("relays"), faults);
@@ -44,15 +54,18 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     tokens.shrink_to_fit();
     give_apps_their_receivers(&mut apps, &tokens);
     mail_has_a_relay(&root, &receivers, smtp.as_ref(), faults);
+    whatsapp_has_a_sender(&root, &receivers, &tokens, faults);
+    let watcher_receivers = told_of_the_watcher(&root.child("daemon"), &receivers, faults);
     if tokens.is_empty() && faults.is_empty() {
         warnings.push(Fault::file(&tree.origin, "watches nothing: there is no [[tokens]]".to_owned()));
     }
-    let ca_file = root.child("tls").parsed("ca_file", value::path);
     Some(Settings {
         daemon: daemon(&root.child("daemon")),
         schedule,
         smtp: smtp.map(|smtp| trusting(smtp, ca_file.as_ref())),
         receivers,
+        watcher_receivers,
+        heartbeat: heartbeat(&root.child("heartbeat"), ca_file.as_ref()),
         apps,
         tokens,
         meta: meta(&root.child("provider").child("meta"), ca_file)?,
@@ -168,6 +181,8 @@ fn daemon(at: &At<'_>) -> Daemon {
         zone: at.parsed("timezone", Zone::parse).unwrap_or(Zone::UTC),
         concurrency: at.count("concurrency").and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_CONCURRENCY),
         grace: at.parsed("grace", value::span).unwrap_or(DEFAULT_GRACE),
+        external_url: at.parsed("external_url", value::http_url),
+        history: at.parsed("history", value::period).unwrap_or(DEFAULT_HISTORY),
     }
 }
 
@@ -209,17 +224,152 @@ fn trusting(mut smtp: Smtp, ca_file: Option<&PathBuf>) -> Smtp {
     smtp
 }
 
-fn receivers(at: &At<'_>) -> BTreeMap<ReceiverName, Receiver> {
-    let addresses = |at: &At<'_>| at.list("email").unwrap_or_default().into_iter().map(str::to_owned).collect();
-    let receiver = |(name, at): (&String, At<'_>)| {
-        let escalate = at.child("escalate");
-        let escalate = escalate.node.map(|_| Escalate {
-            from: escalate.text("from").and_then(Severity::parse).unwrap_or(Severity::Critical),
-            email: addresses(&escalate),
-        });
-        Some((ReceiverName::parse(name).ok()?, Receiver { email: addresses(&at), escalate }))
+fn receivers(at: &At<'_>, ca_file: Option<&PathBuf>, faults: &mut Vec<Fault>) -> BTreeMap<ReceiverName, Receiver> {
+    at.entries()
+        .filter_map(|(name, at)| Some((ReceiverName::parse(name).ok()?, receiver(&at, ca_file, faults))))
+        .collect()
+}
+
+fn receiver(at: &At<'_>, ca_file: Option<&PathBuf>, faults: &mut Vec<Fault>) -> Receiver {
+    let texts = |at: &At<'_>, name: &str| -> Vec<String> {
+        at.list(name).unwrap_or_default().into_iter().map(str::to_owned).collect()
     };
-    at.entries().filter_map(receiver).collect()
+    let escalate = at.child("escalate");
+    let receiver = Receiver {
+        email: texts(at, "email"),
+        escalate: escalate.node.map(|_| Escalate {
+            from: escalate.text("from").and_then(Severity::parse).unwrap_or(Severity::Critical),
+            email: texts(&escalate, "email"),
+        }),
+        webhook: webhook(&at.child("webhook"), ca_file),
+        alertmanager: alertmanager(&at.child("alertmanager"), ca_file, faults),
+        whatsapp: whatsapp_target(&at.child("whatsapp"), |at| texts(at, "to")),
+        prefer: at.list("prefer").unwrap_or_default().into_iter().filter_map(ChannelKind::parse).collect(),
+        quiet_hours: quiet_hours(&at.child("quiet_hours"), faults),
+    };
+    for kind in &receiver.prefer {
+        if !receiver.has(*kind) {
+            let what = format!("names {}, by which this receiver cannot be reached", kind.as_str());
+            faults.push(at.absence("prefer", what));
+        }
+    }
+    receiver
+}
+
+fn webhook(at: &At<'_>, ca_file: Option<&PathBuf>) -> Option<Webhook> {
+    Some(Webhook {
+        url: at.parsed("url", value::http_url)?,
+        secret: at.secret("secret"),
+        ca_file: at.parsed("ca_file", value::path).or_else(|| ca_file.cloned()),
+        timeout: at.parsed("timeout", value::period).unwrap_or(DEFAULT_CHANNEL_TIMEOUT),
+    })
+}
+
+fn alertmanager(at: &At<'_>, ca_file: Option<&PathBuf>, faults: &mut Vec<Fault>) -> Option<Alertmanager> {
+    let url = at.parsed("url", value::http_url)?;
+    let login = match (at.owned("user"), at.secret("password"), at.secret("bearer")) {
+        (None, None, None) => None,
+        (Some(user), Some(password), None) => Some(Login::Basic { user, password }),
+        (None, None, Some(bearer)) => Some(Login::Bearer(bearer)),
+        _ => {
+            faults.push(at.fault("", "needs user and password together, or bearer alone".to_owned()));
+            None
+        }
+    };
+    if login.is_some() && url.scheme() == "http" && !value::is_loopback(url.host_str().unwrap_or_default()) {
+        faults.push(at.fault("url", "would send its login in the clear; use https".to_owned()));
+    }
+    Some(Alertmanager {
+        url,
+        login,
+        ca_file: at.parsed("ca_file", value::path).or_else(|| ca_file.cloned()),
+        resend: at.parsed("resend", value::period).unwrap_or(DEFAULT_RESEND),
+    })
+}
+
+fn whatsapp_target(at: &At<'_>, numbers: impl Fn(&At<'_>) -> Vec<String>) -> Option<WhatsAppTarget> {
+    Some(WhatsAppTarget {
+        token: at.parsed("token", |name| TokenId::parse(name).map_err(|fault| fault.to_string()))?,
+        to: numbers(at),
+        template: at.owned("template")?,
+        language: at.owned("language").unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
+    })
+}
+
+fn quiet_hours(at: &At<'_>, faults: &mut Vec<Fault>) -> Option<QuietHours> {
+    let hours = QuietHours {
+        from: at.parsed("from", value::time_of_day)?,
+        to: at.parsed("to", value::time_of_day)?,
+        except: at.text("except").and_then(Severity::parse).unwrap_or(Severity::Critical),
+    };
+    if hours.from == hours.to {
+        faults.push(at.fault("to", "is the same as from: nothing but the urgent would ever get through".to_owned()));
+    }
+    Some(hours)
+}
+
+fn heartbeat(at: &At<'_>, ca_file: Option<&PathBuf>) -> Option<Heartbeat> {
+    Some(Heartbeat {
+        url: at.parsed("url", value::http_url)?,
+        ca_file: at.parsed("ca_file", value::path).or_else(|| ca_file.cloned()),
+        timeout: at.parsed("timeout", value::period).unwrap_or(DEFAULT_CHANNEL_TIMEOUT),
+    })
+}
+
+/// A message over WhatsApp may be refused, or accepted and never delivered, and is sent with a token that may itself be the trouble: beside
+/// it there must be another way.
+fn whatsapp_has_a_sender(
+    root: &At<'_>,
+    receivers: &BTreeMap<ReceiverName, Receiver>,
+    tokens: &[Token],
+    faults: &mut Vec<Fault>,
+) {
+    for (name, receiver) in receivers {
+        let Some(target) = &receiver.whatsapp else { continue };
+        let at = root.child("receivers").child(name.as_str()).child("whatsapp");
+        match tokens.iter().find(|token| token.spec.id == target.token) {
+            None => {
+                let hint = did_you_mean(target.token.as_str(), tokens.iter().map(|token| token.spec.id.as_str()));
+                faults.push(at.absence("token", format!("names a token that is not in [[tokens]]{hint}")));
+            }
+            Some(token) if token.whatsapp.as_ref().is_none_or(|number| number.phone_number_id.is_none()) => {
+                faults
+                    .push(at.fault("token", "names a token without whatsapp.phone_number_id to send from".to_owned()));
+            }
+            Some(_) => {}
+        }
+        if target.to.is_empty() {
+            faults.push(at.fault("to", "names nobody".to_owned()));
+        }
+        if receiver.channels().all(|kind| kind == ChannelKind::WhatsApp) {
+            let what =
+                "needs another channel beside it, such as email: an accepted message may never arrive".to_owned();
+            faults.push(at.fault("", what));
+        }
+    }
+}
+
+/// Who hears of trouble with the watcher itself: those it names, else `default`, else everybody.
+fn told_of_the_watcher(
+    at: &At<'_>,
+    receivers: &BTreeMap<ReceiverName, Receiver>,
+    faults: &mut Vec<Fault>,
+) -> Arc<[ReceiverName]> {
+    let Some(named) = at.list("receivers") else {
+        let default = receivers.keys().find(|name| name.as_str() == "default");
+        return default.map_or_else(|| receivers.keys().cloned().collect(), |name| Arc::from([name.clone()]));
+    };
+    let mut told = BTreeSet::new();
+    for text in named {
+        let Ok(name) = ReceiverName::parse(text) else { continue };
+        if receivers.contains_key(&name) {
+            told.insert(name);
+        } else {
+            let hint = did_you_mean(text, receivers.keys().map(ReceiverName::as_str));
+            faults.push(at.absence("receivers", format!("names {text:?}, which is not in [receivers]{hint}")));
+        }
+    }
+    told.into_iter().collect()
 }
 
 fn apps(at: &At<'_>, policy: &Arc<Policy>) -> BTreeMap<AppName, App> {
@@ -395,7 +545,7 @@ fn mail_has_a_relay(
     smtp: Option<&Smtp>,
     faults: &mut Vec<Fault>,
 ) {
-    let wants_mail = |receiver: &Receiver| !receiver.email.is_empty() || receiver.escalate.is_some();
+    let wants_mail = |receiver: &Receiver| receiver.has(ChannelKind::Mail);
     let Some((name, _)) = receivers.iter().find(|(_, receiver)| wants_mail(receiver)) else { return };
     let smtp_at = root.child("smtp");
     match smtp {
@@ -414,6 +564,14 @@ fn mail_has_a_relay(
 const NEIGHBOURS: usize = 32;
 const DEFAULT_CHECK: Span = Span::minutes(15);
 const DEFAULT_SPREAD: Span = Span::minutes(1);
+/// Monday morning, before the work of the week.
+const DEFAULT_DIGEST: &str = "0 0 9 * * Mon";
+const DEFAULT_HEARTBEAT: Span = Span::minutes(5);
+const DEFAULT_HISTORY: Span = Span::days(365);
+const DEFAULT_CHANNEL_TIMEOUT: Span = Span::seconds(10);
+/// Prometheus resends at this pace.
+const DEFAULT_RESEND: Span = Span::minutes(1);
+const DEFAULT_LANGUAGE: &str = "en";
 const DEFAULT_LISTEN: &str = "127.0.0.1:9847";
 const DEFAULT_CONCURRENCY: usize = 32;
 const DEFAULT_GRACE: Span = Span::seconds(10);

@@ -57,6 +57,10 @@ pub enum Kind {
     Zone,
     /// A mail address, perhaps with a name.
     Email,
+    /// A phone number in E.164 form: `+`, country code, number.
+    Phone,
+    /// A time of day: `22:00`.
+    TimeOfDay,
     /// One of these words.
     Word(&'static [&'static str]),
     /// Where a secret stands; never the secret itself.
@@ -103,7 +107,7 @@ pub const ROOT: &[Key] = &[
     key("provider", Kind::Table(PROVIDERS), "How providers are reached."),
     key("metrics", Kind::Table(METRICS), "What /metrics shows."),
     key("tls", Kind::Table(TLS), "Trust for every outgoing connection."),
-    key("heartbeat", Kind::Table(HEARTBEAT), "The outbound dead man's switch.").later(),
+    key("heartbeat", Kind::Table(HEARTBEAT), "The outbound dead man's switch."),
 ];
 
 const DAEMON: &[Key] = &[
@@ -117,6 +121,13 @@ const DAEMON: &[Key] = &[
     key("timezone", Kind::Zone, "Zone of cron expressions and of dates in mails.").or("\"UTC\""),
     key("concurrency", Kind::Count(1_000), "How many checks may be under way at once.").or("32"),
     key("grace", Kind::Span, "How long a stop waits for what is under way.").or("\"10s\""),
+    key("external_url", Kind::HttpUrl, "Where people reach the status page; links in messages begin with it."),
+    key(
+        "receivers",
+        Kind::List(&Kind::Name),
+        "Who hears of trouble with tokenwatch itself, and gets the summary. Default: `default` where there is one, else everybody.",
+    ),
+    key("history", Kind::Period, "How long incidents and deliveries are kept.").or("\"365d\""),
 ];
 
 const SCHEDULE: &[Key] = &[
@@ -124,8 +135,9 @@ const SCHEDULE: &[Key] = &[
         .or("\"15m\""),
     key("spread", Kind::Period, "With a cron expression: the checks of one ring are spread over this time.")
         .or("\"1m\""),
-    key("digest", Kind::Cron, "When the weekly summary is mailed; empty turns it off.").later(),
-    key("heartbeat", Kind::Period, "How often the heartbeat is sent.").later(),
+    key("digest", Kind::Cron, "When the summary is sent, which proves the way to people; empty turns it off.")
+        .or("\"0 0 9 * * Mon\""),
+    key("heartbeat", Kind::Period, "How often the heartbeat is sent.").or("\"5m\""),
 ];
 
 const POLICY: &[Key] = &[
@@ -163,10 +175,63 @@ const RELAY: &[Key] = &[
 const RECEIVER: &[Key] = &[
     key("email", Kind::List(&Kind::Email), "Addresses that get every notice.").or("[]"),
     key("escalate", Kind::Table(ESCALATE), "Who is added from a severity on."),
-    key("webhook", Kind::Any, "A signed HTTP notice.").later(),
-    key("alertmanager", Kind::Any, "Alerts posted to an Alertmanager.").later(),
-    key("quiet_hours", Kind::Any, "When only the urgent gets through.").later(),
-    key("whatsapp", Kind::Any, "A template message.").later(),
+    key("webhook", Kind::Table(WEBHOOK), "A signed HTTP request for each message."),
+    key(
+        "alertmanager",
+        Kind::Table(ALERTMANAGER),
+        "Alerts posted to an Alertmanager, again and again while they fire.",
+    ),
+    key(
+        "whatsapp",
+        Kind::Table(WHATSAPP_TARGET),
+        "A template message over WhatsApp, sent with a token that is itself watched.",
+    ),
+    key(
+        "prefer",
+        Kind::List(&Kind::Word(&["email", "webhook", "whatsapp"])),
+        "Of these channels the first one that takes a message is used, in this order; the others get every message.",
+    )
+    .or("[]"),
+    key(
+        "quiet_hours",
+        Kind::Table(QUIET_HOURS),
+        "When only the urgent gets through; the rest arrives as one message after it.",
+    ),
+];
+
+const WEBHOOK: &[Key] = &[
+    key("url", Kind::HttpUrl, "Where it is posted to.").required(),
+    key(
+        "secret",
+        Kind::Secret,
+        "The key that signs it (HMAC-SHA256, Standard Webhooks); without one it is not signed.",
+    ),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+    key("timeout", Kind::Period, "How long an answer may take.").or("\"10s\""),
+];
+
+const ALERTMANAGER: &[Key] = &[
+    key("url", Kind::HttpUrl, "Where the Alertmanager is; `/api/v2/alerts` is appended.").required(),
+    key("user", Kind::Text, "The user of basic authentication."),
+    key("password", Kind::Secret, "The password of that user."),
+    key("bearer", Kind::Secret, "A bearer token instead of user and password."),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+    key("resend", Kind::Period, "How often what fires is posted again; it resolves itself after four times as long.")
+        .or("\"1m\""),
+];
+
+const WHATSAPP_TARGET: &[Key] = &[
+    key("token", Kind::Name, "The watched token it is sent with; it needs a `whatsapp.phone_number_id`.").required(),
+    key("to", Kind::List(&Kind::Phone), "The numbers it is sent to, in E.164 form.").required(),
+    key("template", Kind::Text, "An approved template with two body parameters: what, and what next.").required(),
+    key("language", Kind::Text, "The template's language.").or("\"en\""),
+];
+
+const QUIET_HOURS: &[Key] = &[
+    key("from", Kind::TimeOfDay, "When they begin, in `daemon.timezone`.").required(),
+    key("to", Kind::TimeOfDay, "When they end.").required(),
+    key("except", Kind::Word(&["warning", "critical"]), "From this severity on messages go out all the same.")
+        .or("\"critical\""),
 ];
 
 const ESCALATE: &[Key] = &[
@@ -228,7 +293,12 @@ const TLS: &[Key] = &[key(
     "Trust only the certificate authorities in this PEM file, unless a part names its own.",
 )];
 
-const HEARTBEAT: &[Key] = &[key("url", Kind::HttpUrl, "Pinged after real progress only.").later()];
+const HEARTBEAT: &[Key] = &[
+    key("url", Kind::HttpUrl, "Asked with GET after real progress only, and not while nobody can be told anything.")
+        .required(),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+    key("timeout", Kind::Period, "How long an answer may take.").or("\"10s\""),
+];
 
 /// The ways to say where a secret stands.
 pub const SECRET_FORMS: &str =

@@ -70,6 +70,8 @@ fn in_words(kind: Kind) -> String {
         Kind::Listen => "address:port".to_owned(),
         Kind::Zone => "time zone".to_owned(),
         Kind::Email => "mail address".to_owned(),
+        Kind::Phone => "phone number".to_owned(),
+        Kind::TimeOfDay => "time of day".to_owned(),
         Kind::Word(words) => words.join(", "),
         Kind::Secret => "secret reference".to_owned(),
         Kind::List(item) => format!("list of: {}", in_words(*item)),
@@ -202,7 +204,15 @@ fn kind(kind: Kind) -> Map<String, Json> {
         Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl => {
             json!({"type": "string", "format": "uri"})
         }
-        Kind::Text | Kind::Plan | Kind::Cron | Kind::Path | Kind::Listen | Kind::Zone | Kind::Email => {
+        Kind::Text
+        | Kind::Plan
+        | Kind::Cron
+        | Kind::Path
+        | Kind::Listen
+        | Kind::Zone
+        | Kind::Email
+        | Kind::Phone
+        | Kind::TimeOfDay => {
             json!({"type": "string"})
         }
         Kind::Secret => secret(),

@@ -244,6 +244,33 @@ pub fn email(text: &str) -> Result<(), String> {
     text.parse::<lettre::message::Mailbox>().map(drop).map_err(|_| format!("{} is no mail address", quoted(text)))
 }
 
+/// Checks a phone number in E.164 form: `+` and at most fifteen digits, the first of them not zero (ITU-T E.164 §6).
+pub fn phone(text: &str) -> Result<(), String> {
+    let help = || {
+        format!(
+            "{} is no phone number in E.164 form; write + and the country code, such as +919812345678",
+            quoted(text)
+        )
+    };
+    let digits = text.strip_prefix('+').ok_or_else(help)?;
+    let fine = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if fine && !digits.starts_with('0') { Ok(()) } else { Err(help()) }
+}
+
+/// Reads a time of day, `22:00`, as minutes after midnight.
+pub fn time_of_day(text: &str) -> Result<u16, String> {
+    let help = || format!("{} is no time of day; times look like 07:00 or 22:30", quoted(text));
+    let (hours, minutes) = text.trim().split_once(':').ok_or_else(help)?;
+    let part = |text: &str, below: u16| {
+        let fine = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|number| fine && *number < below)
+    };
+    match (part(hours, 24), part(minutes, 60).filter(|_| minutes.len() == 2)) {
+        (Some(hours), Some(minutes)) => Ok(hours * 60 + minutes),
+        _ => Err(help()),
+    }
+}
+
 /// Whether a host is this machine.
 pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -322,6 +349,19 @@ mod tests {
         ] {
             let fault = relay_url(text).err().unwrap_or_default();
             assert!(!fault.is_empty() && !fault.contains("hunter2"), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_times() {
+        assert!(phone("+919812345678").is_ok());
+        for text in ["919812345678", "+0919812345", "+91 98123 45678", "+123456", "+1234567890123456", "+"] {
+            assert!(phone(text).is_err(), "{text}");
+        }
+        assert_eq!(time_of_day("22:30"), Ok(22 * 60 + 30));
+        assert_eq!(time_of_day("7:00"), Ok(7 * 60));
+        for text in ["24:00", "7", "07:60", "07:0", "-1:00", "07:00:00", "+7:00"] {
+            assert!(time_of_day(text).is_err(), "{text}");
         }
     }
 

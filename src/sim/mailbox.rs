@@ -2,6 +2,7 @@
 //!
 //! It speaks plain text on loopback and knows no authentication; how relays misbehave is for other servers to show.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -41,6 +42,7 @@ impl Received {
 #[derive(Clone, Debug)]
 pub struct Mailbox {
     mails: Arc<Mutex<Vec<Received>>>,
+    closed: Arc<AtomicBool>,
     arrivals: mpsc::UnboundedSender<Received>,
 }
 
@@ -48,7 +50,12 @@ impl Mailbox {
     /// An empty mailbox, and the stream of what arrives in it.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Received>) {
         let (arrivals, stream) = mpsc::unbounded_channel();
-        (Self { mails: Arc::default(), arrivals }, stream)
+        (Self { mails: Arc::default(), closed: Arc::default(), arrivals }, stream)
+    }
+
+    /// Closes the mailbox, or opens it again. While it is closed it greets everybody with 421 (RFC 5321 §3.8).
+    pub fn close(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
     }
 
     /// Everything that arrived so far.
@@ -70,6 +77,9 @@ impl Mailbox {
     /// One conversation, from greeting to QUIT.
     async fn converse(&self, mut stream: BufReader<TcpStream>) -> std::io::Result<()> {
         let mut recipients = Vec::new();
+        if self.closed.load(Ordering::Relaxed) {
+            return say(&mut stream, "421 closed for now").await;
+        }
         say(&mut stream, "220 mailbox ESMTP").await?;
         while let Some(line) = hear(&mut stream).await? {
             let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();

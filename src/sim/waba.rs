@@ -65,6 +65,8 @@ pub enum TemplateState {
     Paused,
     /// 132016.
     Disabled,
+    /// 200 with `held_for_quality_assessment`: taken, and perhaps never delivered.
+    Held,
 }
 
 /// A business phone number (§9.1); the texts are open, as the field's are.

@@ -84,24 +84,26 @@ impl World {
         deleted(number)?;
         self.may_send(&caller, &number.waba)?;
         let message = Message::parse(call.request.json.as_ref().unwrap_or(&Value::Null))?;
-        self.accepts(number, &message)?;
+        let held = self.accepts(number, &message)? == Some(TemplateState::Held);
         let serial = self.sent.len() + 1;
         let wamid = format!("wamid.{}", stretch(&format!("{id} {serial}"), ALPHANUMERIC, 44));
         let mut accepted = json!({"id": wamid});
         if matches!(message.content, Content::Template { .. }) {
-            accepted["message_status"] = json!("accepted");
+            accepted["message_status"] = json!(if held { "held_for_quality_assessment" } else { "accepted" });
         }
         let answer = json!({
             "messaging_product": "whatsapp",
             "contacts": [{"input": message.to, "wa_id": message.to.trim_start_matches('+')}],
             "messages": [accepted],
         });
-        self.sent.push(SentMessage {
-            from: id.to_owned(),
-            to: message.to.to_owned(),
-            kind: message.content.kind().to_owned(),
-            id: wamid,
-        });
+        if !held {
+            self.sent.push(SentMessage {
+                from: id.to_owned(),
+                to: message.to.to_owned(),
+                kind: message.content.kind().to_owned(),
+                id: wamid,
+            });
+        }
         Ok(answer)
     }
 }
@@ -204,7 +206,8 @@ impl World {
         })
     }
 
-    fn accepts(&self, number: &PhoneNumber, message: &Message<'_>) -> Result<(), GraphError> {
+    /// How the template of an accepted message stands.
+    fn accepts(&self, number: &PhoneNumber, message: &Message<'_>) -> Result<Option<TemplateState>, GraphError> {
         let waba = self.wabas.get(&number.waba);
         if !number.registered {
             return Err(failed(400, 133_010, "Account not registered"));
@@ -226,11 +229,11 @@ impl World {
             Content::Text if !number.open_conversations.contains(message.to) => {
                 Err(failed(400, 131_047, "Re-engagement message"))
             }
-            Content::Text => Ok(()),
+            Content::Text => Ok(None),
             Content::Template { name, language } => {
                 let key = (name.to_owned(), language.to_owned());
                 match waba.and_then(|waba| waba.templates.get(&key)) {
-                    Some(TemplateState::Approved) => Ok(()),
+                    Some(state @ (TemplateState::Approved | TemplateState::Held)) => Ok(Some(*state)),
                     Some(TemplateState::Paused) => Err(failed(400, 132_015, "Template is Paused")),
                     Some(TemplateState::Disabled) => Err(failed(400, 132_016, "Template is Disabled")),
                     None => Err(failed(404, 132_001, "Template name does not exist in the translation")),

@@ -7,15 +7,22 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::alert::{AlertKey, Incident, Notice, NoticeFacts, NotifyReason, Subject};
-use crate::domain::finding::{Detail, Reason, Severity, Stage};
+use crate::domain::alert::{
+    AlertKey, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, Subject, WATCHER, incident_key,
+};
+use crate::domain::answer::{Answer, Signed, Silence};
+use crate::domain::finding::{Detail, Reason, Severity, Stage, Thread};
 use crate::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
+use crate::domain::ledger::Ledger;
 use crate::domain::status::{AppStatus, Facts, Generation, TokenStatus};
-use crate::domain::time::Timestamp;
+use crate::domain::summary::Summary;
+use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
-use crate::ports::SlotStatus;
+use crate::domain::verdict::Verdict;
+use crate::domain::watcher::WatcherStatus;
+use crate::ports::{AnswerRecord, IncidentRecord, SlotStatus};
 
 /// What is stored cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +34,7 @@ pub fn encode_status(status: &SlotStatus) -> Result<String, Unreadable> {
     let stored = match status {
         SlotStatus::Token(status) => StoredSlot::Token(Box::new(StoredToken::of(status))),
         SlotStatus::App(status) => StoredSlot::App(StoredApp::of(status)),
+        SlotStatus::Watcher(status) => StoredSlot::Watcher(StoredWatcher::of(status)),
     };
     serde_json::to_string(&stored).map_err(|error| Unreadable(error.to_string()))
 }
@@ -36,6 +44,7 @@ pub fn decode_status(text: &str) -> Result<SlotStatus, Unreadable> {
     match serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))? {
         StoredSlot::Token(stored) => stored.status().map(|status| SlotStatus::Token(Box::new(status))),
         StoredSlot::App(stored) => stored.status().map(SlotStatus::App),
+        StoredSlot::Watcher(stored) => stored.status().map(SlotStatus::Watcher),
     }
 }
 
@@ -54,9 +63,59 @@ pub fn decode_subject(key: &str) -> Result<Subject, Unreadable> {
     let bad = || Unreadable(format!("{key:?} is no subject"));
     match key.split_once('/') {
         Some(("token", name)) => TokenId::parse(name).map(Subject::Token).map_err(|_| bad()),
+        Some(("watcher", WATCHER)) => Ok(Subject::Watcher),
         Some(("app", name)) => AppName::parse(name).map(Subject::App).map_err(|_| bad()),
         _ => Err(bad()),
     }
+}
+
+/// An incident as text, for the history.
+pub fn encode_incident(incident: &Incident, ending: Option<Ending>) -> Result<String, Unreadable> {
+    let ending = ending.map(|ending| ending.as_str().to_owned());
+    let stored = StoredRecord { incident: StoredIncident::of(incident), ending };
+    serde_json::to_string(&stored).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The incident of that text.
+pub fn decode_incident(text: &str, ended_at: Option<i64>) -> Result<IncidentRecord, Unreadable> {
+    let stored: StoredRecord = serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))?;
+    let ending = stored.ending.as_deref().map(ending).transpose()?;
+    Ok(IncidentRecord { incident: stored.incident.incident()?, ended: ended_at.map(Timestamp::from_unix).zip(ending) })
+}
+
+/// An answer as text, for the history.
+pub fn encode_answer(answer: &Answer) -> Result<String, Unreadable> {
+    let stored = match answer {
+        Answer::Acknowledge(signed) => StoredAnswer::of("ack", signed),
+        Answer::Unsilence(signed) => StoredAnswer::of("unsilence", signed),
+        Answer::Silence { signed, lasts, even_critical } => StoredAnswer {
+            lasts: Some(lasts.as_seconds()),
+            even_critical: *even_critical,
+            ..StoredAnswer::of("silence", signed)
+        },
+    };
+    serde_json::to_string(&stored).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The answer of that text, given at that moment.
+pub fn decode_answer(text: &str, at: i64) -> Result<AnswerRecord, Unreadable> {
+    let stored: StoredAnswer = serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))?;
+    let at = Timestamp::from_unix(at);
+    let signed = Signed { by: stored.by, at, why: stored.why };
+    let answer = match (stored.what.as_str(), stored.lasts) {
+        ("ack", _) => Answer::Acknowledge(signed),
+        ("unsilence", _) => Answer::Unsilence(signed),
+        ("silence", Some(lasts)) => {
+            Answer::Silence { signed, lasts: Span::seconds(lasts), even_critical: stored.even_critical }
+        }
+        (other, _) => return Err(unknown("answer", other)),
+    };
+    Ok(AnswerRecord { at, answer })
+}
+
+/// The key of an incident in the history.
+pub fn history_key(subject: &Subject, incident: &Incident) -> String {
+    incident_key(subject, incident)
 }
 
 /// The receiver of that name.
@@ -69,6 +128,7 @@ pub fn decode_receiver(name: &str) -> Result<ReceiverName, Unreadable> {
 enum StoredSlot {
     Token(Box<StoredToken>),
     App(StoredApp),
+    Watcher(StoredWatcher),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +159,10 @@ struct StoredToken {
     incidents: Vec<StoredIncident>,
     #[serde(default, skip_serializing_if = "is_zero")]
     incident_count: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    silence: Option<StoredSilence>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    openings: Vec<(String, i64)>,
     next_check: i64,
 }
 
@@ -117,8 +181,10 @@ impl StoredToken {
             last_error: status.last_error.as_ref().map(StoredError::of),
             source_fault: status.source_fault.clone(),
             foreign: status.foreign.clone(),
-            incidents: status.incidents.iter().map(StoredIncident::of).collect(),
-            incident_count: status.incident_count,
+            incidents: status.ledger.incidents.iter().map(StoredIncident::of).collect(),
+            incident_count: status.ledger.count,
+            silence: status.ledger.silence.as_ref().map(StoredSilence::of),
+            openings: openings_of(&status.ledger),
             next_check: status.next_check.unix(),
         }
     }
@@ -139,8 +205,7 @@ impl StoredToken {
             last_error: self.last_error.map(StoredError::error).transpose()?,
             source_fault: self.source_fault,
             foreign: self.foreign,
-            incidents: self.incidents.into_iter().map(StoredIncident::incident).collect::<Result<_, _>>()?,
-            incident_count: self.incident_count,
+            ledger: ledger(self.incidents, self.incident_count, self.silence, self.openings)?,
             next_check: Timestamp::from_unix(self.next_check),
         })
     }
@@ -156,6 +221,10 @@ struct StoredApp {
     incidents: Vec<StoredIncident>,
     #[serde(default, skip_serializing_if = "is_zero")]
     incident_count: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    silence: Option<StoredSilence>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    openings: Vec<(String, i64)>,
 }
 
 impl StoredApp {
@@ -163,8 +232,10 @@ impl StoredApp {
         Self {
             fault: status.fault.as_ref().map(|(fault, text)| (fault.as_str().to_owned(), text.clone())),
             streak: status.streak,
-            incidents: status.incidents.iter().map(StoredIncident::of).collect(),
-            incident_count: status.incident_count,
+            incidents: status.ledger.incidents.iter().map(StoredIncident::of).collect(),
+            incident_count: status.ledger.count,
+            silence: status.ledger.silence.as_ref().map(StoredSilence::of),
+            openings: openings_of(&status.ledger),
         }
     }
 
@@ -172,9 +243,167 @@ impl StoredApp {
         Ok(AppStatus {
             fault: self.fault.map(|(fault, text)| Ok((app_fault(&fault)?, text))).transpose()?,
             streak: self.streak,
-            incidents: self.incidents.into_iter().map(StoredIncident::incident).collect::<Result<_, _>>()?,
-            incident_count: self.incident_count,
+            ledger: ledger(self.incidents, self.incident_count, self.silence, self.openings)?,
         })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredWatcher {
+    #[serde(default, skip_serializing_if = "is_zero")]
+    clock_off: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_digest: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    incidents: Vec<StoredIncident>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    incident_count: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    silence: Option<StoredSilence>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    openings: Vec<(String, i64)>,
+}
+
+impl StoredWatcher {
+    fn of(status: &WatcherStatus) -> Self {
+        Self {
+            clock_off: status.clock_off,
+            last_digest: status.last_digest.map(Timestamp::unix),
+            incidents: status.ledger.incidents.iter().map(StoredIncident::of).collect(),
+            incident_count: status.ledger.count,
+            silence: status.ledger.silence.as_ref().map(StoredSilence::of),
+            openings: openings_of(&status.ledger),
+        }
+    }
+
+    fn status(self) -> Result<WatcherStatus, Unreadable> {
+        Ok(WatcherStatus {
+            clock_off: self.clock_off,
+            last_digest: self.last_digest.map(Timestamp::from_unix),
+            ledger: ledger(self.incidents, self.incident_count, self.silence, self.openings)?,
+        })
+    }
+}
+
+fn openings_of(ledger: &Ledger) -> Vec<(String, i64)> {
+    ledger.openings.iter().map(|(thread, at)| (thread.as_str().to_owned(), at.unix())).collect()
+}
+
+fn ledger(
+    incidents: Vec<StoredIncident>,
+    count: u32,
+    silence: Option<StoredSilence>,
+    openings: Vec<(String, i64)>,
+) -> Result<Ledger, Unreadable> {
+    Ok(Ledger {
+        incidents: incidents.into_iter().map(StoredIncident::incident).collect::<Result<_, _>>()?,
+        count,
+        silence: silence.map(StoredSilence::silence),
+        openings: openings
+            .into_iter()
+            .map(|(word, at)| Ok((thread(&word)?, Timestamp::from_unix(at))))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSigned {
+    by: Box<str>,
+    at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<Box<str>>,
+}
+
+impl StoredSigned {
+    fn of(signed: &Signed) -> Self {
+        Self { by: signed.by.clone(), at: signed.at.unix(), why: signed.why.clone() }
+    }
+
+    fn signed(self) -> Signed {
+        Signed { by: self.by, at: Timestamp::from_unix(self.at), why: self.why }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSilence {
+    signed: StoredSigned,
+    until: i64,
+    #[serde(default, skip_serializing_if = "is_false")]
+    even_critical: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    reminded: bool,
+}
+
+impl StoredSilence {
+    fn of(silence: &Silence) -> Self {
+        Self {
+            signed: StoredSigned::of(&silence.signed),
+            until: silence.until.unix(),
+            even_critical: silence.even_critical,
+            reminded: silence.reminded,
+        }
+    }
+
+    fn silence(self) -> Silence {
+        Silence {
+            signed: self.signed.signed(),
+            until: Timestamp::from_unix(self.until),
+            even_critical: self.even_critical,
+            reminded: self.reminded,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredDamped {
+    changed_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<(u32, Option<i64>)>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    withdrawn: bool,
+}
+
+impl StoredDamped {
+    fn of(damped: &Damped) -> Self {
+        Self {
+            changed_at: damped.changed_at.unix(),
+            seen: damped.seen.map(|(generation, deadline)| (generation, deadline.map(Timestamp::unix))),
+            withdrawn: damped.withdrawn,
+        }
+    }
+
+    fn damped(self) -> Damped {
+        Damped {
+            changed_at: Timestamp::from_unix(self.changed_at),
+            seen: self.seen.map(|(generation, deadline)| (generation, deadline.map(Timestamp::from_unix))),
+            withdrawn: self.withdrawn,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRecord {
+    incident: StoredIncident,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ending: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredAnswer {
+    what: String,
+    by: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lasts: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    even_critical: bool,
+}
+
+impl StoredAnswer {
+    fn of(what: &str, signed: &Signed) -> Self {
+        let (by, why) = (signed.by.clone(), signed.why.clone());
+        Self { what: what.to_owned(), by, why, lasts: None, even_critical: false }
     }
 }
 
@@ -345,11 +574,16 @@ struct StoredIncident {
     stage: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline: Option<i64>,
-    told_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told_at: Option<i64>,
     #[serde(default, skip_serializing_if = "is_zero")]
     repeats: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     told: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<StoredSigned>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    damped: Option<StoredDamped>,
 }
 
 impl StoredIncident {
@@ -362,9 +596,11 @@ impl StoredIncident {
             severity: incident.severity.as_str().to_owned(),
             stage: incident.stage.0,
             deadline: incident.deadline.map(Timestamp::unix),
-            told_at: incident.told_at.unix(),
+            told_at: incident.told_at.map(Timestamp::unix),
             repeats: incident.repeats,
             told: incident.told.iter().map(ToString::to_string).collect(),
+            acknowledged: incident.acknowledged.as_ref().map(StoredSigned::of),
+            damped: incident.damped.as_ref().map(StoredDamped::of),
         }
     }
 
@@ -379,9 +615,11 @@ impl StoredIncident {
             severity: severity(&self.severity)?,
             stage: Stage(self.stage),
             deadline: self.deadline.map(Timestamp::from_unix),
-            told_at: Timestamp::from_unix(self.told_at),
+            told_at: self.told_at.map(Timestamp::from_unix),
             repeats: self.repeats,
             told: self.told.iter().map(|name| decode_receiver(name)).collect::<Result<_, _>>()?,
+            acknowledged: self.acknowledged.map(StoredSigned::signed),
+            damped: self.damped.map(StoredDamped::damped),
         })
     }
 }
@@ -412,6 +650,12 @@ struct StoredNotice {
     last_answer: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<StoredSigned>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    silence: Option<StoredSilence>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flaps: Option<u32>,
     receivers: Vec<String>,
 }
 
@@ -435,6 +679,9 @@ impl StoredNotice {
             expires: StoredExpiry::of(notice.facts.expires),
             last_answer: notice.facts.last_answer.map(Timestamp::unix),
             message: notice.facts.message.clone(),
+            acknowledged: notice.acknowledged.as_ref().map(StoredSigned::of),
+            silence: notice.silence.as_ref().map(StoredSilence::of),
+            flaps: notice.flaps,
             receivers: notice.receivers.iter().map(ToString::to_string).collect(),
         }
     }
@@ -464,6 +711,9 @@ impl StoredNotice {
                 last_answer: self.last_answer.map(Timestamp::from_unix),
                 message: self.message,
             },
+            acknowledged: self.acknowledged.map(StoredSigned::signed),
+            silence: self.silence.map(StoredSilence::silence),
+            flaps: self.flaps,
             receivers: Arc::from(receivers),
         })
     }
@@ -476,6 +726,57 @@ enum StoredDetail {
     Missing(Vec<Box<str>>),
     App(String, Box<str>),
     Text(Box<str>),
+    Summary(StoredSummary),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSummary {
+    verdicts: Vec<(String, u64)>,
+    nearest: Vec<(String, String, i64)>,
+    open: Vec<(Box<str>, String)>,
+    open_count: u64,
+    opened: u64,
+    ended: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
+}
+
+impl StoredSummary {
+    fn of(summary: &Summary) -> Self {
+        let word = |reason: &Reason| reason.as_str().to_owned();
+        Self {
+            verdicts: summary.verdicts.iter().map(|(verdict, n)| (verdict.as_str().to_owned(), *n)).collect(),
+            nearest: summary.nearest.iter().map(|(id, reason, at)| (id.to_string(), word(reason), at.unix())).collect(),
+            open: summary.open.iter().map(|(name, reason)| (name.clone(), word(reason))).collect(),
+            open_count: summary.open_count,
+            opened: summary.opened,
+            ended: summary.ended,
+            since: summary.since.map(Timestamp::unix),
+        }
+    }
+
+    fn summary(self) -> Result<Summary, Unreadable> {
+        let token = |name: &str| TokenId::parse(name).map_err(|fault| Unreadable(fault.to_string()));
+        let dated =
+            |(name, word, at): (String, String, i64)| Ok((token(&name)?, reason(&word)?, Timestamp::from_unix(at)));
+        Ok(Summary {
+            verdicts: self
+                .verdicts
+                .into_iter()
+                .map(|(word, n)| Ok((verdict(&word)?, n)))
+                .collect::<Result<_, Unreadable>>()?,
+            nearest: self.nearest.into_iter().map(dated).collect::<Result<_, Unreadable>>()?,
+            open: self
+                .open
+                .into_iter()
+                .map(|(name, word)| Ok((name, reason(&word)?)))
+                .collect::<Result<_, Unreadable>>()?,
+            open_count: self.open_count,
+            opened: self.opened,
+            ended: self.ended,
+            since: self.since.map(Timestamp::from_unix),
+        })
+    }
 }
 
 impl StoredDetail {
@@ -486,6 +787,7 @@ impl StoredDetail {
             Detail::Missing(names) => Some(Self::Missing(names.clone())),
             Detail::App(fault, text) => Some(Self::App(fault.as_str().to_owned(), text.clone())),
             Detail::Text(text) => Some(Self::Text(text.clone())),
+            Detail::Summary(summary) => Some(Self::Summary(StoredSummary::of(summary))),
         }
     }
 
@@ -495,6 +797,7 @@ impl StoredDetail {
             Self::Missing(names) => Detail::Missing(names),
             Self::App(fault, text) => Detail::App(app_fault(&fault)?, text),
             Self::Text(text) => Detail::Text(text),
+            Self::Summary(summary) => Detail::Summary(Box::new(summary.summary()?)),
         })
     }
 }
@@ -505,6 +808,19 @@ fn unknown(what: &str, word: &str) -> Unreadable {
 
 fn reason(word: &str) -> Result<Reason, Unreadable> {
     Reason::parse(word).ok_or_else(|| unknown("finding", word))
+}
+
+fn verdict(word: &str) -> Result<Verdict, Unreadable> {
+    Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == word).ok_or_else(|| unknown("verdict", word))
+}
+
+fn thread(word: &str) -> Result<Thread, Unreadable> {
+    let threads = Reason::ALL.map(Reason::thread);
+    threads.into_iter().find(|thread| thread.as_str() == word).ok_or_else(|| unknown("kind of incident", word))
+}
+
+fn ending(word: &str) -> Result<Ending, Unreadable> {
+    Ending::ALL.into_iter().find(|ending| ending.as_str() == word).ok_or_else(|| unknown("ending", word))
 }
 
 fn severity(word: &str) -> Result<Severity, Unreadable> {
@@ -535,4 +851,9 @@ fn unhex(text: &str) -> Result<Fingerprint, Unreadable> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

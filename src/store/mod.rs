@@ -1,14 +1,30 @@
 //! Durable state, and the contract that every store keeps.
 //!
-//! 1. **One truth.** A status and the notices that follow from it are stored in one transaction: after a crash both are there, or
-//!    neither is.
-//! 2. **A key is told once.** A notice whose key and receiver are known, delivered or not, is not put into the outbox again.
-//! 3. **Order.** `pending` gives rows in the order in which they were committed.
-//! 4. **A sealed row keeps its message** until it is settled or reopened, over any number of restarts.
-//! 5. **Nothing is dropped.** A row leaves the outbox by `settle` only. `prune` forgets what was delivered long ago, never what was not.
-//! 6. **One process.** A second process is refused, with a clear message. A state of a newer version is refused and left untouched.
-//! 7. **No secrets.** What is stored was redacted before, and fingerprints are keyed.
-//! 8. **A failure is an error.** Disk full and read-only folders come back as [`crate::ports::StoreError`]; the store stays usable.
+//! 1. **One truth.** A status, the notices that follow from it and what is kept for the history are stored in one transaction: after a crash
+//!    all of it is there, or none.
+//! 2. **A key is told once.** A notice that a receiver has by any way, delivered or not, is not put into the outbox for them again. It begins
+//!    in their lane without a route.
+//! 3. **Order.** Each lane has its own queue, and `pending` gives its rows in the order in which they were committed. Numbers count up and
+//!    are never given twice.
+//! 4. **A sealed row keeps its message** until it is settled, untied or handed to another lane, over any number of restarts. A row that could
+//!    not be delivered keeps the last failure as well.
+//! 5. **Nothing is dropped.** A row leaves the outbox by `settle`, or by `assign` when the lanes it goes to have its notice; with no lane to go
+//!    to it stays. The first settlement stands.
+//! 6. **No lane is told twice.** `assign` leaves a row in its own lane when that is one of the new ones, moves it to the first of them when
+//!    not, and copies it to the others, in the order of the rows; a lane that has the notice is left out. On another lane it is a new letter:
+//!    neither message nor failure comes along.
+//! 7. **What is counted is true.** `lanes` and `outbox` count what waits. `messages` counts messages, not the notices in them, and only such
+//!    as left; what reached nobody or was handed on did not.
+//! 8. **The last word.** `firing` gives, of each incident that is open, the last notice that went by a lane or waits in it, and nothing of
+//!    those that ended.
+//! 9. **The history is one subject's**, the newest first, at most so much of each sort. An incident that comes again takes the place of what was
+//!    kept of it. `activity` counts what began and what ended.
+//! 10. **Only the past is forgotten.** `prune` forgets by age, and the oldest where there are too many: deliveries, incidents that ended,
+//!     answers, slots nobody looks at. Never what waits, what is open, the slot of what is open, or the last word on it.
+//! 11. **One process.** A second process is refused, with a clear message. A state of a newer version is refused and left untouched; one of
+//!     an older version is brought up to date and loses nothing.
+//! 12. **No secrets.** What is stored was redacted before, and fingerprints are keyed.
+//! 13. **A failure is an error.** Disk full and read-only folders come back as [`crate::ports::StoreError`]; the store stays usable.
 //!
 //! The suite in `tests/it/store.rs` holds any store against these sentences.
 

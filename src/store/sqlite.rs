@@ -13,10 +13,14 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 
 use super::codec;
-use crate::domain::alert::Subject;
+use crate::domain::alert::{Notice, Subject};
+use crate::domain::ledger::Entry;
+use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Timestamp;
-use crate::domain::token::ReceiverName;
-use crate::ports::{Change, OutboxRow, OutboxSummary, Settlement, SlotStatus, Store, StoreError};
+use crate::ports::{
+    Change, DeliveryRecord, History, Lane, LaneSummary, OutboxRow, OutboxSummary, Settlement, SlotStatus, Store,
+    StoreError,
+};
 use crate::secret::FingerprintKey;
 
 /// The store in one SQLite file.
@@ -135,16 +139,38 @@ impl Store for Sqlite {
                      ON CONFLICT (subject) DO UPDATE SET status = excluded.status, seen_at = excluded.seen_at",
                 )?;
                 let mut row = transaction.prepare_cached(
-                    "INSERT INTO outbox (alert_key, receiver, notice, made_at) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (alert_key, receiver) DO NOTHING",
+                    "INSERT INTO outbox (alert_key, incident, receiver, notice, made_at) SELECT ?1, ?2, ?3, ?4, ?5
+                     WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE alert_key = ?1 AND receiver = ?3)",
                 )?;
+                let mut incident = transaction.prepare_cached(
+                    "INSERT INTO incidents (key, subject, began_at, ended_at, record) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (key) DO UPDATE SET ended_at = excluded.ended_at, record = excluded.record",
+                )?;
+                let mut answered =
+                    transaction.prepare_cached("INSERT INTO answers (subject, at, record) VALUES (?1, ?2, ?3)")?;
                 for change in &changes {
                     let seen_at = seen_at(&change.status);
-                    slot.execute(params![change.subject.to_string(), codec::encode_status(&change.status)?, seen_at])?;
+                    let subject = change.subject.to_string();
+                    slot.execute(params![subject, codec::encode_status(&change.status)?, seen_at])?;
                     for notice in &change.notices {
-                        let text = codec::encode_notice(notice)?;
+                        let (text, key) = (codec::encode_notice(notice)?, &notice.key);
                         for receiver in notice.receivers.iter() {
-                            row.execute(params![notice.key.as_str(), receiver.as_str(), text, notice.at.unix()])?;
+                            let at = notice.at.unix();
+                            row.execute(params![key.as_str(), key.incident(), receiver.as_str(), text, at])?;
+                        }
+                    }
+                    for entry in &change.entries {
+                        match entry {
+                            Entry::Incident(seen, ended) => {
+                                let key = codec::history_key(&change.subject, seen);
+                                let record = codec::encode_incident(seen, ended.map(|(_, ending)| ending))?;
+                                let ended = ended.map(|(at, _)| at.unix());
+                                incident.execute(params![key, subject, seen.opened_at.unix(), ended, record])?;
+                            }
+                            Entry::Answer(answer) => {
+                                let (at, record) = (answer.signed().at.unix(), codec::encode_answer(answer)?);
+                                answered.execute(params![subject, at, record])?;
+                            }
                         }
                     }
                 }
@@ -154,23 +180,92 @@ impl Store for Sqlite {
         })
     }
 
-    fn pending(&self, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>> {
+    fn lanes(&self, late: Timestamp) -> BoxFuture<'_, Result<Vec<LaneSummary>, StoreError>> {
         self.run(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, receiver, notice, message FROM outbox WHERE delivered_at IS NULL ORDER BY id LIMIT ?1",
+                "SELECT receiver, route, count(*), sum(made_at < ?1), min(CASE WHEN failure IS NOT NULL THEN id END)
+                 FROM outbox WHERE delivered_at IS NULL GROUP BY receiver, route",
+            )?;
+            let mut tried = connection.prepare_cached("SELECT made_at, failure FROM outbox WHERE id = ?1")?;
+            let mut rows = statement.query([late.unix()])?;
+            let mut lanes = Vec::new();
+            while let Some(row) = rows.next()? {
+                let first_tried: Option<i64> = row.get(4)?;
+                let known = first_tried.map(|id| tried.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))));
+                lanes.push(LaneSummary {
+                    lane: lane(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?,
+                    waiting: unsigned(row.get(2)?),
+                    late: unsigned(row.get(3)?),
+                    tried: known.transpose()?.map(|(at, text)| (Timestamp::from_unix(at), text)),
+                });
+            }
+            Ok(lanes)
+        })
+    }
+
+    fn pending(&self, lane: Lane, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>> {
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, notice, message, failure FROM outbox
+                 WHERE delivered_at IS NULL AND receiver = ?1 AND route = ?2 ORDER BY id LIMIT ?3",
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut rows = statement.query([limit])?;
+            let mut rows = statement.query(params![lane.receiver.as_str(), route_word(&lane), limit])?;
             let mut pending = Vec::new();
             while let Some(row) = rows.next()? {
                 pending.push(OutboxRow {
                     id: row.get(0)?,
-                    receiver: codec::decode_receiver(&row.get::<_, String>(1)?)?,
-                    notice: codec::decode_notice(&row.get::<_, String>(2)?)?,
-                    message: row.get::<_, Option<String>>(3)?.map(Arc::from),
+                    notice: codec::decode_notice(&row.get::<_, String>(1)?)?,
+                    message: row.get::<_, Option<String>>(2)?.map(Arc::from),
+                    failure: row.get(3)?,
                 });
             }
             Ok(pending)
+        })
+    }
+
+    fn assign(&self, rows: Vec<i64>, lanes: Vec<Lane>, at: Timestamp) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut own = transaction
+                    .prepare_cached("SELECT receiver, route FROM outbox WHERE id = ?1 AND delivered_at IS NULL")?;
+                let mut moved = transaction.prepare_cached(
+                    "UPDATE OR IGNORE outbox SET receiver = ?2, route = ?3, message = NULL, attempts = 0, failure = NULL
+                     WHERE id = ?1",
+                )?;
+                let mut copied = transaction.prepare_cached(
+                    "INSERT INTO outbox (alert_key, incident, receiver, route, notice, made_at)
+                     SELECT alert_key, incident, ?2, ?3, notice, made_at FROM outbox WHERE id = ?1
+                     ON CONFLICT (alert_key, receiver, route) DO NOTHING",
+                )?;
+                let mut closed = transaction
+                    .prepare_cached("UPDATE outbox SET delivered_at = ?2, channel = 'rerouted' WHERE id = ?1")?;
+                for id in rows {
+                    let here = own.query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+                    let Some((receiver, route)) = here.optional()? else { continue };
+                    let here = lane(&receiver, &route)?;
+                    // A row with nobody to go to stays where it is.
+                    if lanes.is_empty() {
+                        continue;
+                    }
+                    let mut placed = lanes.contains(&here);
+                    let mut others = lanes.iter().filter(|lane| **lane != here);
+                    // What was tried in vain was tried on the way that it leaves; on another it is a new letter. Only the first lane can take
+                    // the row itself: where some rows were moved and others copied, a lane would get them out of order.
+                    if !placed && let Some(first) = others.next() {
+                        placed = moved.execute(params![id, first.receiver.as_str(), route_word(first)])? == 1;
+                    }
+                    for lane in others {
+                        copied.execute(params![id, lane.receiver.as_str(), route_word(lane)])?;
+                    }
+                    if !placed {
+                        closed.execute(params![id, at.unix()])?;
+                    }
+                }
+            }
+            transaction.commit()?;
+            Ok(())
         })
     }
 
@@ -183,52 +278,19 @@ impl Store for Sqlite {
         })
     }
 
-    fn reopen(&self, rows: Vec<i64>, failure: String) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn failed(&self, rows: Vec<i64>, failure: String, untie: bool) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
-            let sql = "UPDATE outbox SET message = NULL, failure = ?2 WHERE id = ?1";
-            each(connection, &rows, sql, &[&failure])
+            let sql = "UPDATE outbox SET failure = ?2, message = CASE WHEN ?3 THEN NULL ELSE message END
+                       WHERE id = ?1 AND delivered_at IS NULL";
+            each(connection, &rows, sql, &[&failure, &untie])
         })
     }
 
     fn settle(&self, rows: Vec<i64>, delivery: Settlement) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
-            let sql = "UPDATE outbox SET delivered_at = ?2, channel = ?3 WHERE id = ?1";
+            // The first settlement stands: what is said of a delivered row later is about something else.
+            let sql = "UPDATE outbox SET delivered_at = ?2, channel = ?3 WHERE id = ?1 AND delivered_at IS NULL";
             each(connection, &rows, sql, &[&delivery.at.unix(), &delivery.channel])
-        })
-    }
-
-    fn reroute(
-        &self,
-        rows: Vec<i64>,
-        receivers: Vec<ReceiverName>,
-        at: Timestamp,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.run(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for id in rows {
-                let own: Option<String> = transaction
-                    .prepare_cached("SELECT receiver FROM outbox WHERE id = ?1 AND delivered_at IS NULL")?
-                    .query_row([id], |row| row.get(0))
-                    .optional()?;
-                // A row with nobody to go to stays where it is.
-                let Some(own) = own.filter(|own| receivers.iter().any(|receiver| receiver.as_str() != own)) else {
-                    continue;
-                };
-                for receiver in receivers.iter().filter(|receiver| receiver.as_str() != own) {
-                    transaction
-                        .prepare_cached(
-                            "INSERT INTO outbox (alert_key, receiver, notice, made_at)
-                             SELECT alert_key, ?2, notice, made_at FROM outbox WHERE id = ?1
-                             ON CONFLICT (alert_key, receiver) DO NOTHING",
-                        )?
-                        .execute(params![id, receiver.as_str()])?;
-                }
-                transaction
-                    .prepare_cached("UPDATE outbox SET delivered_at = ?2, channel = 'rerouted' WHERE id = ?1")?
-                    .execute(params![id, at.unix()])?;
-            }
-            transaction.commit()?;
-            Ok(())
         })
     }
 
@@ -237,26 +299,148 @@ impl Store for Sqlite {
             let (pending, oldest): (i64, Option<i64>) = connection
                 .prepare_cached("SELECT count(*), min(made_at) FROM outbox WHERE delivered_at IS NULL")?
                 .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let last_mail: Option<i64> = connection
-                .prepare_cached(
-                    "SELECT max(delivered_at) FROM outbox WHERE delivered_at IS NOT NULL AND channel = 'mail'",
-                )?
-                .query_row([], |row| row.get(0))?;
-            Ok(OutboxSummary {
-                pending: u64::try_from(pending).unwrap_or(0),
-                oldest: oldest.map(Timestamp::from_unix),
-                last_mail: last_mail.map(Timestamp::from_unix),
-            })
+            let mut statement = connection.prepare_cached(
+                "SELECT max(delivered_at) FROM outbox WHERE channel = ?1 AND delivered_at IS NOT NULL",
+            )?;
+            let mut last = Vec::new();
+            for kind in ChannelKind::ALL {
+                let at: Option<i64> = statement.query_row([kind.as_str()], |row| row.get(0))?;
+                last.extend(at.map(|at| (kind, Timestamp::from_unix(at))));
+            }
+            Ok(OutboxSummary { pending: unsigned(pending), oldest: oldest.map(Timestamp::from_unix), last })
+        })
+    }
+
+    fn messages(&self, lane: Lane, since: Timestamp) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreError>> {
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT max(delivered_at) AS at FROM outbox
+                 WHERE delivered_at > ?3 AND receiver = ?1 AND route = ?2 AND message IS NOT NULL
+                   AND channel NOT IN ('none', 'rerouted')
+                 GROUP BY message ORDER BY at",
+            )?;
+            let way = params![lane.receiver.as_str(), route_word(&lane), since.unix()];
+            let rows = statement.query_map(way, |row| row.get(0))?;
+            rows.map(|at| Ok(Timestamp::from_unix(at?))).collect()
+        })
+    }
+
+    fn firing(&self, lane: Lane) -> BoxFuture<'_, Result<Vec<Notice>, StoreError>> {
+        self.run(move |connection| {
+            let mut open = connection.prepare_cached("SELECT key FROM incidents WHERE ended_at IS NULL")?;
+            let mut last = connection.prepare_cached(
+                "SELECT notice FROM outbox WHERE incident = ?1 AND receiver = ?2 AND route = ?3
+                   AND coalesce(channel, '') NOT IN ('none', 'rerouted')
+                 ORDER BY id DESC LIMIT 1",
+            )?;
+            let keys: Vec<String> = open.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let mut notices = Vec::new();
+            for key in keys {
+                let way = params![key, lane.receiver.as_str(), route_word(&lane)];
+                let text: Option<String> = last.query_row(way, |row| row.get(0)).optional()?;
+                notices.extend(text.map(|text| codec::decode_notice(&text)).transpose()?);
+            }
+            Ok(notices)
+        })
+    }
+
+    fn history(&self, subject: Subject, limit: usize) -> BoxFuture<'_, Result<History, StoreError>> {
+        self.run(move |connection| {
+            let (name, limit) = (subject.to_string(), i64::try_from(limit).unwrap_or(i64::MAX));
+            let mut history = History::default();
+            let mut incidents = connection.prepare_cached(
+                "SELECT record, ended_at FROM incidents WHERE subject = ?1 ORDER BY began_at DESC, rowid DESC LIMIT ?2",
+            )?;
+            let mut rows = incidents.query(params![name, limit])?;
+            while let Some(row) = rows.next()? {
+                history.incidents.push(codec::decode_incident(&row.get::<_, String>(0)?, row.get(1)?)?);
+            }
+            let mut answers = connection
+                .prepare_cached("SELECT record, at FROM answers WHERE subject = ?1 ORDER BY id DESC LIMIT ?2")?;
+            let mut rows = answers.query(params![name, limit])?;
+            while let Some(row) = rows.next()? {
+                history.answers.push(codec::decode_answer(&row.get::<_, String>(0)?, row.get(1)?)?);
+            }
+            // All keys of a subject begin with its name and a slash, and '0' follows '/'.
+            let mut deliveries = connection.prepare_cached(
+                "SELECT notice, receiver, route, delivered_at, channel, attempts, failure FROM outbox
+                 WHERE alert_key >= ?1 || '/' AND alert_key < ?1 || '0' ORDER BY id DESC LIMIT ?2",
+            )?;
+            let mut rows = deliveries.query(params![name, limit])?;
+            while let Some(row) = rows.next()? {
+                let (at, channel): (Option<i64>, Option<String>) = (row.get(3)?, row.get(4)?);
+                history.deliveries.push(DeliveryRecord {
+                    notice: codec::decode_notice(&row.get::<_, String>(0)?)?,
+                    lane: lane(&row.get::<_, String>(1)?, &row.get::<_, String>(2)?)?,
+                    delivered: at.map(|at| (Timestamp::from_unix(at), channel.unwrap_or_default())),
+                    attempts: unsigned(row.get(5)?),
+                    failure: row.get(6)?,
+                });
+            }
+            Ok(history)
+        })
+    }
+
+    fn activity(&self, since: Timestamp) -> BoxFuture<'_, Result<(u64, u64), StoreError>> {
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT (SELECT count(*) FROM incidents WHERE began_at > ?1),
+                        (SELECT count(*) FROM incidents WHERE ended_at > ?1)",
+            )?;
+            let counts = statement.query_row([since.unix()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok((unsigned(counts.0), unsigned(counts.1)))
         })
     }
 
     fn prune(&self, before: Timestamp) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
-            connection.execute("DELETE FROM outbox WHERE delivered_at < ?1", [before.unix()])?;
-            connection.execute("DELETE FROM slots WHERE seen_at < ?1", [before.unix()])?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // What a lane was last told of an open incident is kept: `firing` asks for it. And the slot of an open incident is, for else nobody
+            // would ever end it.
+            let told_last = "EXISTS (SELECT 1 FROM incidents WHERE key = outbox.incident AND ended_at IS NULL)
+                AND NOT EXISTS (SELECT 1 FROM outbox AS later WHERE later.incident = outbox.incident AND later.id > outbox.id
+                    AND later.receiver = outbox.receiver AND later.route = outbox.route
+                    AND coalesce(later.channel, '') NOT IN ('none', 'rerouted'))";
+            for sql in [
+                &format!("DELETE FROM outbox WHERE delivered_at < ?1 AND NOT ({told_last})"),
+                "DELETE FROM incidents WHERE ended_at < ?1",
+                "DELETE FROM answers WHERE at < ?1",
+                "DELETE FROM slots WHERE seen_at < ?1
+                   AND NOT EXISTS (SELECT 1 FROM incidents WHERE subject = slots.subject AND ended_at IS NULL)",
+            ] {
+                transaction.execute(sql, [before.unix()])?;
+            }
+            for sql in [
+                &format!(
+                    "DELETE FROM outbox WHERE delivered_at IS NOT NULL AND id <= (SELECT max(id) FROM outbox) - ?1
+                       AND NOT ({told_last})"
+                ),
+                "DELETE FROM incidents WHERE ended_at IS NOT NULL AND rowid <= (SELECT max(rowid) FROM incidents) - ?1",
+                "DELETE FROM answers WHERE id <= (SELECT max(id) FROM answers) - ?1",
+            ] {
+                transaction.execute(sql, [MOST_KEPT])?;
+            }
+            transaction.commit()?;
             Ok(())
         })
     }
+}
+
+/// The lane of those words.
+fn lane(receiver: &str, route: &str) -> Result<Lane, Problem> {
+    let known = Route::parse(route);
+    if known.is_none() && route != NO_ROUTE {
+        return Err(Problem::Other(format!("{route:?} is no way to a receiver")));
+    }
+    Ok(Lane { receiver: codec::decode_receiver(receiver)?, route: known })
+}
+
+fn route_word(lane: &Lane) -> &'static str {
+    lane.route.map_or(NO_ROUTE, Route::as_str)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }
 
 /// Runs one statement for each row, all in one transaction. The row's id is the first parameter.
@@ -278,7 +462,7 @@ fn each(connection: &mut Connection, rows: &[i64], sql: &str, more: &[&dyn rusql
 fn seen_at(status: &SlotStatus) -> Option<i64> {
     match status {
         SlotStatus::Token(status) => status.last_check.map(Timestamp::unix),
-        SlotStatus::App(_) => None,
+        SlotStatus::App(_) | SlotStatus::Watcher(_) => None,
     }
 }
 
@@ -332,7 +516,7 @@ fn sqlite_words(error: &rusqlite::Error) -> String {
 /// The log is folded into the file after this many pages (16 MiB); each folding costs two more syncs.
 const CHECKPOINT_PAGES: i64 = 4_096;
 /// The schema, step by step. A step is never changed once it was released; a new one is added.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER) WITHOUT ROWID;
     CREATE TABLE outbox (
@@ -350,4 +534,80 @@ const MIGRATIONS: [&str; 1] = ["
     );
     CREATE INDEX outbox_pending ON outbox (id) WHERE delivered_at IS NULL;
     CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
+", "
+    CREATE TABLE ways (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        alert_key TEXT NOT NULL,
+        incident TEXT NOT NULL,
+        receiver TEXT NOT NULL,
+        route TEXT NOT NULL DEFAULT '',
+        notice TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        message TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failure TEXT,
+        delivered_at INTEGER,
+        channel TEXT,
+        UNIQUE (alert_key, receiver, route)
+    );
+    -- Mail was the only way; what was about to leave stays tied to its mail. A key without its last two parts is its incident's; one that
+    -- has no two parts to leave out is its own. What is cut away by rtrim are all characters after the last slash.
+    INSERT INTO ways
+        SELECT id, alert_key,
+               CASE WHEN cut > 0 THEN substr(alert_key, 1, cut - 1) ELSE alert_key END, receiver,
+               CASE WHEN delivered_at IS NULL AND message IS NULL THEN '' ELSE 'mail' END,
+               notice, made_at, message, attempts, failure, delivered_at, channel
+        FROM (SELECT *, length(rtrim(head, replace(head, '/', ''))) AS cut
+              FROM (SELECT *, substr(alert_key, 1, length(rtrim(alert_key, replace(alert_key, '/', ''))) - 1) AS head
+                    FROM outbox));
+    -- Numbers go on counting up, even where the last of them were forgotten.
+    DELETE FROM sqlite_sequence WHERE name = 'ways';
+    INSERT INTO sqlite_sequence (name, seq) SELECT 'ways', seq FROM sqlite_sequence WHERE name = 'outbox';
+    DROP TABLE outbox;
+    ALTER TABLE ways RENAME TO outbox;
+    CREATE INDEX outbox_pending ON outbox (receiver, route, id) WHERE delivered_at IS NULL;
+    CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
+    CREATE INDEX outbox_channel ON outbox (channel, delivered_at) WHERE delivered_at IS NOT NULL;
+    CREATE INDEX outbox_incident ON outbox (incident, receiver, route, id);
+    CREATE TABLE incidents (
+        key TEXT PRIMARY KEY,
+        subject TEXT NOT NULL,
+        began_at INTEGER NOT NULL,
+        ended_at INTEGER,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX incidents_open ON incidents (key) WHERE ended_at IS NULL;
+    CREATE INDEX incidents_subject ON incidents (subject, began_at);
+    CREATE INDEX incidents_began ON incidents (began_at);
+    CREATE INDEX incidents_ended ON incidents (ended_at) WHERE ended_at IS NOT NULL;
+    CREATE TABLE answers (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subject TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX answers_subject ON answers (subject, id);
+    -- What is open began before anybody kept a history.
+    INSERT OR IGNORE INTO incidents (key, subject, began_at, record)
+        SELECT subject || '/' || thread || '.' || number || '.g' || generation || '.' || opened_at, subject, opened_at,
+               json_object('incident', json(incident))
+        FROM (SELECT subject, open.value AS incident,
+                     open.value ->> 'number' AS number,
+                     open.value ->> 'generation' AS generation,
+                     open.value ->> 'opened_at' AS opened_at,
+                     CASE open.value ->> 'reason'
+                         WHEN 'expiring' THEN 'expiry' WHEN 'expired' THEN 'expiry'
+                         WHEN 'revoked' THEN 'revoked' WHEN 'unreadable' THEN 'unreadable'
+                         WHEN 'data_access_expiring' THEN 'data-access' WHEN 'data_access_expired' THEN 'data-access'
+                         WHEN 'expiry_unknown' THEN 'expiry-unknown'
+                         WHEN 'scope_missing' THEN 'scope' WHEN 'target_missing' THEN 'target'
+                         WHEN 'app_fault' THEN 'app' WHEN 'blind' THEN 'blind' WHEN 'source_unreadable' THEN 'source'
+                     END AS thread
+              FROM slots, json_each(CASE WHEN json_valid(status) THEN status ELSE '{}' END,
+                                    CASE WHEN subject LIKE 'app/%' THEN '$.app.incidents' ELSE '$.token.incidents' END) AS open)
+        WHERE thread IS NOT NULL;
 "];
+/// The route of a notice whose ways were not looked up yet.
+const NO_ROUTE: &str = "";
+/// Deliveries, incidents and answers that are kept at most, however young.
+const MOST_KEPT: i64 = 1_000_000;

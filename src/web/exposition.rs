@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::board::{Reload, Row, Table};
+use crate::domain::finding::Reason;
 use crate::domain::inspection::Expiry;
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ProviderKind;
@@ -29,6 +30,8 @@ pub struct Scene {
     pub last_pass: Option<Timestamp>,
     /// The last reload; a one-shot check has none.
     pub reload: Option<Reload>,
+    /// What is wrong with the watcher itself.
+    pub watcher: Vec<Reason>,
     /// Which tokens have series of their own.
     pub per_token: PerToken,
 }
@@ -114,7 +117,7 @@ impl Iterator for Exposition {
     }
 }
 
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 10] = [
     Family {
         name: "tokenwatch_token_info",
         help: "What is known of a token that does not change; always 1.",
@@ -147,6 +150,22 @@ const FAMILIES: [Family; 8] = [
         help: "When the last authoritative answer came.",
         write: |out, row| moment(out, "tokenwatch_token_last_answer_timestamp_seconds", row, row.last_answer),
     },
+    Family {
+        name: "tokenwatch_token_acknowledged",
+        help: "1 when somebody acknowledged what is open; absent otherwise.",
+        write: |out, row| {
+            let known = row.answered.as_ref().is_some_and(|answered| answered.acknowledged);
+            moment(out, "tokenwatch_token_acknowledged", row, known.then_some(Timestamp::from_unix(1)));
+        },
+    },
+    Family {
+        name: "tokenwatch_token_silenced_until_timestamp_seconds",
+        help: "When the silence over the token ends; absent without one.",
+        write: |out, row| {
+            let until = row.answered.as_ref().and_then(|answered| answered.silenced_until);
+            moment(out, "tokenwatch_token_silenced_until_timestamp_seconds", row, until);
+        },
+    },
 ];
 
 /// Everything that does not grow with the number of tokens.
@@ -160,7 +179,7 @@ fn head(table: &Table, scene: &Scene) -> Vec<u8> {
             plain(&mut out, name, "", value);
         }
     };
-    let outbox = scene.outbox;
+    let outbox = scene.outbox.as_ref();
     gauge(
         "tokenwatch_last_pass_timestamp_seconds",
         "When nothing that was due was left to do.",
@@ -186,9 +205,18 @@ fn head(table: &Table, scene: &Scene) -> Vec<u8> {
         "When the configuration in force was loaded.",
         scene.reload.map(|reload| reload.success_at.unix()),
     );
-    if let Some(at) = outbox.and_then(|outbox| outbox.last_mail) {
+    let last = outbox.map(|outbox| outbox.last.as_slice()).unwrap_or_default();
+    if !last.is_empty() {
         help(&mut out, "tokenwatch_last_notice_timestamp_seconds", "When a notice was last delivered.");
-        plain(&mut out, "tokenwatch_last_notice_timestamp_seconds", "channel=\"mail\"", at.unix());
+    }
+    for (kind, at) in last {
+        let channel = format!("channel=\"{}\"", kind.as_str());
+        plain(&mut out, "tokenwatch_last_notice_timestamp_seconds", &channel, at.unix());
+    }
+    help(&mut out, "tokenwatch_watcher_finding", "1 for what is wrong with the watcher itself, 0 for what is not.");
+    for reason in Reason::OF_WATCHER {
+        let labels = format!("finding=\"{}\"", reason.as_str());
+        plain(&mut out, "tokenwatch_watcher_finding", &labels, i64::from(scene.watcher.contains(&reason)));
     }
     help(&mut out, "tokenwatch_build_info", "What is running; always 1.");
     let build = format!("version=\"{}\",revision=\"{}\"", env!("CARGO_PKG_VERSION"), REVISION);

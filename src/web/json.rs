@@ -2,13 +2,16 @@
 //!
 //! Times are unix seconds, as in the metrics. An end that is a promise of "never" is told apart from one that is unknown.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::board::{Board, Row};
+use crate::domain::alert::{Ending, Incident};
+use crate::domain::answer::{Answer, Signed, Silence};
 use crate::domain::inspection::Expiry;
+use crate::domain::route::ChannelKind;
 use crate::domain::time::Timestamp;
 use crate::explain::Explanation;
-use crate::ports::OutboxSummary;
+use crate::ports::{AnswerRecord, DeliveryRecord, History, IncidentRecord, OutboxSummary};
 use crate::zone::Zone;
 
 /// One token.
@@ -40,6 +43,10 @@ pub struct TokenJson {
     pub last_answer: Option<i64>,
     /// The next attempt; absent while it waits for a cron expression.
     pub next_check: Option<i64>,
+    /// Whether something that is open was acknowledged.
+    pub acknowledged: bool,
+    /// Until when a silence holds.
+    pub silenced_until: Option<i64>,
 }
 
 /// One finding.
@@ -68,10 +75,191 @@ pub struct TokenPageJson {
     pub token: TokenJson,
     /// Why.
     pub explanation: Explanation,
+    /// What happened to it, the newest first.
+    pub history: HistoryJson,
+}
+
+/// What happened to a subject, the newest first.
+#[derive(Debug, Serialize)]
+pub struct HistoryJson {
+    /// Its incidents.
+    pub incidents: Vec<IncidentJson>,
+    /// What people answered.
+    pub answers: Vec<AnsweredJson>,
+    /// What was sent, or is to be.
+    pub deliveries: Vec<DeliveryJson>,
+}
+
+/// An incident.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IncidentJson {
+    /// Its number among those of its subject.
+    pub number: u32,
+    /// What is wrong, or was.
+    pub finding: String,
+    /// The worst severity that was told.
+    pub severity: String,
+    /// When it began.
+    pub began_at: i64,
+    /// When it ended; absent while it is open.
+    pub ended_at: Option<i64>,
+    /// How it ended: `resolved`, or `superseded` by another.
+    pub ending: Option<String>,
+    /// The date it is about.
+    pub deadline: Option<i64>,
+    /// When people were last told; absent when a silence kept all of it from them.
+    pub told_at: Option<i64>,
+    /// Who was told.
+    pub told: Vec<String>,
+    /// Who said that they know.
+    pub acknowledged: Option<SignedJson>,
+    /// Whether it comes and goes, so that little of it is told.
+    pub damped: bool,
+}
+
+/// Who said something, when and why.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SignedJson {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: i64,
+    /// Why.
+    pub why: Option<String>,
+}
+
+/// A silence.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SilenceJson {
+    /// Who asked for it, when and why.
+    #[serde(flatten)]
+    pub signed: SignedJson,
+    /// When it ends.
+    pub until: i64,
+    /// Whether even the end of a token is held back.
+    pub even_critical: bool,
+}
+
+/// An answer that was given.
+#[derive(Debug, Serialize)]
+pub struct AnsweredJson {
+    /// `ack`, `silence` or `unsilence`.
+    pub answer: &'static str,
+    /// Who gave it, when and why.
+    #[serde(flatten)]
+    pub signed: SignedJson,
+    /// Of a silence: its length in seconds.
+    pub seconds: Option<i64>,
+    /// Of a silence: whether even the end of a token is held back.
+    pub even_critical: Option<bool>,
+}
+
+/// A notice on its way, or arrived.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeliveryJson {
+    /// Its key.
+    pub key: String,
+    /// What is wrong, or was.
+    pub finding: String,
+    /// How bad.
+    pub severity: String,
+    /// Why it is sent.
+    pub why: String,
+    /// When it was made.
+    pub made_at: i64,
+    /// To whom.
+    pub receiver: String,
+    /// By which way; absent while that was not looked up.
+    pub route: Option<String>,
+    /// When it was delivered; absent while it is on its way.
+    pub delivered_at: Option<i64>,
+    /// The channel that took it; `none` where there was nobody to reach.
+    pub channel: Option<String>,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// How the last try failed.
+    pub failure: Option<String>,
+}
+
+impl SignedJson {
+    /// The JSON of a signature.
+    pub fn of(signed: &Signed) -> Self {
+        Self { by: signed.by.to_string(), at: signed.at.unix(), why: signed.why.as_deref().map(str::to_owned) }
+    }
+}
+
+impl SilenceJson {
+    /// The JSON of a silence.
+    pub fn of(silence: &Silence) -> Self {
+        let (until, even_critical) = (silence.until.unix(), silence.even_critical);
+        Self { signed: SignedJson::of(&silence.signed), until, even_critical }
+    }
+}
+
+impl IncidentJson {
+    /// The JSON of an incident.
+    pub fn of(incident: &Incident, ended: Option<(Timestamp, Ending)>) -> Self {
+        Self {
+            number: incident.number,
+            finding: incident.reason.as_str().to_owned(),
+            severity: incident.severity.as_str().to_owned(),
+            began_at: incident.opened_at.unix(),
+            ended_at: ended.map(|(at, _)| at.unix()),
+            ending: ended.map(|(_, ending)| ending.as_str().to_owned()),
+            deadline: incident.deadline.map(Timestamp::unix),
+            told_at: incident.told_at.map(Timestamp::unix),
+            told: incident.told.iter().map(ToString::to_string).collect(),
+            acknowledged: incident.acknowledged.as_ref().map(SignedJson::of),
+            damped: incident.damped.is_some(),
+        }
+    }
+}
+
+impl DeliveryJson {
+    /// The JSON of a delivery.
+    pub fn of(delivery: &DeliveryRecord) -> Self {
+        let notice = &delivery.notice;
+        Self {
+            key: notice.key.to_string(),
+            finding: notice.reason.as_str().to_owned(),
+            severity: notice.severity.as_str().to_owned(),
+            why: notice.why.as_str().to_owned(),
+            made_at: notice.at.unix(),
+            receiver: delivery.lane.receiver.to_string(),
+            route: delivery.lane.route.map(|route| route.as_str().to_owned()),
+            delivered_at: delivery.delivered.as_ref().map(|(at, _)| at.unix()),
+            channel: delivery.delivered.as_ref().map(|(_, channel)| channel.clone()),
+            attempts: delivery.attempts,
+            failure: delivery.failure.clone(),
+        }
+    }
+}
+
+impl HistoryJson {
+    /// The JSON of a past.
+    pub fn of(history: &History) -> Self {
+        let answered = |record: &AnswerRecord| {
+            let signed = SignedJson::of(record.answer.signed());
+            let (answer, seconds, even_critical) = match &record.answer {
+                Answer::Acknowledge(_) => ("ack", None, None),
+                Answer::Unsilence(_) => ("unsilence", None, None),
+                Answer::Silence { lasts, even_critical, .. } => {
+                    ("silence", Some(lasts.as_seconds()), Some(*even_critical))
+                }
+            };
+            AnsweredJson { answer, signed, seconds, even_critical }
+        };
+        let incident = |record: &IncidentRecord| IncidentJson::of(&record.incident, record.ended);
+        Self {
+            incidents: history.incidents.iter().map(incident).collect(),
+            answers: history.answers.iter().map(answered).collect(),
+            deliveries: history.deliveries.iter().map(DeliveryJson::of).collect(),
+        }
+    }
 }
 
 /// The daemon as a whole.
-#[derive(Debug, Serialize, serde::Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct StatusJson {
     /// When this was true.
     pub now: i64,
@@ -89,8 +277,12 @@ pub struct StatusJson {
     pub outbox_oldest: Option<i64>,
     /// When a mail was last delivered.
     pub last_mail: Option<i64>,
+    /// When each channel last delivered something.
+    pub last_delivery: std::collections::BTreeMap<String, i64>,
     /// What is wrong with the watcher itself.
     pub troubles: Vec<String>,
+    /// The findings about the watcher itself.
+    pub findings: Vec<String>,
 }
 
 impl TokenJson {
@@ -114,6 +306,8 @@ impl TokenJson {
             last_check: row.last_check.map(Timestamp::unix),
             last_answer: row.last_answer.map(Timestamp::unix),
             next_check: Some(row.next_check.unix()).filter(|at| *at != i64::MAX),
+            acknowledged: row.answered.as_ref().is_some_and(|answered| answered.acknowledged),
+            silenced_until: row.answered.as_ref().and_then(|answered| answered.silenced_until).map(Timestamp::unix),
         }
     }
 }
@@ -121,20 +315,25 @@ impl TokenJson {
 /// The state of the daemon.
 pub fn status(board: &Board, outbox: Option<OutboxSummary>, zone: &Zone, now: Timestamp) -> StatusJson {
     let troubles = board.vitals.troubles();
+    let last = outbox.iter().flat_map(|outbox| &outbox.last);
+    let last: std::collections::BTreeMap<String, i64> =
+        last.map(|(kind, at)| (kind.as_str().to_owned(), at.unix())).collect();
     StatusJson {
         now: now.unix(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         timezone: zone.name().to_owned(),
         tokens: board.table().rows().len(),
         last_pass: board.vitals.last_pass().map(Timestamp::unix),
-        outbox_pending: outbox.map(|outbox| outbox.pending),
-        outbox_oldest: outbox.and_then(|outbox| outbox.oldest).map(Timestamp::unix),
-        last_mail: outbox.and_then(|outbox| outbox.last_mail).map(Timestamp::unix),
+        outbox_pending: outbox.as_ref().map(|outbox| outbox.pending),
+        outbox_oldest: outbox.as_ref().and_then(|outbox| outbox.oldest).map(Timestamp::unix),
+        last_mail: last.get(ChannelKind::Mail.as_str()).copied(),
+        last_delivery: last,
         troubles: troubles
             .store
             .values()
             .map(|text| format!("store: {text}"))
-            .chain(troubles.mail.iter().map(|(receiver, text)| format!("mail to {receiver}: {text}")))
+            .chain(troubles.ways.iter().map(|(way, text)| format!("{way}: {text}")))
             .collect(),
+        findings: board.vitals.findings().iter().map(|finding| finding.reason.as_str().to_owned()).collect(),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Changes go through the control socket. A fault on one connection never ends the listener.
 
+pub mod control;
 pub mod exposition;
 pub mod json;
 mod page;
@@ -27,11 +28,12 @@ use crate::domain::time::Span;
 use crate::domain::token::{TokenId, TokenSpec};
 use crate::explain::{Explanation, explain};
 use crate::metrics::Counters;
-use crate::ports::{Clock, SlotStatus, Store};
+use crate::ports::{Clock, History, SlotStatus, Store};
+use crate::requests::Requests;
 use crate::settings::Settings;
 use exposition::{Exposition, Scene};
-use json::{TokenJson, TokenPageJson, TokensJson};
-use page::{StatusPage, TokenPage};
+use json::{HistoryJson, TokenJson, TokenPageJson, TokensJson};
+use page::{Past, StatusPage, TokenPage};
 
 /// What the listener reads.
 #[derive(Clone)]
@@ -46,6 +48,8 @@ pub struct Web {
     pub clock: Arc<dyn Clock>,
     /// The configuration in force.
     pub settings: tokio::sync::watch::Receiver<Arc<Settings>>,
+    /// The way to the watch loop; used by the control socket only.
+    pub requests: Requests,
 }
 
 /// Every page.
@@ -79,6 +83,7 @@ async fn metrics(State(web): State<Web>) -> Response {
         outbox: web.store.outbox().await.ok(),
         last_pass: web.board.vitals.last_pass(),
         reload: Some(web.board.vitals.reload()),
+        watcher: web.board.vitals.findings().iter().map(|finding| finding.reason).collect(),
         per_token: web.settings.borrow().per_token,
     };
     let chunks = Exposition::new(web.board.table(), &scene).map(Ok::<_, Infallible>);
@@ -106,10 +111,11 @@ async fn readyz(State(web): State<Web>) -> Response {
     let store = web.store.outbox().await;
     let failure = troubles.store.values().next().cloned().or_else(|| store.as_ref().err().map(ToString::to_string));
     lines.push(format!("store: {}", failure.as_deref().unwrap_or("ok")));
-    if troubles.mail.is_empty() {
-        lines.push("mail: ok".to_owned());
+    if troubles.ways.is_empty() {
+        lines.push("notices: ok".to_owned());
     }
-    lines.extend(troubles.mail.iter().map(|(receiver, text)| format!("mail: {receiver}: {text}")));
+    lines.extend(troubles.ways.iter().map(|(way, text)| format!("{way}: {text}")));
+    lines.extend(vitals.findings().iter().map(|finding| format!("finding: {}", finding.reason.as_str())));
     if let Ok(outbox) = store {
         lines.push(format!("outbox: {} pending", outbox.pending));
     }
@@ -125,7 +131,10 @@ async fn tokens(State(web): State<Web>) -> Response {
 
 async fn token(State(web): State<Web>, Path(name): Path<String>) -> Response {
     match web.explained(&name).await {
-        Ok((row, explanation)) => Json(TokenPageJson { token: TokenJson::of(&row), explanation }).into_response(),
+        Ok((row, explanation, history)) => {
+            let (token, history) = (TokenJson::of(&row), HistoryJson::of(&history));
+            Json(TokenPageJson { token, explanation, history }).into_response()
+        }
         Err(missing) => missing.into_response(),
     }
 }
@@ -152,14 +161,18 @@ async fn status_page(State(web): State<Web>) -> Response {
 async fn token_page(State(web): State<Web>, Path(name): Path<String>) -> Response {
     let zone = web.settings.borrow().daemon.zone.clone();
     match web.explained(&name).await {
-        Ok((_, explanation)) => html(TokenPage { explanation, as_of: zone.long(web.clock.now()) }.render()),
+        Ok((_, explanation, history)) => {
+            let now = web.clock.now();
+            let past = Past::new(&history, &zone, now);
+            html(TokenPage { explanation, past, as_of: zone.long(now) }.render())
+        }
         Err(missing) => missing.into_response(),
     }
 }
 
 impl Web {
-    /// A token's row and the reasons behind it.
-    async fn explained(&self, name: &str) -> Result<(Row, Explanation), (StatusCode, String)> {
+    /// A token's row, the reasons behind it, and its past.
+    async fn explained(&self, name: &str) -> Result<(Row, Explanation, History), (StatusCode, String)> {
         let missing =
             || (StatusCode::NOT_FOUND, format!("no token is called {:?}\n", name.chars().take(63).collect::<String>()));
         let id = TokenId::parse(name).map_err(|_| missing())?;
@@ -171,14 +184,16 @@ impl Web {
         };
         let status = self.status_of(&spec).await.map_err(|text| (StatusCode::SERVICE_UNAVAILABLE, text + "\n"))?;
         let explanation = explain(&spec, &status, &zone, self.clock.now());
-        Ok((row, explanation))
+        let history = self.store.history(Subject::Token(id), MOST_PAST).await;
+        let history = history.map_err(|failure| (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")))?;
+        Ok((row, explanation, history))
     }
 
     async fn status_of(&self, spec: &TokenSpec) -> Result<TokenStatus, String> {
         let found = self.store.load(vec![Subject::Token(spec.id.clone())]).await.map_err(|error| error.to_string())?;
         match found.into_iter().next() {
             Some((_, SlotStatus::Token(status))) => Ok(*status),
-            Some((_, SlotStatus::App(_))) | None => Ok(TokenStatus::new(self.clock.now())),
+            Some((_, SlotStatus::App(_) | SlotStatus::Watcher(_))) | None => Ok(TokenStatus::new(self.clock.now())),
         }
     }
 }
@@ -210,5 +225,7 @@ const HARDENING: [(&str, &str); 5] = [
     ("x-frame-options", "DENY"),
     ("cache-control", "no-store"),
 ];
+/// Incidents, answers and deliveries of the past that are shown.
+const MOST_PAST: usize = 50;
 /// The loop sleeps five minutes at most.
 const LONGEST_SILENCE: Span = Span::minutes(6);

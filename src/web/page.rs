@@ -4,9 +4,12 @@
 
 use askama::Template;
 
+use crate::advice;
 use crate::board::Row;
+use crate::domain::answer::Answer;
 use crate::domain::time::Timestamp;
 use crate::explain::Explanation;
+use crate::ports::{AnswerRecord, History, IncidentRecord};
 use crate::zone::Zone;
 
 /// The list.
@@ -44,6 +47,8 @@ pub struct Line {
     pub left: String,
     /// The last answer.
     pub answered: String,
+    /// How people answered what was told.
+    pub on_call: String,
 }
 
 /// A token.
@@ -52,8 +57,61 @@ pub struct Line {
 pub struct TokenPage {
     /// Why this verdict.
     pub explanation: Explanation,
+    /// What happened to it.
+    pub past: Past,
     /// When this was true.
     pub as_of: String,
+}
+
+/// What happened to a token, the newest first.
+#[derive(Debug)]
+pub struct Past {
+    /// Incidents: when, what, how bad, how it ended, who said that they know.
+    pub incidents: Vec<[String; 5]>,
+    /// Answers: when, who, what, why.
+    pub answers: Vec<[String; 4]>,
+    /// Deliveries: when made, what, to whom, how it went.
+    pub deliveries: Vec<[String; 4]>,
+}
+
+impl Past {
+    /// The past in words.
+    pub fn new(history: &History, zone: &Zone, now: Timestamp) -> Self {
+        let ago = |at: Timestamp| format!("{} ({})", zone.long(at), crate::domain::time::relative(at, now));
+        let incidents = history.incidents.iter().map(|IncidentRecord { incident, ended }| {
+            let ended = match ended {
+                Some((at, ending)) => format!("{}, {}", ending.as_str(), ago(*at)),
+                None => "open".to_owned(),
+            };
+            let known = incident.acknowledged.as_ref().map(|signed| advice::plain(&signed.by)).unwrap_or_default();
+            let (reason, severity) = (incident.reason.as_str().to_owned(), incident.severity.as_str().to_owned());
+            [ago(incident.opened_at), reason, severity, ended, known]
+        });
+        let answers = history.answers.iter().map(|AnswerRecord { at, answer }| {
+            let what = match answer {
+                Answer::Acknowledge(_) => "acknowledged".to_owned(),
+                Answer::Unsilence(_) => "ended the silence".to_owned(),
+                Answer::Silence { lasts, even_critical: false, .. } => format!("silenced for {lasts}"),
+                Answer::Silence { lasts, even_critical: true, .. } => format!("silenced for {lasts}, even critical"),
+            };
+            let signed = answer.signed();
+            let why = signed.why.as_deref().map(advice::plain).unwrap_or_default();
+            [ago(*at), advice::plain(&signed.by), what, why]
+        });
+        let deliveries = history.deliveries.iter().map(|delivery| {
+            let (notice, lane) = (&delivery.notice, &delivery.lane);
+            let went = match (&delivery.delivered, &delivery.failure) {
+                (Some((at, channel)), _) if channel == "rerouted" => format!("handed on, {}", ago(*at)),
+                (Some((at, channel)), _) => format!("{channel}, {}", ago(*at)),
+                (None, Some(failure)) => {
+                    format!("waiting; tried {} times: {}", delivery.attempts, advice::plain(failure))
+                }
+                (None, None) => "waiting".to_owned(),
+            };
+            [ago(notice.at), format!("{} ({})", notice.reason.as_str(), notice.why.as_str()), lane.to_string(), went]
+        });
+        Self { incidents: incidents.collect(), answers: answers.collect(), deliveries: deliveries.collect() }
+    }
 }
 
 impl StatusPage {
@@ -91,8 +149,17 @@ fn line(row: &Row, zone: &Zone, now: Timestamp) -> Line {
         findings: findings.join(", "),
         ends: deadline.map_or_else(|| crate::web::end_in_words(row), |at| zone.date(at)),
         left: deadline.map(|at| crate::domain::time::relative(at, now)).unwrap_or_default(),
+        on_call: on_call(row, zone),
         answered: row.last_answer.map_or_else(|| "never".to_owned(), |at| crate::domain::time::relative(at, now)),
     }
+}
+
+/// How people answered what was told of a token.
+fn on_call(row: &Row, zone: &Zone) -> String {
+    let Some(answered) = &row.answered else { return String::new() };
+    let known = answered.acknowledged.then(|| "acknowledged".to_owned());
+    let silenced = answered.silenced_until.map(|at| format!("silenced until {}", zone.short(at)));
+    known.into_iter().chain(silenced).collect::<Vec<_>>().join(", ")
 }
 
 /// Lines on one page.

@@ -13,8 +13,8 @@ use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Inspection, TokenKind, Unreachable, Validity,
 };
 use tokenwatch::domain::time::{Span, Timestamp};
+use tokenwatch::outgoing::LARGEST_BODY;
 use tokenwatch::ports::{Answer, Clock, Credentials, Provider, Question};
-use tokenwatch::provider::http::LARGEST_BODY;
 use tokenwatch::provider::meta::Meta;
 use tokenwatch::secret::Secret;
 use tokenwatch::settings;

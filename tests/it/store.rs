@@ -16,15 +16,26 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tempfile::TempDir;
-use tokenwatch::domain::alert::{AlertKey, Incident, Notice, NoticeFacts, NotifyReason, Subject};
+use tokenwatch::domain::alert::{
+    AlertKey, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, Subject, incident_key,
+};
+use tokenwatch::domain::answer::{Answer, Signed, Silence};
 use tokenwatch::domain::finding::{Detail, Reason, Severity, Stage};
 use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
+use tokenwatch::domain::ledger::{Entry, Ledger};
+use tokenwatch::domain::route::{ChannelKind, Route};
 use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
-use tokenwatch::domain::time::Timestamp;
+use tokenwatch::domain::summary::Summary;
+use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
-use tokenwatch::ports::{Change, OutboxRow, OutboxSummary, Settlement, SlotStatus, Store, StoreError};
+use tokenwatch::domain::verdict::Verdict;
+use tokenwatch::domain::watcher::WatcherStatus;
+use tokenwatch::ports::{
+    AnswerRecord, Change, DeliveryRecord, History, IncidentRecord, Lane, LaneSummary, OutboxRow, OutboxSummary,
+    Settlement, SlotStatus, Store, StoreError,
+};
 use tokenwatch::secret::Secret;
 use tokenwatch::store::Sqlite;
 use zeroize::Zeroizing;
@@ -87,8 +98,59 @@ impl Shelf {
         self.store.as_deref().expect("the store is open")
     }
 
-    async fn pending(&self) -> Vec<OutboxRow> {
-        self.store().pending(usize::MAX).await.expect("the outbox can be read")
+    async fn lane(&self, lane: &Lane) -> Vec<OutboxRow> {
+        self.store().pending(lane.clone(), usize::MAX).await.expect("the outbox can be read")
+    }
+
+    async fn lanes(&self) -> Vec<Lane> {
+        let lanes = self.store().lanes(Timestamp::from_unix(0)).await.expect("the outbox can be read");
+        lanes.into_iter().map(|summary| summary.lane).collect()
+    }
+
+    /// What waits in all lanes.
+    async fn pending(&self) -> Vec<Waiting> {
+        let mut rows = Vec::new();
+        for lane in self.lanes().await {
+            rows.extend(self.lane(&lane).await.into_iter().map(|row| Waiting { lane: lane.clone(), row }));
+        }
+        rows.sort_by_key(|waiting| waiting.id);
+        rows
+    }
+
+    /// What waits, as `receiver by route: key`, lane by lane.
+    async fn waiting(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for lane in self.lanes().await {
+            let by = lane.route.map_or("-", Route::as_str);
+            let rows = self.lane(&lane).await;
+            words.extend(rows.iter().map(|row| format!("{} by {by}: {}", lane.receiver, row.notice.key)));
+        }
+        words
+    }
+
+    async fn assign(&self, rows: &[i64], lanes: &[Lane]) {
+        self.store().assign(rows.to_vec(), lanes.to_vec(), Timestamp::from_unix(30)).await.expect("assigned");
+    }
+
+    async fn seal(&self, rows: &[i64], message: &str) {
+        self.store().seal(rows.to_vec(), Arc::from(message)).await.expect("sealed");
+    }
+
+    async fn settle(&self, rows: &[i64], delivery: Settlement) {
+        self.store().settle(rows.to_vec(), delivery).await.expect("settled");
+    }
+
+    async fn firing(&self, lane: &Lane) -> Vec<String> {
+        let open = self.store().firing(lane.clone()).await.expect("what is open");
+        open.iter().map(|notice| notice.key.to_string()).collect()
+    }
+
+    async fn history(&self, subject: &Subject, limit: usize) -> History {
+        self.store().history(subject.clone(), limit).await.expect("the history")
+    }
+
+    async fn prune(&self, before: i64) {
+        self.store().prune(Timestamp::from_unix(before)).await.expect("pruned");
     }
 
     async fn keys(&self) -> Vec<String> {
@@ -106,6 +168,21 @@ impl Shelf {
 
     async fn commit(&self, changes: Vec<Change>) {
         self.store().commit(changes).await.expect("a commit");
+    }
+}
+
+/// A row and the lane that it waits in.
+#[derive(Clone, PartialEq, Debug)]
+struct Waiting {
+    lane: Lane,
+    row: OutboxRow,
+}
+
+impl std::ops::Deref for Waiting {
+    type Target = OutboxRow;
+
+    fn deref(&self) -> &OutboxRow {
+        &self.row
     }
 }
 
@@ -132,7 +209,17 @@ hold! { sqlite, super::SQLITE;
     a_sealed_row_keeps_its_message_over_restarts
     what_did_not_leave_is_untied
     a_settled_row_is_gone_for_good
-    what_waits_for_somebody_who_is_gone_goes_to_others_and_to_nobody_twice
+    a_failed_row_keeps_what_went_wrong
+    lanes_are_counted
+    a_notice_known_by_any_way_is_not_put_in_again
+    rows_move_to_their_lanes_and_to_none_twice
+    a_row_with_nobody_to_go_to_stays
+    messages_are_counted_and_not_their_rows
+    what_is_firing_is_the_last_word_on_what_is_open
+    the_history_is_of_one_subject_and_newest_first
+    the_last_entry_of_an_incident_counts
+    beginnings_and_ends_are_counted
+    what_is_past_is_forgotten_and_what_is_open_is_not
     the_outbox_is_counted
     nothing_undelivered_is_forgotten
     only_slots_that_nobody_looked_at_are_forgotten
@@ -175,7 +262,7 @@ mod contract {
     pub async fn a_commit_replaces_and_never_merges(kind: &'static Kind) {
         let shelf = Shelf::new(kind);
         let full = Change { status: SlotStatus::Token(Box::new(full_status())), ..change("a", 1) };
-        let app = Change { subject: app("a"), status: SlotStatus::App(full_app()), notices: vec![] };
+        let app = Change { subject: app("a"), status: SlotStatus::App(full_app()), ..change("a", 1) };
         shelf.commit(vec![full, app.clone()]).await;
         let bare = change("a", 5);
         shelf.commit(vec![change("a", 4), bare.clone()]).await;
@@ -223,7 +310,7 @@ mod contract {
         let nobody = Notice { receivers: receivers(&[]), ..notice("a", "k2", 10) };
         shelf.commit(vec![Change { notices: vec![nobody], ..change("a", 3) }]).await;
         let rows = shelf.pending().await;
-        let names: Vec<&str> = rows.iter().map(|row| row.receiver.as_str()).collect();
+        let names: Vec<&str> = rows.iter().map(|row| row.lane.receiver.as_str()).collect();
         assert_eq!(names, ["default", "lead", "audit"]);
         shelf.store().settle(vec![rows[0].id], by_mail(20)).await.expect("settled");
         assert_eq!(shelf.pending().await.len(), 2, "one delivery is one receiver's");
@@ -247,8 +334,8 @@ mod contract {
         let rows = shelf.pending().await;
         assert!(rows.windows(2).all(|pair| pair[0].id < pair[1].id), "numbers count up");
         for limit in [0, 1, 7] {
-            let some = shelf.store().pending(limit).await.expect("rows");
-            assert_eq!(some, rows[..limit], "the oldest come first");
+            let some = shelf.store().pending(unrouted("default"), limit).await.expect("rows");
+            assert!(some.iter().eq(rows[..limit].iter().map(|waiting| &waiting.row)), "the oldest come first");
         }
         // A number is never given twice, so a settled row cannot be mistaken for a new one.
         let last = rows.last().expect("rows").id;
@@ -266,7 +353,7 @@ mod contract {
         shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
         let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
         shelf.store().seal(ids[..2].to_vec(), Arc::from("<first@x>")).await.expect("sealed");
-        let messages = |rows: Vec<OutboxRow>| rows.into_iter().map(|row| row.message).collect::<Vec<_>>();
+        let messages = |rows: Vec<Waiting>| rows.into_iter().map(|waiting| waiting.row.message).collect::<Vec<_>>();
         let sealed = [Some(Arc::from("<first@x>")), Some(Arc::from("<first@x>")), None];
         for _ in 0..3 {
             assert_eq!(messages(shelf.pending().await), sealed);
@@ -287,9 +374,14 @@ mod contract {
         let before = shelf.pending().await;
         let ids: Vec<i64> = before.iter().map(|row| row.id).collect();
         shelf.store().seal(ids.clone(), Arc::from("<m@x>")).await.expect("sealed");
-        shelf.store().reopen(ids.clone(), "connection refused".to_owned()).await.expect("reopened");
+        shelf.store().failed(ids.clone(), "connection refused".to_owned(), true).await.expect("noted");
         shelf.reopen();
-        assert_eq!(shelf.pending().await, before);
+        let failure = Some("connection refused".to_owned());
+        let expected = before.into_iter().map(|Waiting { lane, row }| {
+            let row = OutboxRow { failure: failure.clone(), ..row };
+            Waiting { lane, row }
+        });
+        assert_eq!(shelf.pending().await, expected.collect::<Vec<_>>());
         // It can be tied to another message now, in other company.
         shelf.store().seal(ids[..1].to_vec(), Arc::from("<n@x>")).await.expect("sealed");
         assert_eq!(shelf.pending().await[0].message.as_deref(), Some("<n@x>"));
@@ -305,54 +397,449 @@ mod contract {
         shelf.store().settle(vec![ids[0], ids[2]], by_mail(20)).await.expect("settled");
         assert_eq!(shelf.keys().await, ["k2"]);
         // What is said about a delivered row later does not bring it back.
-        shelf.store().reopen(vec![ids[0]], "too late".to_owned()).await.expect("reopened");
+        shelf.store().failed(vec![ids[0]], "too late".to_owned(), true).await.expect("noted");
         shelf.store().seal(vec![ids[0]], Arc::from("<m@x>")).await.expect("sealed");
         shelf.store().settle(vec![ids[0], 4_711], by_mail(21)).await.expect("settled twice, and one that is not there");
+        shelf.assign(&[ids[0]], &[by("default", Route::Preferred)]).await;
         shelf.store().settle(vec![], by_mail(21)).await.expect("nothing");
         shelf.reopen();
         assert_eq!(shelf.keys().await, ["k2"]);
+        let told = shelf.store().outbox().await.expect("counts").last;
+        assert_eq!(told, [(ChannelKind::Mail, Timestamp::from_unix(20))], "the first settlement stands");
     }
 
-    pub async fn what_waits_for_somebody_who_is_gone_goes_to_others_and_to_nobody_twice(kind: &'static Kind) {
+    /// Sentence 4.
+    pub async fn a_failed_row_keeps_what_went_wrong(kind: &'static Kind) {
         let mut shelf = Shelf::new(kind);
-        let to = |key: &str, names: &[&str]| Notice { receivers: receivers(names), ..notice("a", key, 10) };
-        let notices =
-            vec![to("k1", &["gone"]), to("k2", &["gone", "heir"]), to("k3", &["gone", "heir"]), to("k4", &["gone"])];
+        let notices = ["k1", "k2", "k3"].map(|key| notice("a", key, 10)).to_vec();
         shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
-        let rows = async |shelf: &Shelf| -> Vec<(String, String)> {
-            let pending = shelf.pending().await.into_iter();
-            pending.map(|row| (row.receiver.to_string(), row.notice.key.to_string())).collect()
-        };
-        let ids = async |shelf: &Shelf, name: &str| -> Vec<i64> {
-            let pending = shelf.pending().await.into_iter();
-            pending.filter(|row| row.receiver.as_str() == name).map(|row| row.id).collect()
-        };
-        let gone = ids(&shelf, "gone").await;
-        // The heir has one of them already, and another is on its way to the one who is gone.
-        let told = ids(&shelf, "heir").await[0];
-        shelf.store().settle(vec![told], by_mail(20)).await.expect("settled");
-        shelf.store().seal(vec![gone[0]], Arc::from("<m@x>")).await.expect("sealed");
-        let heirs = |names: &[&str]| receivers(names).to_vec();
-        // Where nobody is left, nothing is dropped.
-        let at = Timestamp::from_unix(30);
-        shelf.store().reroute(gone.clone(), Vec::new(), at).await.expect("rerouted");
-        shelf.store().reroute(gone.clone(), heirs(&["gone"]), at).await.expect("rerouted");
-        assert_eq!(ids(&shelf, "gone").await, gone);
-        shelf.store().reroute(gone[..3].to_vec(), heirs(&["heir", "other"]), at).await.expect("rerouted");
+        let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
+        shelf.seal(&ids[..2], "<m@x>").await;
+        shelf.store().failed(vec![ids[0]], "refused".to_owned(), true).await.expect("noted");
+        shelf.store().failed(vec![ids[1]], "cut off".to_owned(), false).await.expect("noted");
         for _ in 0..2 {
-            let mut waiting = rows(&shelf).await;
-            waiting.sort();
-            let expected =
-                [("gone", "k4"), ("heir", "k1"), ("heir", "k3"), ("other", "k1"), ("other", "k2"), ("other", "k3")];
-            assert_eq!(waiting, expected.map(|(name, key)| (name.to_owned(), key.to_owned())));
+            let rows = shelf.pending().await;
+            let found: Vec<_> = rows.iter().map(|row| (row.message.as_deref(), row.failure.as_deref())).collect();
+            // What may have left stays tied to its message.
+            assert_eq!(found, [(None, Some("refused")), (Some("<m@x>"), Some("cut off")), (None, None)]);
             shelf.reopen();
         }
-        let moved = shelf.pending().await.into_iter().find(|row| row.receiver.as_str() == "other").expect("a row");
-        assert_eq!((moved.message, moved.notice.at), (None, Timestamp::from_unix(10)), "it is a letter of its own");
-        // A delivery to nobody is no delivery by mail, and what was handed on is not told to the one who comes back.
-        assert_eq!(shelf.store().outbox().await.expect("counts").last_mail, Some(Timestamp::from_unix(20)));
-        shelf.commit(vec![Change { notices: vec![to("k1", &["gone"])], ..change("a", 2) }]).await;
-        assert_eq!(ids(&shelf, "gone").await, gone[3..]);
+        shelf.seal(&ids[..1], "<n@x>").await;
+        assert_eq!(shelf.pending().await[0].failure.as_deref(), Some("refused"), "another try does not hide the last");
+        shelf.store().failed(vec![ids[0]], "refused again".to_owned(), false).await.expect("noted");
+        assert_eq!(shelf.pending().await[0].failure.as_deref(), Some("refused again"));
+        shelf.settle(&ids[..1], by_mail(20)).await;
+        assert_eq!(shelf.keys().await, ["k2", "k3"]);
+    }
+
+    /// Sentence 7.
+    pub async fn lanes_are_counted(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let lanes = async |shelf: &Shelf, late: i64| {
+            let mut lanes = shelf.store().lanes(Timestamp::from_unix(late)).await.expect("lanes");
+            lanes.sort_by(|a, b| a.lane.cmp(&b.lane));
+            lanes
+        };
+        assert_eq!(lanes(&shelf, 0).await, []);
+        let made = [("k1", 30), ("k2", 10), ("k3", 20), ("k4", 40)];
+        let notices =
+            made.map(|(key, at)| Notice { receivers: receivers(&["a", "b"]), ..notice("a", key, at) }).to_vec();
+        shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
+        let summary = |lane: Lane, waiting, late, tried: Option<(i64, &str)>| LaneSummary {
+            lane,
+            waiting,
+            late,
+            tried: tried.map(|(at, text)| (Timestamp::from_unix(at), text.to_owned())),
+        };
+        // What is as old as that is not late yet.
+        assert_eq!(lanes(&shelf, 30).await, [summary(unrouted("a"), 4, 2, None), summary(unrouted("b"), 4, 2, None)]);
+        let ids: Vec<i64> = shelf.lane(&unrouted("a")).await.iter().map(|row| row.id).collect();
+        let (mail, hook) = (by("a", Route::By(ChannelKind::Mail)), by("a", Route::By(ChannelKind::Webhook)));
+        shelf.assign(&ids, &[mail.clone(), hook.clone()]).await;
+        let rows: Vec<i64> = shelf.lane(&mail).await.iter().map(|row| row.id).collect();
+        // Of those that were tried in vain the oldest counts, whatever was tried last.
+        for (row, text) in [(3, "last"), (1, "first"), (0, "gone"), (2, "later")] {
+            shelf.seal(&rows[row..=row], "<m@x>").await;
+            shelf.store().failed(vec![rows[row]], text.to_owned(), row == 3).await.expect("noted");
+        }
+        shelf.settle(&rows[..1], by_mail(50)).await;
+        for _ in 0..2 {
+            let expected = [
+                summary(mail.clone(), 3, 3, Some((10, "first"))),
+                summary(hook.clone(), 4, 4, None),
+                summary(unrouted("b"), 4, 4, None),
+            ];
+            let mut expected = expected.to_vec();
+            expected.sort_by(|a, b| a.lane.cmp(&b.lane));
+            assert_eq!(lanes(&shelf, i64::MAX).await, expected);
+            shelf.reopen();
+        }
+        shelf.settle(&rows, by_mail(50)).await;
+        assert_eq!(lanes(&shelf, 0).await.len(), 2, "a lane with nothing in it is none");
+    }
+
+    /// Sentence 2.
+    pub async fn a_notice_known_by_any_way_is_not_put_in_again(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let first = notice("a", "k", 10);
+        let tell = || vec![Change { notices: vec![first.clone()], ..change("a", 1) }];
+        for route in Route::ALL {
+            let mut known = Shelf::new(kind);
+            known.commit(tell()).await;
+            let id = known.pending().await[0].id;
+            known.assign(&[id], &[by("default", route)]).await;
+            known.commit(tell()).await;
+            assert_eq!(known.waiting().await, [format!("default by {}: k", route.as_str())]);
+            known.settle(&[id], by_mail(20)).await;
+            known.reopen();
+            known.commit(tell()).await;
+            assert_eq!(known.waiting().await, [""; 0], "{route:?}");
+        }
+        // One way that has it is enough, and one receiver's ways are nobody else's.
+        shelf.commit(tell()).await;
+        let id = shelf.pending().await[0].id;
+        shelf.assign(&[id], &[by("default", Route::Preferred), by("default", Route::By(ChannelKind::Mail))]).await;
+        shelf.settle(&[id], by_mail(20)).await;
+        shelf.reopen();
+        let both = Notice { receivers: receivers(&["default", "lead"]), ..first.clone() };
+        shelf.commit(vec![Change { notices: vec![both], ..change("a", 1) }]).await;
+        assert_eq!(shelf.waiting().await, ["default by mail: k", "lead by -: k"]);
+    }
+
+    /// Sentence 6.
+    pub async fn rows_move_to_their_lanes_and_to_none_twice(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let (mail, hook) = (by("heir", Route::By(ChannelKind::Mail)), by("heir", Route::By(ChannelKind::Webhook)));
+        let to = |key: &str, names: &[&str]| Notice { receivers: receivers(names), ..notice("a", key, 10) };
+        let notices = vec![to("k0", &["heir"]), to("k2", &["heir"]), to("k4", &["heir"])];
+        shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
+        let ids = async |shelf: &Shelf, lane: &Lane| -> Vec<i64> {
+            shelf.lane(lane).await.iter().map(|row| row.id).collect()
+        };
+        // The heir has one of them already, another waits there, and one is on its way to the one who is gone.
+        let own = ids(&shelf, &unrouted("heir")).await;
+        shelf.assign(&own, std::slice::from_ref(&mail)).await;
+        shelf.settle(&own[2..], by_mail(20)).await;
+        let notices = ["k1", "k2", "k3", "k4"].map(|key| to(key, &["gone"])).to_vec();
+        shelf.commit(vec![Change { notices, ..change("a", 2) }]).await;
+        let gone = ids(&shelf, &unrouted("gone")).await;
+        shelf.seal(&gone[..1], "<m@x>").await;
+        shelf.store().failed(vec![gone[0]], "cut off".to_owned(), false).await.expect("noted");
+        for _ in 0..2 {
+            // Once more, to lanes that have them, with a lane that is named twice.
+            shelf.assign(&gone, &[mail.clone(), hook.clone(), hook.clone()]).await;
+            assert_eq!(
+                shelf.waiting().await,
+                [
+                    "heir by mail: k0",
+                    "heir by mail: k2",
+                    "heir by mail: k1",
+                    "heir by mail: k3",
+                    "heir by webhook: k1",
+                    "heir by webhook: k2",
+                    "heir by webhook: k3",
+                    "heir by webhook: k4",
+                ]
+            );
+            shelf.reopen();
+        }
+        // It is a letter of its own: how the other way failed is not this one's.
+        for lane in [&mail, &hook] {
+            let rows = shelf.lane(lane).await;
+            let moved = rows.iter().find(|row| row.notice.key.as_str() == "k1").expect("a row");
+            assert_eq!((moved.message.as_deref(), moved.failure.as_deref()), (None, None), "{lane}");
+            assert_eq!(moved.notice, to("k1", &["gone"]));
+        }
+        // A row whose own lane is one of them stays in it, as it is, and goes to the others as well.
+        let rows = shelf.lane(&mail).await;
+        shelf.seal(&[rows[0].id], "<n@x>").await;
+        let other = by("other", Route::Preferred);
+        shelf.assign(&[rows[0].id], &[other.clone(), mail.clone()]).await;
+        assert_eq!(shelf.lane(&other).await[0].notice, rows[0].notice);
+        assert_eq!(shelf.lane(&mail).await[0].message.as_deref(), Some("<n@x>"));
+        assert_eq!(shelf.lane(&mail).await.len(), rows.len());
+        // What is handed on is no delivery.
+        let last = shelf.store().outbox().await.expect("counts").last;
+        assert_eq!(last, [(ChannelKind::Mail, Timestamp::from_unix(20))]);
+        let sent = shelf.store().messages(unrouted("gone"), Timestamp::from_unix(0)).await.expect("messages");
+        assert_eq!(sent, []);
+    }
+
+    /// Sentence 5.
+    pub async fn a_row_with_nobody_to_go_to_stays(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let notices = ["k1", "k2"].map(|key| notice("a", key, 10)).to_vec();
+        shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
+        let before = shelf.pending().await;
+        let ids: Vec<i64> = before.iter().map(|row| row.id).collect();
+        shelf.assign(&ids, &[]).await;
+        shelf.assign(&ids, &[unrouted("default")]).await;
+        shelf.assign(&[], &[by("default", Route::Preferred)]).await;
+        shelf.assign(&[4_711], &[by("default", Route::Preferred)]).await;
+        shelf.reopen();
+        assert_eq!(shelf.pending().await, before);
+    }
+
+    /// Sentence 7.
+    pub async fn messages_are_counted_and_not_their_rows(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let keys: Vec<String> = (0..9).map(|n| format!("k{n}")).collect();
+        let notices = keys.iter().map(|key| notice("a", key, 10)).collect();
+        shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
+        let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
+        let (mail, hook) =
+            (by("default", Route::By(ChannelKind::Mail)), by("default", Route::By(ChannelKind::Webhook)));
+        shelf.assign(&ids[..7], std::slice::from_ref(&mail)).await;
+        shelf.assign(&ids[7..], std::slice::from_ref(&hook)).await;
+        for (rows, message, at, channel) in [
+            (0..1, "<before@x>", 20, "mail"),
+            (1..3, "<second@x>", 40, "mail"),
+            (3..5, "<first@x>", 30, "mail"),
+            // There was nobody to reach, so nothing left.
+            (5..6, "<nobody@x>", 35, "none"),
+            (7..8, "<other@x>", 33, "webhook"),
+        ] {
+            shelf.seal(&ids[rows.clone()], message).await;
+            shelf.settle(&ids[rows], Settlement { at: Timestamp::from_unix(at), channel }).await;
+        }
+        // One that is about to leave has not left.
+        shelf.seal(&ids[6..7], "<later@x>").await;
+        shelf.reopen();
+        for (lane, since, expected) in [
+            (&mail, 0, vec![20, 30, 40]),
+            (&mail, 20, vec![30, 40]),
+            (&mail, 40, vec![]),
+            (&hook, 0, vec![33]),
+            (&unrouted("default"), 0, vec![]),
+            (&by("other", Route::By(ChannelKind::Mail)), 0, vec![]),
+        ] {
+            let found = shelf.store().messages(lane.clone(), Timestamp::from_unix(since)).await.expect("messages");
+            assert_eq!(found.into_iter().map(Timestamp::unix).collect::<Vec<_>>(), expected, "{lane} since {since}");
+        }
+    }
+
+    /// Sentence 8.
+    pub async fn what_is_firing_is_the_last_word_on_what_is_open(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let lane = by("default", Route::By(ChannelKind::Alertmanager));
+        let subject = token("a");
+        let (open, over) = (incident(Reason::Revoked, 1), incident(Reason::Blind, 2));
+        let silent = incident(Reason::ScopeMissing, 3);
+        let keyed = |incident: &Incident, tail: &str| format!("{}/{tail}", incident_key(&subject, incident));
+        let keys = [keyed(&open, "r1/warning"), keyed(&open, "r2/critical"), keyed(&over, "r1/warning")];
+        let entries = [&open, &over, &silent].map(|incident| Entry::Incident(incident.clone(), None)).to_vec();
+        let notices = keys.iter().map(|key| notice("a", key, 10)).collect();
+        shelf.commit(vec![Change { notices, entries, ..change("a", 1) }]).await;
+        let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
+        assert_eq!(shelf.firing(&lane).await, [""; 0], "nothing went that way yet");
+        shelf.assign(&ids, &[by("default", Route::By(ChannelKind::Mail)), lane.clone()]).await;
+        let both = |keys: [&String; 2]| {
+            let mut keys = keys.map(String::clone).to_vec();
+            keys.sort();
+            keys
+        };
+        assert_eq!(shelf.firing(&lane).await, both([&keys[1], &keys[2]]), "on its way is told, too");
+        let rows = shelf.lane(&lane).await;
+        shelf.settle(&[rows[0].id, rows[2].id], Settlement { channel: "alertmanager", ..by_mail(20) }).await;
+        // What reached nobody was not told.
+        shelf.settle(&[rows[1].id], Settlement { channel: "none", ..by_mail(20) }).await;
+        assert_eq!(shelf.firing(&lane).await, both([&keys[0], &keys[2]]));
+        let ended = Entry::Incident(over.clone(), Some((Timestamp::from_unix(30), Ending::Resolved)));
+        let notices = vec![notice("a", &keyed(&over, "closed/resolved"), 30)];
+        shelf.commit(vec![Change { notices, entries: vec![ended], ..change("a", 2) }]).await;
+        for _ in 0..2 {
+            assert_eq!(shelf.firing(&lane).await, [keys[0].clone()]);
+            assert_eq!(shelf.firing(&by("lead", Route::By(ChannelKind::Alertmanager))).await, [""; 0]);
+            // However long ago it was told: what is open is not forgotten.
+            shelf.prune(i64::MAX).await;
+            shelf.reopen();
+        }
+        let ended = Entry::Incident(open, Some((Timestamp::from_unix(40), Ending::Superseded)));
+        shelf.commit(vec![Change { entries: vec![ended], ..change("a", 3) }]).await;
+        assert_eq!(shelf.firing(&lane).await, [""; 0]);
+        shelf.prune(i64::MAX).await;
+        assert_eq!(
+            shelf.history(&subject, 10).await.deliveries.len(),
+            4,
+            "the rest waits: three mails, and the last word"
+        );
+    }
+
+    /// Sentence 9.
+    pub async fn the_history_is_of_one_subject_and_newest_first(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        // Some of these names begin like others, and sort on either side of the slash.
+        let subjects: Vec<Subject> =
+            ["a", "a.b", "a-b", "a0", "a_"].map(token).into_iter().chain([app("a"), Subject::Watcher]).collect();
+        let dated = |number: u32| Incident {
+            opened_at: Timestamp::from_unix(100 + i64::from(number)),
+            ..answered(Reason::Revoked, number)
+        };
+        let ending = |number: u32| match number {
+            1 => Some((Timestamp::from_unix(200), Ending::Resolved)),
+            2 => Some((Timestamp::from_unix(150), Ending::Superseded)),
+            _ => None,
+        };
+        let answer = |number: u32| {
+            let signed = Signed { at: Timestamp::from_unix(100 + i64::from(number)), ..signed() };
+            match number {
+                1 => Answer::Acknowledge(signed),
+                2 => Answer::Silence { signed, lasts: Span::hours(3), even_critical: true },
+                _ => Answer::Unsilence(signed),
+            }
+        };
+        let told = |subject: &Subject, number: u32| Notice {
+            subject: subject.clone(),
+            ..notice("a", &format!("{}/r1/critical", incident_key(subject, &dated(number))), i64::from(number))
+        };
+        for number in [1, 2, 3] {
+            let changes = subjects.iter().map(|subject| Change {
+                subject: subject.clone(),
+                notices: vec![told(subject, number)],
+                entries: vec![Entry::Incident(dated(number), ending(number)), Entry::Answer(answer(number))],
+                ..change("a", 1)
+            });
+            shelf.commit(changes.collect()).await;
+        }
+        let mail = by("default", Route::By(ChannelKind::Mail));
+        let rows = shelf.pending().await;
+        for row in &rows {
+            let message = format!("<{}@x>", row.id);
+            match row.notice.at.unix() {
+                1 => shelf.settle(&[row.id], Settlement { channel: "none", ..by_mail(20) }).await,
+                2 => {
+                    shelf.assign(&[row.id], std::slice::from_ref(&mail)).await;
+                    shelf.seal(&[row.id], &message).await;
+                    shelf.store().failed(vec![row.id], "cut off".to_owned(), false).await.expect("noted");
+                    shelf.seal(&[row.id], &message).await;
+                    shelf.settle(&[row.id], by_mail(20)).await;
+                }
+                _ => {}
+            }
+        }
+        let delivery = |subject: &Subject, number: u32| {
+            let at = Timestamp::from_unix(20);
+            let way = DeliveryRecord {
+                notice: told(subject, number),
+                lane: unrouted("default"),
+                delivered: None,
+                attempts: 0,
+                failure: None,
+            };
+            match number {
+                1 => DeliveryRecord { delivered: Some((at, "none".to_owned())), ..way },
+                2 => DeliveryRecord {
+                    lane: mail.clone(),
+                    delivered: Some((at, "mail".to_owned())),
+                    attempts: 2,
+                    failure: Some("cut off".to_owned()),
+                    ..way
+                },
+                _ => way,
+            }
+        };
+        for limit in [usize::MAX, 3, 2, 0] {
+            for subject in &subjects {
+                let of = || [3, 2, 1].into_iter().take(limit);
+                let expected = History {
+                    incidents: of().map(|n| IncidentRecord { incident: dated(n), ended: ending(n) }).collect(),
+                    answers: of().map(|n| AnswerRecord { at: answer(n).signed().at, answer: answer(n) }).collect(),
+                    deliveries: of().map(|n| delivery(subject, n)).collect(),
+                };
+                assert_eq!(shelf.history(subject, limit).await, expected, "{limit} of {subject}");
+            }
+            shelf.reopen();
+        }
+        assert_eq!(shelf.history(&token("b"), 10).await, History::default());
+    }
+
+    /// Sentence 9.
+    pub async fn the_last_entry_of_an_incident_counts(kind: &'static Kind) {
+        let shelf = Shelf::new(kind);
+        let first = incident(Reason::Revoked, 1);
+        let worse = Incident { severity: Severity::Critical, ..answered(Reason::Revoked, 1) };
+        let ended = Some((Timestamp::from_unix(50), Ending::Resolved));
+        let record = |incident: &Incident, ended| IncidentRecord { incident: incident.clone(), ended };
+        for (entries, expected) in [
+            (vec![Entry::Incident(first.clone(), None)], record(&first, None)),
+            (vec![Entry::Incident(worse.clone(), None)], record(&worse, None)),
+            (vec![Entry::Incident(first.clone(), None), Entry::Incident(worse.clone(), ended)], record(&worse, ended)),
+        ] {
+            shelf.commit(vec![Change { entries, ..change("a", 1) }]).await;
+            assert_eq!(shelf.history(&token("a"), 10).await.incidents, [expected]);
+        }
+        // Another of the same number, after a slot of the same name was forgotten, is another.
+        let again = Incident { opened_at: Timestamp::from_unix(99), ..first };
+        shelf.commit(vec![Change { entries: vec![Entry::Incident(again.clone(), None)], ..change("a", 2) }]).await;
+        assert_eq!(shelf.history(&token("a"), 10).await.incidents, [record(&again, None), record(&worse, ended)]);
+    }
+
+    /// Sentence 9.
+    pub async fn beginnings_and_ends_are_counted(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let entry = |number: u32, began: i64, ended: Option<i64>| {
+            let incident = Incident { opened_at: Timestamp::from_unix(began), ..incident(Reason::Blind, number) };
+            Entry::Incident(incident, ended.map(|at| (Timestamp::from_unix(at), Ending::Resolved)))
+        };
+        let entries = vec![entry(1, 10, Some(20)), entry(2, 20, Some(40)), entry(3, 30, None)];
+        shelf
+            .commit(vec![
+                Change { entries, ..change("a", 1) },
+                Change { entries: vec![entry(1, 35, None)], ..change("b", 1) },
+            ])
+            .await;
+        shelf.reopen();
+        for (since, expected) in [(0, (4, 2)), (10, (3, 2)), (20, (2, 1)), (30, (1, 1)), (35, (0, 1)), (40, (0, 0))] {
+            let found = shelf.store().activity(Timestamp::from_unix(since)).await.expect("counts");
+            assert_eq!(found, expected, "since {since}");
+        }
+    }
+
+    /// Sentence 10.
+    pub async fn what_is_past_is_forgotten_and_what_is_open_is_not(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let (open, old, new) =
+            (incident(Reason::Revoked, 1), incident(Reason::Blind, 2), incident(Reason::AppFault, 3));
+        let ended = |incident: &Incident, at| {
+            Entry::Incident(incident.clone(), Some((Timestamp::from_unix(at), Ending::Resolved)))
+        };
+        let answer = |at| Answer::Acknowledge(Signed { at: Timestamp::from_unix(at), ..signed() });
+        let entries = vec![
+            Entry::Incident(open.clone(), None),
+            ended(&old, 99),
+            ended(&new, 100),
+            Entry::Answer(answer(99)),
+            Entry::Answer(answer(100)),
+        ];
+        let keyed = |incident: &Incident, tail: &str| format!("{}/{tail}", incident_key(&token("a"), incident));
+        let keys = [
+            keyed(&open, "r1/warning"),
+            keyed(&open, "r2/critical"),
+            keyed(&old, "r1/warning"),
+            keyed(&new, "r1/warning"),
+            keyed(&open, "r2/critical.1"),
+        ];
+        let notices = keys.iter().map(|key| notice("a", key, 5)).collect();
+        shelf.commit(vec![Change { entries, notices, ..change("a", 50) }]).await;
+        let rows = shelf.pending().await;
+        for (row, at) in rows.iter().zip([98, 99, 99, 100]) {
+            shelf.settle(&[row.id], by_mail(at)).await;
+        }
+        shelf.prune(100).await;
+        shelf.reopen();
+        let left = shelf.history(&token("a"), 10).await;
+        let numbers: Vec<u32> = left.incidents.iter().map(|record| record.incident.number).collect();
+        assert_eq!(numbers, [3, 1], "the ended one is forgotten by its end, the open one is not");
+        assert_eq!(left.answers.iter().map(|record| record.at.unix()).collect::<Vec<_>>(), [100]);
+        let told: Vec<_> = left.deliveries.iter().map(|delivery| delivery.notice.key.to_string()).collect();
+        assert_eq!(told, [keys[4].clone(), keys[3].clone()], "what waits is not forgotten");
+        // A slot with something open is not forgotten: nobody else could ever end it.
+        assert!(shelf.load(&token("a")).await.is_some());
+        shelf.commit(vec![Change { entries: vec![ended(&open, 101)], ..change("a", 50) }]).await;
+        shelf.prune(102).await;
+        assert_eq!(shelf.load(&token("a")).await, None);
+        assert_eq!(shelf.keys().await, [keys[4].clone()]);
+        assert_eq!(shelf.history(&token("a"), 10).await.incidents, []);
     }
 
     pub async fn the_outbox_is_counted(kind: &'static Kind) {
@@ -362,24 +849,37 @@ mod contract {
         shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
         let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
         let moment = |unix| Some(Timestamp::from_unix(unix));
-        let expect = |pending, oldest, last_mail| OutboxSummary { pending, oldest, last_mail };
+        let mails = |at: Option<i64>| at.map(|at| (ChannelKind::Mail, Timestamp::from_unix(at))).into_iter().collect();
+        let expect = |pending, oldest, mail| OutboxSummary { pending, oldest, last: mails(mail) };
         assert_eq!(shelf.store().outbox().await.expect("counts"), expect(3, moment(10), None));
         shelf.store().settle(vec![ids[1]], by_mail(50)).await.expect("settled");
-        assert_eq!(shelf.store().outbox().await.expect("counts"), expect(2, moment(20), moment(50)));
+        assert_eq!(shelf.store().outbox().await.expect("counts"), expect(2, moment(20), Some(50)));
         // What went nowhere, because nobody is to be reached, is no mail.
         let nowhere = Settlement { at: Timestamp::from_unix(70), channel: "none" };
         shelf.store().settle(vec![ids[0]], nowhere).await.expect("settled");
         shelf.reopen();
-        assert_eq!(shelf.store().outbox().await.expect("counts"), expect(1, moment(20), moment(50)));
+        assert_eq!(shelf.store().outbox().await.expect("counts"), expect(1, moment(20), Some(50)));
+        // Each channel has its own last delivery, and the latest counts.
+        let notices = ["k4", "k5", "k6"].map(|key| notice("a", key, 90)).to_vec();
+        shelf.commit(vec![Change { notices, ..change("a", 2) }]).await;
+        let more: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
+        for (id, at, channel) in [(more[1], 61, "webhook"), (more[2], 60, "webhook"), (more[3], 63, "whatsapp")] {
+            shelf.settle(&[id], Settlement { at: Timestamp::from_unix(at), channel }).await;
+        }
+        let last = shelf.store().outbox().await.expect("counts").last;
+        let expected = [(ChannelKind::Mail, 50), (ChannelKind::Webhook, 61), (ChannelKind::WhatsApp, 63)]
+            .map(|(kind, at)| (kind, Timestamp::from_unix(at)));
+        assert_eq!(last, expected);
     }
 
+    /// Sentence 10.
     pub async fn nothing_undelivered_is_forgotten(kind: &'static Kind) {
         let mut shelf = Shelf::new(kind);
         let notices = ["sealed", "open", "old", "new"].map(|key| notice("a", key, i64::from(i32::MIN))).to_vec();
         shelf.commit(vec![Change { notices: notices.clone(), ..change("a", 1) }]).await;
         let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
         shelf.store().seal(vec![ids[0]], Arc::from("<m@x>")).await.expect("sealed");
-        shelf.store().reopen(vec![ids[1]], "refused".to_owned()).await.expect("reopened");
+        shelf.store().failed(vec![ids[1]], "refused".to_owned(), true).await.expect("noted");
         shelf.store().settle(vec![ids[2]], by_mail(100)).await.expect("settled");
         shelf.store().settle(vec![ids[3]], by_mail(200)).await.expect("settled");
         shelf.store().prune(Timestamp::from_unix(200)).await.expect("pruned");
@@ -395,7 +895,7 @@ mod contract {
     pub async fn only_slots_that_nobody_looked_at_are_forgotten(kind: &'static Kind) {
         let shelf = Shelf::new(kind);
         let never = Change { status: slot(TokenStatus::new(Timestamp::from_unix(0))), ..change("never", 0) };
-        let app = Change { subject: app("a"), status: SlotStatus::App(full_app()), notices: vec![] };
+        let app = Change { subject: app("a"), status: SlotStatus::App(full_app()), ..change("a", 1) };
         let notices = vec![notice("old", "k", 5)];
         shelf.commit(vec![Change { notices, ..change("old", 99) }, change("new", 100), never, app.clone()]).await;
         shelf.store().prune(Timestamp::from_unix(100)).await.expect("pruned");
@@ -423,7 +923,7 @@ mod contract {
         assert_ne!(theirs, first, "a fingerprint is worth nothing elsewhere");
     }
 
-    /// Sentence 6.
+    /// Sentence 11.
     pub async fn a_second_process_is_refused_and_harms_nobody(kind: &'static Kind) {
         let mut shelf = Shelf::new(kind);
         shelf.commit(vec![Change { notices: vec![notice("a", "k", 10)], ..change("a", 1) }]).await;
@@ -439,7 +939,7 @@ mod contract {
         drop((kind.open)(&shelf.path()).expect("free again"));
     }
 
-    /// Sentence 8.
+    /// Sentence 13.
     pub async fn a_failure_is_an_error_and_the_store_stays_usable(kind: &'static Kind) {
         let mut shelf = Shelf::new(kind);
         shelf.close();
@@ -522,16 +1022,29 @@ mod contract {
     pub async fn whatever_is_stored_comes_back_the_same(kind: &'static Kind) {
         let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, random);
-        let batch = (vec(token_changes(), 1..12), vec(app_changes(), 0..4));
+        let batch = (vec(token_changes(), 1..12), vec(other_changes(), 0..4));
         let mut draw = || batch.new_tree(&mut runner).expect("the generator works").current();
         let batches = (0..24).map(|_| draw()).map(|(tokens, apps)| tokens.into_iter().chain(apps).collect::<Vec<_>>());
         let batches: Vec<Vec<Change>> = batches.collect();
         let mut shelf = Shelf::new(kind);
         let mut statuses = BTreeMap::new();
         let mut told: Vec<(ReceiverName, Notice)> = Vec::new();
+        let mut past: BTreeMap<Subject, (BTreeMap<String, IncidentRecord>, Vec<AnswerRecord>)> = BTreeMap::new();
         for changes in batches {
             for change in &changes {
                 statuses.insert(change.subject.clone(), change.status.clone());
+                let (incidents, answers) = past.entry(change.subject.clone()).or_default();
+                for entry in &change.entries {
+                    match entry {
+                        Entry::Incident(seen, ended) => {
+                            let record = IncidentRecord { incident: seen.clone(), ended: *ended };
+                            incidents.insert(incident_key(&change.subject, seen), record);
+                        }
+                        Entry::Answer(answer) => {
+                            answers.insert(0, AnswerRecord { at: answer.signed().at, answer: answer.clone() });
+                        }
+                    }
+                }
                 for notice in &change.notices {
                     for receiver in notice.receivers.iter() {
                         if !told.iter().any(|(known, other)| known == receiver && other.key == notice.key) {
@@ -548,9 +1061,19 @@ mod contract {
         }
         assert_eq!(shelf.store().subjects().await.expect("subjects").len(), statuses.len());
         let rows = shelf.pending().await;
-        let back: Vec<_> = rows.into_iter().map(|row| (row.receiver, row.notice)).collect();
+        let back: Vec<_> = rows.into_iter().map(|waiting| (waiting.lane.receiver, waiting.row.notice)).collect();
         assert!(back.len() > 100, "the generator makes too little: {}", back.len());
         assert_eq!(back, told);
+        let mut seen = (0, 0);
+        for (subject, (incidents, answers)) in past {
+            let back = shelf.history(&subject, usize::MAX).await;
+            assert!(back.incidents.windows(2).all(|pair| pair[0].incident.opened_at >= pair[1].incident.opened_at));
+            let keyed = back.incidents.into_iter().map(|record| (incident_key(&subject, &record.incident), record));
+            assert_eq!(keyed.collect::<BTreeMap<_, _>>(), incidents, "{subject}");
+            assert_eq!(back.answers, answers, "{subject}");
+            seen = (seen.0 + incidents.len(), seen.1 + answers.len());
+        }
+        assert!(seen.0 > 100 && seen.1 > 100, "the generator makes too little: {seen:?}");
     }
 }
 
@@ -652,7 +1175,7 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_or_nothing() {
         file.set_len(cut).expect("cut");
         drop(file);
         let store = Sqlite::open(&wreck.path().join("state.db")).expect("a crash is no reason to refuse");
-        let told = store.pending(usize::MAX).await.expect("rows").len();
+        let told = store.pending(unrouted("default"), usize::MAX).await.expect("rows").len();
         let known = store.subjects().await.expect("subjects").len();
         match (known, told) {
             (1, 1) => without += 1,
@@ -663,35 +1186,300 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_or_nothing() {
     assert!(with >= 1 && without >= 30, "{with} with, {without} without");
 }
 
+/// A bound on what is kept, so that a flood does not fill the disk: it too spares what waits and what is open.
+#[tokio::test]
+async fn where_there_are_too_many_the_oldest_go() {
+    let mut shelf = Shelf::new(&SQLITE);
+    let (open, over) = (incident(Reason::Revoked, 1), incident(Reason::Blind, 2));
+    let keys = [&open, &open, &over, &over]
+        .iter()
+        .enumerate()
+        .map(|(n, incident)| format!("{}/r{n}/warning", incident_key(&token("a"), incident)))
+        .collect::<Vec<_>>();
+    let ended = Some((Timestamp::from_unix(20), Ending::Resolved));
+    let entries = vec![
+        Entry::Incident(open, None),
+        Entry::Incident(over, ended),
+        Entry::Answer(Answer::Acknowledge(signed())),
+        Entry::Answer(Answer::Unsilence(signed())),
+    ];
+    let notices = keys.iter().map(|key| notice("a", key, 10)).collect();
+    shelf.commit(vec![Change { notices, entries, ..change("a", 1) }]).await;
+    let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
+    shelf.settle(&ids[..3], by_mail(20)).await;
+    shelf.prune(0).await;
+    assert_eq!(shelf.history(&token("a"), 10).await.deliveries.len(), 4, "there are few");
+    shelf.close();
+    {
+        let raw = rusqlite::Connection::open(shelf.path()).expect("the file opens");
+        raw.execute_batch(
+            "UPDATE answers SET id = 1000001 WHERE id = 2;
+             INSERT INTO incidents (rowid, key, subject, began_at, record) VALUES (2000000, 'x', 'token/x', 1, '');
+             INSERT INTO outbox (id, alert_key, incident, receiver, notice, made_at) VALUES (2000000, 'x', 'x', 'x', '', 1);",
+        )
+        .expect("many of them");
+    }
+    shelf.reopen();
+    shelf.prune(0).await;
+    let left = shelf.history(&token("a"), 10).await;
+    let told: Vec<_> = left.deliveries.iter().map(|delivery| delivery.notice.key.to_string()).collect();
+    assert_eq!(told, [keys[3].clone(), keys[1].clone()], "what waits, and the last word on what is open");
+    assert_eq!(left.incidents.iter().map(|record| record.incident.number).collect::<Vec<_>>(), [1]);
+    assert_eq!(left.answers.len(), 1);
+    assert!(matches!(left.answers[0].answer, Answer::Unsilence(_)));
+}
+
 /// What is stored today must be readable for ever: these are records as the first release wrote them.
 #[tokio::test]
 async fn records_of_the_first_release_are_still_read() {
     let mut shelf = Shelf::new(&SQLITE);
     shelf.close();
-    {
-        let raw = rusqlite::Connection::open(shelf.path()).expect("the file opens");
-        let slot = "INSERT INTO slots (subject, status, seen_at) VALUES (?1, ?2, 1)";
-        raw.execute(slot, ["token/a", TOKEN_RECORD]).expect("a token");
-        raw.execute(slot, ["app/a", APP_RECORD]).expect("an app");
-        let row = "INSERT INTO outbox (alert_key, receiver, notice, made_at) VALUES ('k', 'default', ?1, 1)";
-        raw.execute(row, [NOTICE_RECORD]).expect("a notice");
-    }
+    old_records(&shelf.path());
     shelf.reopen();
     assert_eq!(shelf.load(&token("a")).await, Some(slot(full_status())));
     assert_eq!(shelf.load(&app("a")).await, Some(SlotStatus::App(full_app())));
     assert_eq!(shelf.pending().await[0].notice, full_notice());
 
-    // And what is written today is the same text, so that an older release of the same schema can read it, too.
-    let change = Change { subject: token("b"), status: slot(full_status()), notices: vec![] };
-    let app = Change { subject: app("b"), status: SlotStatus::App(full_app()), notices: vec![full_notice()] };
+    // And who uses nothing that came later writes the same text.
+    let change = Change { status: slot(full_status()), ..change("b", 1) };
+    let app = Change {
+        subject: app("b"),
+        status: SlotStatus::App(full_app()),
+        notices: vec![full_notice()],
+        entries: vec![],
+    };
     shelf.commit(vec![change, app]).await;
     shelf.close();
-    let raw = rusqlite::Connection::open(shelf.path()).expect("the file opens");
-    let text = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a record");
+    let text = |sql: &str| raw_text(&shelf.path(), sql);
     assert_eq!(text("SELECT status FROM slots WHERE subject = 'token/b'"), TOKEN_RECORD);
     assert_eq!(text("SELECT status FROM slots WHERE subject = 'app/b'"), APP_RECORD);
     assert_eq!(text("SELECT notice FROM outbox WHERE alert_key <> 'k'"), NOTICE_RECORD);
 }
+
+/// The records of today, letter by letter: an edit that changes them needs a migration.
+#[tokio::test]
+async fn records_are_written_as_they_always_were() {
+    let mut shelf = Shelf::new(&SQLITE);
+    let seen = answered(Reason::Revoked, 7);
+    let ended = Some((Timestamp::from_unix(51), Ending::Superseded));
+    let quiet = Answer::Silence { signed: signed(), lasts: Span::hours(3), even_critical: true };
+    let unsigned = Signed { why: None, ..signed() };
+    let entries = vec![
+        Entry::Incident(seen.clone(), ended),
+        Entry::Answer(Answer::Acknowledge(signed())),
+        Entry::Answer(quiet.clone()),
+        Entry::Answer(Answer::Unsilence(unsigned.clone())),
+    ];
+    let status = TokenStatus { ledger: ledger(Reason::Revoked, 7), ..TokenStatus::new(Timestamp::from_unix(9)) };
+    let app_status = AppStatus { ledger: ledger(Reason::AppFault, 1), ..AppStatus::default() };
+    let watcher = WatcherStatus {
+        ledger: ledger(Reason::Undeliverable, 2),
+        clock_off: 3,
+        last_digest: Some(Timestamp::from_unix(52)),
+    };
+    let told = Notice {
+        subject: Subject::Watcher,
+        detail: Detail::Summary(Box::new(summary())),
+        acknowledged: Some(signed()),
+        silence: Some(silence()),
+        flaps: Some(4),
+        receivers: receivers(&["default"]),
+        ..notice("a", "k/r1/info", 53)
+    };
+    let changes = vec![
+        Change { status: slot(status.clone()), entries, ..change("a", 1) },
+        Change { subject: app("a"), status: SlotStatus::App(app_status.clone()), ..change("a", 1) },
+        Change {
+            subject: Subject::Watcher,
+            status: SlotStatus::Watcher(watcher.clone()),
+            notices: vec![told.clone()],
+            entries: vec![],
+        },
+    ];
+    shelf.commit(changes).await;
+    shelf.reopen();
+    assert_eq!(shelf.load(&token("a")).await, Some(slot(status)));
+    assert_eq!(shelf.load(&app("a")).await, Some(SlotStatus::App(app_status)));
+    assert_eq!(shelf.load(&Subject::Watcher).await, Some(SlotStatus::Watcher(watcher)));
+    assert_eq!(shelf.pending().await[0].notice, told);
+    let past = shelf.history(&token("a"), 10).await;
+    assert_eq!(past.incidents, [IncidentRecord { incident: seen, ended }]);
+    let answers: Vec<Answer> = past.answers.into_iter().map(|record| record.answer).collect();
+    assert_eq!(answers, [Answer::Unsilence(unsigned), quiet, Answer::Acknowledge(signed())]);
+    shelf.close();
+    for (sql, record) in [
+        ("SELECT status FROM slots WHERE subject = 'token/a'", ANSWERED_TOKEN_RECORD),
+        ("SELECT status FROM slots WHERE subject = 'app/a'", ANSWERED_APP_RECORD),
+        ("SELECT status FROM slots WHERE subject = 'watcher/tokenwatch'", WATCHER_RECORD),
+        ("SELECT notice FROM outbox", SUMMARY_RECORD),
+        ("SELECT incident FROM outbox", "k"),
+        ("SELECT key FROM incidents", "token/a/revoked.7.g3.11"),
+        ("SELECT record FROM incidents", INCIDENT_RECORD),
+        ("SELECT record FROM answers WHERE id = 1", ACKNOWLEDGED_RECORD),
+        ("SELECT record FROM answers WHERE id = 2", SILENCED_RECORD),
+        ("SELECT record FROM answers WHERE id = 3", UNSILENCED_RECORD),
+    ] {
+        assert_eq!(raw_text(&shelf.path(), sql), record, "{sql}");
+    }
+}
+
+/// A state file as the first release left it: everything that could be in it is still there.
+#[tokio::test]
+async fn a_state_of_the_first_release_is_brought_up_to_date() {
+    let mut shelf = Shelf::new(&SQLITE);
+    shelf.close();
+    for file in fs::read_dir(shelf.folder.path()).expect("the folder") {
+        fs::remove_file(file.expect("an entry").path()).expect("removed");
+    }
+    // Odd keys were never written; they show that nothing depends on their form.
+    let keys = [
+        ("token/a/revoked.7.g3.11/r1/critical", "token/a/revoked.7.g3.11"),
+        ("token/ä.b-c/expiry.1.g1.5/r3d/warning.2", "token/ä.b-c/expiry.1.g1.5"),
+        ("app/a/app.1.g3.11/closed/resolved", "app/a/app.1.g3.11"),
+        ("k", "k"),
+        ("k/r1", "k/r1"),
+        ("k/r1/info", "k"),
+        ("a//b", "a"),
+        ("a/b/", "a"),
+        ("/a/b", ""),
+        ("//", ""),
+        ("", ""),
+        ("aa/aa/aa/aa", "aa/aa"),
+    ];
+    {
+        let raw = rusqlite::Connection::open(shelf.path()).expect("the file opens");
+        raw.execute_batch(FIRST_SCHEMA).expect("the first schema");
+        raw.pragma_update(None, "user_version", 1).expect("its number");
+        raw.execute("INSERT INTO meta (name, value) VALUES ('fingerprint_key', ?1)", [[7_u8; 32]]).expect("a key");
+        let row = "INSERT INTO outbox (alert_key, receiver, notice, made_at, message, attempts, failure, delivered_at, channel)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        for (name, message, attempts, failure, delivered, channel) in [
+            ("delivered", Some("<1@x>"), 1, None, Some(90), Some("mail")),
+            ("handed-on", None, 0, None, Some(91), Some("rerouted")),
+            ("nobody", Some("<2@x>"), 1, None, Some(92), Some("none")),
+            ("sealed", Some("<3@x>"), 2, Some("cut off"), None, None),
+            ("open", None, 0, None, None, None),
+            ("refused", None, 3, Some("refused"), None, None),
+        ] {
+            for (at, (key, _)) in (0_i64..).zip(&keys) {
+                raw.execute(
+                    row,
+                    rusqlite::params![key, name, NOTICE_RECORD, at, message, attempts, failure, delivered, channel],
+                )
+                .expect("a row");
+            }
+        }
+        // The newest of all was forgotten.
+        raw.execute(
+            row,
+            rusqlite::params!["gone", "default", NOTICE_RECORD, 1, None::<&str>, 0, None::<&str>, 1, "mail"],
+        )
+        .expect("a row");
+        assert_eq!(raw.execute("DELETE FROM outbox WHERE alert_key = 'gone'", []).expect("forgotten"), 1);
+    }
+    old_slots(&shelf.path());
+    let dump = |path: &Path| -> Vec<Vec<rusqlite::types::Value>> {
+        let raw = rusqlite::Connection::open(path).expect("the file opens");
+        let columns = "id, alert_key, receiver, notice, made_at, message, attempts, failure, delivered_at, channel";
+        let mut rows = raw.prepare(&format!("SELECT {columns} FROM outbox ORDER BY id")).expect("a statement");
+        let rows = rows.query_map([], |row| (0..10).map(|column| row.get(column)).collect()).expect("rows");
+        rows.collect::<Result<_, _>>().expect("rows")
+    };
+    let before = dump(&shelf.path());
+    for _ in 0..2 {
+        shelf.reopen();
+        assert_eq!(shelf.load(&token("a")).await, Some(slot(full_status())));
+        assert_eq!(shelf.load(&app("a")).await, Some(SlotStatus::App(full_app())));
+        let mail = Route::By(ChannelKind::Mail);
+        let sealed = shelf.lane(&by("sealed", mail)).await;
+        assert_eq!(sealed.len(), keys.len());
+        assert!(sealed.iter().all(|row| row.message.as_deref() == Some("<3@x>") && row.notice == full_notice()));
+        assert_eq!(shelf.lane(&unrouted("open")).await.len(), keys.len());
+        assert_eq!(shelf.lane(&unrouted("refused")).await.len(), keys.len());
+        assert_eq!(shelf.lanes().await.len(), 3);
+        let sent = shelf.store().messages(by("delivered", mail), Timestamp::from_unix(0)).await.expect("messages");
+        assert_eq!(sent, [Timestamp::from_unix(90)]);
+        // What is open began before there was a history, and is in it.
+        for (subject, incident) in
+            [(token("a"), full_status().ledger.incidents), (app("a"), full_app().ledger.incidents)]
+        {
+            let expected: Vec<_> =
+                incident.into_iter().map(|incident| IncidentRecord { incident, ended: None }).collect();
+            assert_eq!(shelf.history(&subject, 10).await.incidents, expected, "{subject}");
+        }
+        let lane = by("delivered", mail);
+        assert_eq!(shelf.firing(&lane).await, vec![full_notice().key.to_string(); 2]);
+        shelf.close();
+        assert_eq!(dump(&shelf.path()), before);
+        let raw = rusqlite::Connection::open(shelf.path()).expect("the file opens");
+        for (key, incident) in keys {
+            let sql = "SELECT DISTINCT incident FROM outbox WHERE alert_key = ?1";
+            let found: String = raw.query_row(sql, [key], |row| row.get(0)).expect("one");
+            assert_eq!(found, incident, "{key}");
+            assert_eq!(AlertKey::from_stored(key).incident(), incident, "{key}");
+        }
+        let open: i64 = raw.query_row("SELECT count(*) FROM incidents", [], |row| row.get(0)).expect("a count");
+        assert_eq!(open, 2, "a record that cannot be read has none");
+    }
+    shelf.reopen();
+    let last = before.len() + 1;
+    let entry = Entry::Incident(answered(Reason::Revoked, 7), Some((Timestamp::from_unix(60), Ending::Resolved)));
+    let known = keys.map(|(key, _)| Notice { receivers: receivers(&["delivered", "sealed"]), ..notice("a", key, 1) });
+    let notices = known.into_iter().chain([notice("a", "new", 1)]).collect();
+    shelf.commit(vec![Change { notices, entries: vec![entry], ..change("a", 2) }]).await;
+    let new = shelf.lane(&unrouted("default")).await;
+    assert!(usize::try_from(new[0].id).expect("small") > last, "a number is never given twice");
+    assert_eq!(shelf.lanes().await.len(), 4, "what was told is not told again");
+    let past = shelf.history(&token("a"), 10).await.incidents;
+    assert_eq!(past.len(), 1, "the incident goes on under its old key: {past:?}");
+    assert!(past[0].ended.is_some());
+}
+
+/// Puts records of the first release into a file.
+fn old_records(path: &Path) {
+    let raw = rusqlite::Connection::open(path).expect("the file opens");
+    let row = "INSERT INTO outbox (alert_key, incident, receiver, notice, made_at) VALUES ('k', 'k', 'default', ?1, 1)";
+    raw.execute(row, [NOTICE_RECORD]).expect("a notice");
+    drop(raw);
+    old_slots(path);
+}
+
+fn old_slots(path: &Path) {
+    let raw = rusqlite::Connection::open(path).expect("the file opens");
+    let slot = "INSERT INTO slots (subject, status, seen_at) VALUES (?1, ?2, 1)";
+    raw.execute(slot, ["token/a", TOKEN_RECORD]).expect("a token");
+    raw.execute(slot, ["app/a", APP_RECORD]).expect("an app");
+    raw.execute(slot, ["token/damaged", "{\"token\":{\"incidents\":[{\"rea"]).expect("a damaged one");
+    raw.execute(slot, ["token/strange", r#"{"token":{"incidents":[{"reason":"eclipsed"},{"reason":"revoked"},1]}}"#])
+        .expect("a strange one");
+}
+
+/// The text that the statement finds.
+fn raw_text(path: &Path, sql: &str) -> String {
+    let raw = rusqlite::Connection::open(path).expect("the file opens");
+    raw.query_row(sql, [], |row| row.get(0)).expect("a record")
+}
+
+/// The schema of the first release; never edited.
+const FIRST_SCHEMA: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER) WITHOUT ROWID;
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        alert_key TEXT NOT NULL,
+        receiver TEXT NOT NULL,
+        notice TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        message TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failure TEXT,
+        delivered_at INTEGER,
+        channel TEXT,
+        UNIQUE (alert_key, receiver)
+    );
+    CREATE INDEX outbox_pending ON outbox (id) WHERE delivered_at IS NULL;
+    CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
+";
 
 const TOKEN_RECORD: &str = concat!(
     r#"{"token":{"generation":3,"fingerprint":"000102030405060708090a0b0c0d0e0f","since":1,"#,
@@ -716,6 +1504,51 @@ const NOTICE_RECORD: &str = concat!(
     r#""kind":"page","issued_at":25,"expires":{"at":26},"last_answer":27,"message":"its words","#,
     r#""receivers":["default","lead"]}"#,
 );
+const ANSWERED_TOKEN_RECORD: &str = concat!(
+    r#"{"token":{"generation":0,"since":9,"incidents":[{"reason":"revoked","number":7,"generation":3,"#,
+    r#""opened_at":11,"severity":"critical","stage":-86400,"deadline":12,"told_at":13,"repeats":2,"#,
+    r#""told":["default","others"],"acknowledged":{"by":"ada (uid 1000)","at":31,"#,
+    r#""why":"new token on \"Monday\""},"damped":{"changed_at":33,"seen":[3,34],"withdrawn":true}}],"#,
+    r#""incident_count":7,"silence":{"signed":{"by":"ada (uid 1000)","at":31,"why":"new token on \"Monday\""},"#,
+    r#""until":32,"even_critical":true,"reminded":true},"openings":[["revoked",11]],"next_check":9}}"#,
+);
+const ANSWERED_APP_RECORD: &str = concat!(
+    r#"{"app":{"incidents":[{"reason":"app_fault","number":1,"generation":3,"opened_at":11,"#,
+    r#""severity":"critical","stage":-86400,"deadline":12,"told_at":13,"repeats":2,"told":["default","others"],"#,
+    r#""acknowledged":{"by":"ada (uid 1000)","at":31,"why":"new token on \"Monday\""},"damped":{"changed_at":33,"#,
+    r#""seen":[3,34],"withdrawn":true}}],"incident_count":1,"silence":{"signed":{"by":"ada (uid 1000)","at":31,"#,
+    r#""why":"new token on \"Monday\""},"until":32,"even_critical":true,"reminded":true},"openings":[["app","#,
+    r#"11]]}}"#,
+);
+const WATCHER_RECORD: &str = concat!(
+    r#"{"watcher":{"clock_off":3,"last_digest":52,"incidents":[{"reason":"undeliverable","number":2,"#,
+    r#""generation":3,"opened_at":11,"severity":"critical","stage":-86400,"deadline":12,"told_at":13,"#,
+    r#""repeats":2,"told":["default","others"],"acknowledged":{"by":"ada (uid 1000)","at":31,"#,
+    r#""why":"new token on \"Monday\""},"damped":{"changed_at":33,"seen":[3,34],"withdrawn":true}}],"#,
+    r#""incident_count":2,"silence":{"signed":{"by":"ada (uid 1000)","at":31,"why":"new token on \"Monday\""},"#,
+    r#""until":32,"even_critical":true,"reminded":true},"openings":[["undeliverable",11]]}}"#,
+);
+const SUMMARY_RECORD: &str = concat!(
+    r#"{"key":"k/r1/info","subject":"watcher/tokenwatch","provider":"meta","why":"first","reason":"expiring","#,
+    r#""severity":"warning","detail":{"summary":{"verdicts":[["healthy",40]],"nearest":[["a.b","expiring",41]],"#,
+    r#""open":[["app helpdesk","app_fault"]],"open_count":42,"opened":43,"ended":44,"since":45}},"since":53,"#,
+    r#""at":53,"kind":"unknown","expires":"unknown","acknowledged":{"by":"ada (uid 1000)","at":31,"#,
+    r#""why":"new token on \"Monday\""},"silence":{"signed":{"by":"ada (uid 1000)","at":31,"#,
+    r#""why":"new token on \"Monday\""},"until":32,"even_critical":true,"reminded":true},"flaps":4,"#,
+    r#""receivers":["default"]}"#,
+);
+const INCIDENT_RECORD: &str = concat!(
+    r#"{"incident":{"reason":"revoked","number":7,"generation":3,"opened_at":11,"severity":"critical","#,
+    r#""stage":-86400,"deadline":12,"told_at":13,"repeats":2,"told":["default","others"],"#,
+    r#""acknowledged":{"by":"ada (uid 1000)","at":31,"why":"new token on \"Monday\""},"damped":{"changed_at":33,"#,
+    r#""seen":[3,34],"withdrawn":true}},"ending":"superseded"}"#,
+);
+const ACKNOWLEDGED_RECORD: &str = r#"{"what":"ack","by":"ada (uid 1000)","why":"new token on \"Monday\""}"#;
+const SILENCED_RECORD: &str = concat!(
+    r#"{"what":"silence","by":"ada (uid 1000)","why":"new token on \"Monday\"","lasts":10800,"#,
+    r#""even_critical":true}"#,
+);
+const UNSILENCED_RECORD: &str = r#"{"what":"unsilence","by":"ada (uid 1000)"}"#;
 
 // ---- the things that are stored -------------------------------------------------------------------------------------------------------
 
@@ -739,11 +1572,19 @@ fn slot(status: TokenStatus) -> SlotStatus {
     SlotStatus::Token(Box::new(status))
 }
 
+fn by(receiver: &str, route: Route) -> Lane {
+    Lane { route: Some(route), ..unrouted(receiver) }
+}
+
+fn unrouted(receiver: &str) -> Lane {
+    Lane { receiver: ReceiverName::parse(receiver).expect("a name"), route: None }
+}
+
 /// A token that was last looked at then, with nothing to tell.
 fn change(name: &str, checked: i64) -> Change {
     let at = Timestamp::from_unix(checked);
     let status = TokenStatus { last_check: Some(at), ..TokenStatus::new(at) };
-    Change { subject: token(name), status: slot(status), notices: Vec::new() }
+    Change { subject: token(name), status: slot(status), notices: Vec::new(), entries: Vec::new() }
 }
 
 fn notice(name: &str, key: &str, at: i64) -> Notice {
@@ -761,6 +1602,9 @@ fn notice(name: &str, key: &str, at: i64) -> Notice {
         at: Timestamp::from_unix(at),
         next: None,
         facts: NoticeFacts::NONE,
+        acknowledged: None,
+        silence: None,
+        flaps: None,
         receivers: receivers(&["default"]),
     }
 }
@@ -775,13 +1619,15 @@ fn incident(reason: Reason, number: u32) -> Incident {
         severity: Severity::Critical,
         stage: Stage(-86_400),
         deadline: Some(Timestamp::from_unix(12)),
-        told_at: Timestamp::from_unix(13),
+        told_at: Some(Timestamp::from_unix(13)),
         repeats: 2,
         told: receivers(&["default", "others"]),
+        acknowledged: None,
+        damped: None,
     }
 }
 
-/// A status with something in every field.
+/// A status with something in every field that the first release knew.
 fn full_status() -> TokenStatus {
     let inspection = Inspection {
         validity: Validity::Revoked(Cause::PasswordChanged),
@@ -812,8 +1658,7 @@ fn full_status() -> TokenStatus {
         last_error: Some(CheckError::App(AppFault::Blocked, "API access blocked.".into())),
         source_fault: Some("/srv/config.env: has no key T".into()),
         foreign: Some("it belongs to app 2".into()),
-        incidents: vec![incident(Reason::Revoked, 7)],
-        incident_count: 7,
+        ledger: Ledger { incidents: vec![incident(Reason::Revoked, 7)], count: 7, ..Ledger::default() },
         next_check: Timestamp::from_unix(9),
     }
 }
@@ -822,8 +1667,7 @@ fn full_app() -> AppStatus {
     AppStatus {
         fault: Some((AppFault::WrongSecret, "Invalid OAuth access token signature.".into())),
         streak: 2,
-        incidents: vec![incident(Reason::AppFault, 1)],
-        incident_count: 1,
+        ledger: Ledger { incidents: vec![incident(Reason::AppFault, 1)], count: 1, ..Ledger::default() },
     }
 }
 
@@ -848,7 +1692,49 @@ fn full_notice() -> Notice {
             last_answer: Some(Timestamp::from_unix(27)),
             message: Some("its words".into()),
         },
+        acknowledged: None,
+        silence: None,
+        flaps: None,
         receivers: receivers(&["default", "lead"]),
+    }
+}
+
+fn signed() -> Signed {
+    Signed { by: "ada (uid 1000)".into(), at: Timestamp::from_unix(31), why: Some("new token on \"Monday\"".into()) }
+}
+
+fn silence() -> Silence {
+    Silence { signed: signed(), until: Timestamp::from_unix(32), even_critical: true, reminded: true }
+}
+
+/// An incident with something in every field that came later.
+fn answered(reason: Reason, number: u32) -> Incident {
+    let damped = Damped {
+        changed_at: Timestamp::from_unix(33),
+        seen: Some((3, Some(Timestamp::from_unix(34)))),
+        withdrawn: true,
+    };
+    Incident { acknowledged: Some(signed()), damped: Some(damped), ..incident(reason, number) }
+}
+
+fn ledger(reason: Reason, number: u32) -> Ledger {
+    Ledger {
+        incidents: vec![answered(reason, number)],
+        count: number,
+        silence: Some(silence()),
+        openings: vec![(reason.thread(), Timestamp::from_unix(11))],
+    }
+}
+
+fn summary() -> Summary {
+    Summary {
+        verdicts: vec![(Verdict::Healthy, 40)],
+        nearest: vec![(TokenId::parse("a.b").expect("a name"), Reason::Expiring, Timestamp::from_unix(41))],
+        open: vec![("app helpdesk".into(), Reason::AppFault)],
+        open_count: 42,
+        opened: 43,
+        ended: 44,
+        since: Some(Timestamp::from_unix(45)),
     }
 }
 
@@ -928,11 +1814,35 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
 }
 
-fn incidents() -> impl Strategy<Value = Vec<Incident>> {
+fn signatures() -> impl Strategy<Value = Signed> {
+    (text(), moment(), option::of(text())).prop_map(|(by, at, why)| Signed { by, at, why })
+}
+
+fn silences() -> impl Strategy<Value = Silence> {
+    (signatures(), moment(), any::<bool>(), any::<bool>())
+        .prop_map(|(signed, until, even_critical, reminded)| Silence { signed, until, even_critical, reminded })
+}
+
+fn answers() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        signatures().prop_map(Answer::Acknowledge),
+        signatures().prop_map(Answer::Unsilence),
+        (signatures(), any::<i64>(), any::<bool>()).prop_map(|(signed, lasts, even_critical)| Answer::Silence {
+            signed,
+            lasts: Span::seconds(lasts),
+            even_critical,
+        }),
+    ]
+}
+
+fn incidents() -> impl Strategy<Value = Incident> {
     let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<i64>());
-    let dates = (moment(), option::of(moment()), moment());
-    let incident = (select(Reason::ALL.to_vec()), select(Severity::ALL.to_vec()), numbers, dates).prop_map(
-        |(reason, severity, (number, generation, repeats, stage), (opened_at, deadline, told_at))| Incident {
+    let dates = (moment(), option::of(moment()), option::of(moment()));
+    let damped = (moment(), option::of((any::<u32>(), option::of(moment()))), any::<bool>())
+        .prop_map(|(changed_at, seen, withdrawn)| Damped { changed_at, seen, withdrawn });
+    let later = (option::of(signatures()), option::of(damped));
+    (select(Reason::ALL.to_vec()), select(Severity::ALL.to_vec()), numbers, dates, later).prop_map(
+        |(reason, severity, (number, generation, repeats, stage), (opened_at, deadline, told_at), later)| Incident {
             thread: reason.thread(),
             number,
             generation,
@@ -944,18 +1854,34 @@ fn incidents() -> impl Strategy<Value = Vec<Incident>> {
             told_at,
             repeats,
             told: receivers(if number % 2 == 0 { &[] } else { &["default"] }),
+            acknowledged: later.0,
+            damped: later.1,
         },
-    );
-    vec(incident, 0..4)
+    )
+}
+
+fn ledgers() -> impl Strategy<Value = Ledger> {
+    let opening = (select(Reason::ALL.to_vec()), moment()).prop_map(|(reason, at)| (reason.thread(), at));
+    (vec(incidents(), 0..4), any::<u32>(), option::of(silences()), vec(opening, 0..4))
+        .prop_map(|(incidents, count, silence, openings)| Ledger { incidents, count, silence, openings })
+}
+
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let ending = option::of((moment(), select(Ending::ALL.to_vec())));
+    let entry = prop_oneof![
+        (incidents(), ending).prop_map(|(incident, ended)| Entry::Incident(incident, ended)),
+        answers().prop_map(Entry::Answer),
+    ];
+    vec(entry, 0..4)
 }
 
 fn token_status() -> impl Strategy<Value = TokenStatus> {
     let generation = (any::<u32>(), option::of(any::<[u8; 16]>()), moment());
     let dates = (option::of(moment()), option::of(moment()), option::of(moment()), moment());
-    let counts = (any::<u32>(), any::<u32>(), any::<u32>());
+    let counts = (any::<u32>(), any::<u32>());
     let faults = (option::of(check_error()), option::of(text()), option::of(text()));
-    (generation, option::of(facts()), dates, counts, faults, incidents()).prop_map(
-        |((number, fingerprint, since), facts, dates, counts, (last_error, source_fault, foreign), incidents)| {
+    (generation, option::of(facts()), dates, counts, faults, ledgers()).prop_map(
+        |((number, fingerprint, since), facts, dates, counts, (last_error, source_fault, foreign), ledger)| {
             TokenStatus {
                 generation: Generation { number, fingerprint: fingerprint.map(Fingerprint), since },
                 facts,
@@ -965,19 +1891,48 @@ fn token_status() -> impl Strategy<Value = TokenStatus> {
                 next_check: dates.3,
                 invalid_streak: counts.0,
                 failures: counts.1,
-                incident_count: counts.2,
                 last_error,
                 source_fault,
                 foreign,
-                incidents,
+                ledger,
             }
         },
     )
 }
 
 fn app_status() -> impl Strategy<Value = AppStatus> {
-    (option::of((app_fault(), text())), any::<u32>(), incidents(), any::<u32>())
-        .prop_map(|(fault, streak, incidents, incident_count)| AppStatus { fault, streak, incidents, incident_count })
+    (option::of((app_fault(), text())), any::<u32>(), ledgers()).prop_map(|(fault, streak, ledger)| AppStatus {
+        fault,
+        streak,
+        ledger,
+    })
+}
+
+fn watcher_status() -> impl Strategy<Value = WatcherStatus> {
+    (ledgers(), any::<u32>(), option::of(moment())).prop_map(|(ledger, clock_off, last_digest)| WatcherStatus {
+        ledger,
+        clock_off,
+        last_digest,
+    })
+}
+
+fn summaries() -> impl Strategy<Value = Summary> {
+    let reason = || select(Reason::ALL.to_vec());
+    let nearest = (name(), reason(), moment())
+        .prop_map(|(name, reason, at)| (TokenId::parse(&name).expect("a name"), reason, at));
+    let verdicts = vec((select(Verdict::ALL.to_vec()), any::<u64>()), 0..4);
+    let counts = (any::<u64>(), any::<u64>(), any::<u64>());
+    (verdicts, vec(nearest, 0..3), vec((text(), reason()), 0..3), counts, option::of(moment())).prop_map(
+        |(verdicts, nearest, open, (open_count, opened, ended), since)| Summary {
+            verdicts,
+            nearest,
+            open,
+            open_count,
+            opened,
+            ended,
+            since,
+        },
+    )
 }
 
 fn detail() -> impl Strategy<Value = Detail> {
@@ -987,11 +1942,12 @@ fn detail() -> impl Strategy<Value = Detail> {
         vec(text(), 0..4).prop_map(Detail::Missing),
         (app_fault(), text()).prop_map(|(fault, text)| Detail::App(fault, text)),
         text().prop_map(Detail::Text),
+        summaries().prop_map(|summary| Detail::Summary(Box::new(summary))),
     ]
 }
 
 fn subject() -> impl Strategy<Value = Subject> {
-    prop_oneof![name().prop_map(|name| token(&name)), name().prop_map(|name| app(&name))]
+    prop_oneof![name().prop_map(|name| token(&name)), name().prop_map(|name| app(&name)), Just(Subject::Watcher)]
 }
 
 fn notices() -> impl Strategy<Value = Vec<Notice>> {
@@ -1007,39 +1963,51 @@ fn notices() -> impl Strategy<Value = Vec<Notice>> {
         },
     );
     let told = proptest::collection::btree_set(name(), 0..4);
-    let notice = (text(), subject(), option::of(name()), codes, detail(), dates, facts, told).prop_map(
-        |(key, subject, app, (why, reason, severity), detail, (deadline, since, at, next), facts, told)| Notice {
-            key: AlertKey::from_stored(&key),
-            subject,
-            provider: ProviderKind::Meta,
-            app: app.map(|name| AppName::parse(&name).expect("a name")),
-            why,
-            reason,
-            severity,
-            detail,
-            deadline,
-            since,
-            at,
-            next,
-            facts,
-            receivers: told.iter().map(|name| ReceiverName::parse(name).expect("a name")).collect(),
+    let answers = (option::of(signatures()), option::of(silences()), option::of(any::<u32>()));
+    let notice = (text(), subject(), option::of(name()), codes, detail(), dates, facts, told, answers).prop_map(
+        |(key, subject, app, (why, reason, severity), detail, (deadline, since, at, next), facts, told, answers)| {
+            Notice {
+                key: AlertKey::from_stored(&key),
+                subject,
+                provider: ProviderKind::Meta,
+                app: app.map(|name| AppName::parse(&name).expect("a name")),
+                why,
+                reason,
+                severity,
+                detail,
+                deadline,
+                since,
+                at,
+                next,
+                facts,
+                acknowledged: answers.0,
+                silence: answers.1,
+                flaps: answers.2,
+                receivers: told.iter().map(|name| ReceiverName::parse(name).expect("a name")).collect(),
+            }
         },
     );
     vec(notice, 0..4)
 }
 
 fn token_changes() -> impl Strategy<Value = Change> {
-    (name(), token_status(), notices()).prop_map(|(name, status, notices)| Change {
+    (name(), token_status(), notices(), entries()).prop_map(|(name, status, notices, entries)| Change {
         subject: token(&name),
         status: slot(status),
         notices,
+        entries,
     })
 }
 
-fn app_changes() -> impl Strategy<Value = Change> {
-    (name(), app_status(), notices()).prop_map(|(name, status, notices)| Change {
-        subject: app(&name),
-        status: SlotStatus::App(status),
+fn other_changes() -> impl Strategy<Value = Change> {
+    let other = prop_oneof![
+        (name(), app_status()).prop_map(|(name, status)| (app(&name), SlotStatus::App(status))),
+        watcher_status().prop_map(|status| (Subject::Watcher, SlotStatus::Watcher(status))),
+    ];
+    (other, notices(), entries()).prop_map(|((subject, status), notices, entries)| Change {
+        subject,
+        status,
         notices,
+        entries,
     })
 }

@@ -16,9 +16,10 @@ use serde_json::Value;
 
 use self::classify::{Fate, Refusal};
 use self::wire::{DebugData, Envelope, GranularScope, GraphError, as_text};
-use super::http::{Http, HttpError, Reply};
+use super::http::Http;
 use crate::domain::inspection::{Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Validity};
 use crate::domain::time::Timestamp;
+use crate::outgoing::{ClientError, Reply};
 use crate::ports::{Answer, Clock, Credentials, Provider, Question, Telemetry};
 use crate::redact::redact;
 use crate::secret::{Secret, hmac_sha256};
@@ -39,7 +40,7 @@ impl Meta {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(settings: &settings::Meta, clock: Arc<dyn Clock>) -> Result<Self, HttpError> {
+    pub fn new(settings: &settings::Meta, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
         let http = Http::new(&settings.base_url, settings.timeout, settings.ca_file.as_deref())?;
         Ok(Self { http, base_url: settings.base_url.clone(), version: settings.version.clone(), clock })
     }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use tokenwatch::domain::alert::NotifyReason::{First, Repeated, Resolved};
+use tokenwatch::domain::answer::Answer;
 use tokenwatch::domain::finding::Reason;
 use tokenwatch::domain::finding::Severity::Critical;
 use tokenwatch::domain::inspection::{AppFault, CheckError};
 use tokenwatch::domain::status::{AppStatus, TokenStatus};
-use tokenwatch::domain::step::{AppReport, Observation, step, step_app};
+use tokenwatch::domain::step::{AppObservation, AppReport, Observation, step, step_app};
+use tokenwatch::domain::time::Span;
 use tokenwatch::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenSpec};
 
-use super::{DAY, HOUR, MINUTE, Word, at, checked, failed, spec, valid_until, words};
+use super::{DAY, HOUR, MINUTE, Word, at, checked, failed, signed, spec, valid_until, words};
 
 /// An app, its tokens, and what is told of any of them.
 struct House {
@@ -40,7 +42,7 @@ impl House {
             *status = step.status;
             of_tokens.extend(words(&step.notices));
             if let Some(report) = step.app {
-                let step = step_app(&self.app, self.status.clone(), report, now);
+                let step = step_app(&self.app, self.status.clone(), AppObservation::Reported(report), now);
                 self.status = step.status;
                 of_app.extend(words(&step.notices));
             }
@@ -70,9 +72,9 @@ fn five_hundred_tokens_of_one_app_fail_and_people_are_told_once() {
     }
     // A day after it was told it repeats; a token that was blind meanwhile has no notice of its own.
     assert_eq!(house.round(25 * HOUR + MINUTE, blocked), (vec![], vec![(Repeated, Reason::AppFault, Critical)]));
-    assert_eq!(house.status.incidents.len(), 1);
+    assert_eq!(house.status.ledger.incidents.len(), 1);
     assert_eq!(house.round(26 * HOUR, fine), (vec![], vec![(Resolved, Reason::AppFault, Critical)]));
-    assert!(house.status.incidents.is_empty());
+    assert!(house.status.ledger.incidents.is_empty());
 }
 
 #[test]
@@ -109,7 +111,8 @@ fn every_fault_of_an_app_has_a_name_and_an_app_whose_secret_is_gone_has_another(
 fn another_fault_replaces_the_first_without_a_resolved() {
     let house = House::new(0);
     let tell = |status: AppStatus, fault, second| {
-        let step = step_app(&house.app, status, AppReport::Fault(fault, "".into()), at(second));
+        let report = AppObservation::Reported(AppReport::Fault(fault, "".into()));
+        let step = step_app(&house.app, status, report, at(second));
         (words(&step.notices), step.status)
     };
     let (_, status) = tell(AppStatus::default(), AppFault::SecretUnreadable, 0);
@@ -119,5 +122,36 @@ fn another_fault_replaces_the_first_without_a_resolved() {
     assert_eq!(told, TOLD);
     let (told, status) = tell(status, AppFault::Blocked, 3);
     assert_eq!(told, SILENCE, "a change of particulars");
-    assert_eq!(status.incidents.len(), 1);
+    assert_eq!(status.ledger.incidents.len(), 1);
+}
+
+// 36 to 43
+#[test]
+fn an_app_is_answered_and_damped_like_a_token() {
+    let house = House::new(0);
+    let mut status = AppStatus::default();
+    let mut see = |seen, second| {
+        let step = step_app(&house.app, status.clone(), seen, at(second));
+        status = step.status;
+        words(&step.notices)
+    };
+    let bad = || AppObservation::Reported(AppReport::Fault(AppFault::Blocked, "".into()));
+    let fine = || AppObservation::Reported(AppReport::Fine);
+    let hush = Answer::Silence { signed: signed(), lasts: Span::hours(1), even_critical: false };
+    assert_eq!(see(AppObservation::Answered(hush.clone()), 0), SILENCE);
+    assert_eq!(see(bad(), 1), SILENCE);
+    assert_eq!(see(bad(), 2), SILENCE, "believed, and held back: the end of a token is no part of it");
+    assert_eq!(see(AppObservation::Answered(Answer::Unsilence(signed())), 3), TOLD, "at once");
+    assert_eq!(see(AppObservation::Answered(Answer::Acknowledge(signed())), 4), SILENCE);
+    assert_eq!(see(bad(), 9 * DAY), SILENCE, "not repeated");
+    assert_eq!(see(AppObservation::Answered(hush), 9 * DAY + 1), SILENCE);
+    assert_eq!(see(fine(), 9 * DAY + 2), [(Resolved, Reason::AppFault, Critical)], "RESOLVED is never held back");
+
+    let mut told = Vec::new();
+    for turn in 0..20 {
+        let second = 20 * DAY + turn * 10 * MINUTE;
+        told.extend([bad(), bad(), fine()].into_iter().zip(second..).flat_map(|(seen, second)| see(seen, second)));
+    }
+    assert_eq!(told.len(), 7, "three times, with their ends, and once for the rest: {told:?}");
+    assert_eq!(see(fine(), 21 * DAY), [(Resolved, Reason::AppFault, Critical)], "calm");
 }

@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use tokenwatch::domain::alert::NotifyReason::{self, First, Repeated, Resolved};
+use tokenwatch::domain::alert::NotifyReason::{self, First, Reminded, Repeated, Resolved};
 use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::token::Policy;
 
 use super::fates::{Absence, Birth, Event, Life, policy, told};
-use super::model::{State, relive};
+use super::model::{Reply, State, relive};
 use super::{DAY, HOUR};
 
 #[test]
@@ -29,6 +29,7 @@ fn thousands_of_tokens_for_two_years() {
         "a busy world: {tally:?}"
     );
     assert!(all(Resolved) <= all(First));
+    assert!(all(Reminded) > 0, "silences end: {tally:?}");
     for reason in [Reason::Expired, Reason::Revoked, Reason::Unreadable, Reason::Blind, Reason::ScopeMissing] {
         assert!(count(Resolved, reason) > 0, "{reason:?} was never resolved");
     }
@@ -90,7 +91,7 @@ fn life(number: usize) -> Life {
 
 fn mishap(dice: &mut Dice) -> Event {
     let hours = |dice: &mut Dice, most| dice.between(1, most) * HOUR;
-    match dice.between(0, 16) {
+    match dice.between(0, 19) {
         0..=3 => Event::Trouble(Absence::Line, hours(dice, 60)),
         4 => Event::Trouble(Absence::Pause(hours(dice, 3)), hours(dice, 12)),
         5 => Event::Trouble(Absence::PutOff(hours(dice, 3)), hours(dice, 48)),
@@ -103,6 +104,9 @@ fn mishap(dice: &mut Dice) -> Event {
         12 => Event::Stop(hours(dice, 100)),
         13 => Event::Poor(dice.one_in(2)),
         14 => Event::Prolong(dice.between(-3, 20) * DAY),
+        15 => Event::Say(Reply::Acknowledge),
+        16 => Event::Say(Reply::Silence { lasts: hours(dice, 400), even_critical: dice.one_in(3) }),
+        17 => Event::Say(Reply::Unsilence),
         _ => Event::Look,
     }
 }

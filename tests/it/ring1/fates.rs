@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use tokenwatch::domain::alert::Notice;
+use tokenwatch::domain::answer::Answer;
 use tokenwatch::domain::finding::Thread;
 use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, CheckOutcome, Expiry, Grant, Inspection, Unreachable, Validity,
@@ -15,8 +16,8 @@ use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{Fingerprint, Policy, TokenSpec};
 use tokenwatch::domain::verdict::Judgement;
 
-use super::model::{Ends, Moment, Says, Seen, State, Told, Trouble};
-use super::{SCOPE, START, at, spec};
+use super::model::{Ends, Moment, Reply, Says, Seen, State, Told, Trouble};
+use super::{SCOPE, START, at, signed, spec};
 
 /// How a secret is made.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,8 @@ pub enum Event {
     Terse(bool),
     /// Somebody looks, though nothing is due.
     Look,
+    /// Somebody answers what was told.
+    Say(Reply),
 }
 
 /// Why there is no answer. A pause is asked for, for so long each time.
@@ -77,6 +80,10 @@ pub struct Look {
     pub judgement: Judgement,
     /// The incidents that were open after it, as the thread and number that keys are made of.
     pub open: Vec<(Thread, u32)>,
+    /// Those of them that come and go.
+    pub damped: Vec<(Thread, u32)>,
+    /// Whether an answer was given and taken.
+    pub taken: bool,
 }
 
 /// One slot from its first look on.
@@ -139,7 +146,7 @@ impl Life {
                 self.next_event += 1;
                 self.befall(at, event)
             }
-            _ => Some(self.look(self.due)),
+            _ => Some(self.look(self.due, None)),
         }
     }
 
@@ -176,23 +183,28 @@ impl Life {
             Event::Stop(lasts) => self.due = self.due.max(now + lasts),
             Event::Poor(poor) => self.poor = poor,
             Event::Terse(terse) => self.terse = terse,
-            Event::Look => return Some(self.look(now)),
+            Event::Look => return Some(self.look(now, None)),
+            Event::Say(reply) => return Some(self.look(now, Some(reply))),
         }
         None
     }
 
-    fn look(&mut self, now: i64) -> Look {
+    fn look(&mut self, now: i64, said: Option<Reply>) -> Look {
         let shown = now + self.ahead;
-        let seen = self.see(now, shown);
+        let seen = said.map_or_else(|| self.see(now, shown), Seen::Said);
         self.history.push(Moment { at: shown, seen });
         let before = std::mem::replace(&mut self.status, TokenStatus::new(START));
-        let Step { status, judgement, notices, wake, .. } = step(&self.spec, before, observation(seen), at(shown));
+        let Step { status, judgement, notices, refused, wake, .. } =
+            step(&self.spec, before, observation(seen), at(shown));
         self.status = status;
         let wake = seconds(wake);
         self.due = wake - self.ahead;
         assert!(self.due > now, "a wake in the past would spin");
-        let open = self.status.incidents.iter().map(|incident| (incident.thread, incident.number)).collect();
-        Look { at: shown, wake, notices, judgement, open }
+        let ledger = &self.status.ledger;
+        let open = ledger.incidents.iter().map(|incident| (incident.thread, incident.number)).collect();
+        let damped = ledger.incidents.iter().filter(|incident| incident.damped.is_some());
+        let damped = damped.map(|incident| (incident.thread, incident.number)).collect();
+        Look { at: shown, wake, notices, judgement, open, damped, taken: said.is_some() && refused.is_none() }
     }
 
     fn see(&mut self, now: i64, shown: i64) -> Seen {
@@ -240,8 +252,19 @@ pub fn observation(seen: Seen) -> Observation {
         Seen::Trouble(secret, trouble) => (Some(secret), Err(error(trouble))),
         Seen::NoSecret => (None, Err(CheckError::Source("no such file".into()))),
         Seen::PutOff(until) => return Observation::Deferred(at(until)),
+        Seen::Said(reply) => return Observation::Answered(answer(reply)),
     };
     Observation::Checked(CheckOutcome { fingerprint: secret.map(fingerprint), answer })
+}
+
+fn answer(reply: Reply) -> Answer {
+    match reply {
+        Reply::Acknowledge => Answer::Acknowledge(signed()),
+        Reply::Silence { lasts, even_critical } => {
+            Answer::Silence { signed: signed(), lasts: Span::seconds(lasts), even_critical }
+        }
+        Reply::Unsilence => Answer::Unsilence(signed()),
+    }
 }
 
 fn inspection(says: Says) -> Inspection {
@@ -291,6 +314,8 @@ pub fn told(notice: &Notice) -> Told {
         reason: notice.reason,
         severity: notice.severity,
         deadline: notice.deadline.map(seconds),
+        damped: notice.flaps.is_some(),
+        acknowledged: notice.acknowledged.is_some(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The first ring of simulated time: the pure core alone, judged by the promises of `docs/alerts.md`.
 //!
 //! `promises` tries them one by one on the smallest life that shows each; `lives` tries them on random lives, beside a naive `model`
-//! that was written from the promises; `crowd` does so for thousands of tokens over years; `apps` is about faults of apps; and
-//! `findings` has a table for every reason. `fates` is the world they live in. What is here are the words they share.
+//! that was written from the promises; `crowd` does so for thousands of tokens over years; `apps` is about faults of apps;
+//! `findings` has a table for every reason; `watcher` is about tokenwatch itself; `post` folds, paces and holds back what the lives
+//! tell. `fates` is the world they live in. What is here are the words they share.
 
 mod apps;
 mod crowd;
@@ -10,11 +11,14 @@ mod fates;
 mod findings;
 mod lives;
 mod model;
+mod post;
 mod promises;
+mod watcher;
 
 use std::sync::Arc;
 
 use tokenwatch::domain::alert::{Notice, NotifyReason};
+use tokenwatch::domain::answer::Signed;
 use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{
     Cause, CheckError, CheckOutcome, Expiry, Grant, Inspection, Unreachable, Validity,
@@ -84,6 +88,11 @@ pub fn unreachable(secret: u8) -> Observation {
 
 pub fn no_secret() -> Observation {
     Observation::Checked(CheckOutcome { fingerprint: None, answer: Err(CheckError::Source("no such file".into())) })
+}
+
+/// Somebody, at a time that does not matter: an answer counts from when it is taken.
+pub fn signed() -> Signed {
+    Signed { by: "ada (uid 1000)".into(), at: START, why: Some("renewing it".into()) }
 }
 
 /// One slot under a hand-held clock.

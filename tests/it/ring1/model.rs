@@ -3,7 +3,7 @@
 //! It was written from the promises in `docs/alerts.md` (the numbers below are theirs), borrows words from the core and none of its
 //! decisions, and takes no short cuts: `relive` goes through all that was ever seen, from the first look on.
 
-use tokenwatch::domain::alert::NotifyReason::{self, Escalated, First, Repeated, Resolved};
+use tokenwatch::domain::alert::NotifyReason::{self, Escalated, First, Reminded, Repeated, Resolved};
 use tokenwatch::domain::finding::{
     Reason::{self, *},
     Severity::{self, Critical, Info, Warning},
@@ -11,7 +11,7 @@ use tokenwatch::domain::finding::{
 use tokenwatch::domain::token::{Lead, Policy};
 use tokenwatch::domain::verdict::Verdict;
 
-use super::DAY;
+use super::{DAY, HOUR, MINUTE};
 
 /// One look at a slot: when, by our own clock, and what was seen. Times are seconds after the start.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,6 +30,16 @@ pub enum Seen {
     NoSecret,
     /// The look was put off: the provider wants a pause until then.
     PutOff(i64),
+    /// Nothing was seen: somebody answered what was told.
+    Said(Reply),
+}
+
+/// What people say back.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Reply {
+    Acknowledge,
+    Silence { lasts: i64, even_critical: bool },
+    Unsilence,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -75,6 +85,8 @@ pub struct Truth {
     /// Larger is nearer to the end, or farther into the trouble.
     pub depth: i64,
     pub deadline: Option<i64>,
+    /// The end of a token, or the last rung before it: what no silence hides (38).
+    pub last_call: bool,
 }
 
 /// Something that people are told.
@@ -85,6 +97,10 @@ pub struct Told {
     pub reason: Reason,
     pub severity: Severity,
     pub deadline: Option<i64>,
+    /// It says that it comes and goes (41).
+    pub damped: bool,
+    /// It says who knows of it (36).
+    pub acknowledged: bool,
 }
 
 /// What one look amounts to.
@@ -94,6 +110,10 @@ pub struct Page {
     pub truths: Vec<Truth>,
     pub verdict: Verdict,
     pub told: Vec<Told>,
+    /// The silence that holds, if one does.
+    pub silence: Option<Silence>,
+    /// Whether the answer that was given was taken.
+    pub taken: bool,
 }
 
 impl Page {
@@ -109,23 +129,90 @@ impl Page {
 /// Goes through the whole history and says, look by look, what was true and what had to be told.
 pub fn relive(policy: &Policy, history: &[Moment]) -> Vec<Page> {
     let mut memory = Memory::default();
-    let mut tales: [Vec<Tale>; STORIES.len()] = Default::default();
+    let mut silence: Option<Silence> = None;
+    let mut chronicles: [Chronicle; STORIES.len()] = Default::default();
     let mut pages = Vec::with_capacity(history.len());
     for moment in history {
+        let now = moment.at;
         let withdrawn_before = memory.says_ran_out();
         memory.take_in(policy, moment);
-        let truths = memory.truths(policy, moment.at);
-        let verdict = memory.verdict(policy, moment.at, &truths);
-        let mut page = Page { generation: memory.generation, truths, verdict, told: Vec::new() };
+        silence = silence.map(|silence| silence.by_the_clock(now)).filter(|silence| now < silence.until());
+        for chronicle in &mut chronicles {
+            chronicle.draw_back(now);
+        }
+        let mut taken = false;
+        match moment.seen {
+            Seen::Said(Reply::Acknowledge) => {
+                // 36: every incident that is open at that moment.
+                for tale in chronicles.iter_mut().filter_map(Chronicle::open) {
+                    tale.acknowledged = true;
+                    taken = true;
+                }
+            }
+            Seen::Said(Reply::Silence { lasts, even_critical }) => {
+                taken = (MINUTE..=90 * DAY).contains(&lasts);
+                if taken {
+                    silence = Some(Silence { from: now, lasts, even_critical, reminded: false });
+                }
+            }
+            Seen::Said(Reply::Unsilence) => taken = silence.take().is_some(),
+            Seen::Answer(..) | Seen::Trouble(..) | Seen::NoSecret | Seen::PutOff(_) => {}
+        }
+        let truths = memory.truths(policy, now);
+        let verdict = memory.verdict(policy, now, &truths);
+        let mut page = Page { generation: memory.generation, truths, verdict, told: Vec::new(), silence, taken };
         // 10: the same secret was called expired, is not any more, and its date has not come.
         let ended = page.truths.iter().any(|truth| truth.reason == Expired);
         let withdrawn = withdrawn_before == Some(memory.generation) && memory.says_ran_out().is_none() && !ended;
-        for (story, tales) in STORIES.into_iter().zip(&mut tales) {
-            tell(policy, &memory, tales, &mut page, moment.at, story, withdrawn && story == Story::End);
+        for (story, chronicle) in STORIES.into_iter().zip(&mut chronicles) {
+            let withdrawn = withdrawn && story == Story::End;
+            chronicle.note(&page, now, story, withdrawn);
+            tell(policy, &memory, chronicle, &mut page, now, story, withdrawn);
+        }
+        if let Some(silence) = &mut silence
+            && !silence.reminded
+            && now >= silence.reminds(policy)
+        {
+            // 40: once for each silence, whether or not anything is open.
+            silence.reminded = true;
+            for (story, chronicle) in STORIES.into_iter().zip(&mut chronicles) {
+                let truth = page.truth(story);
+                page.told.extend(chronicle.open().map(|tale| tale.reminder(truth, now)));
+            }
         }
         pages.push(page);
     }
     pages
+}
+
+/// A time in which people are not told, for so long from then.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Silence {
+    from: i64,
+    lasts: i64,
+    even_critical: bool,
+    reminded: bool,
+}
+
+impl Silence {
+    pub fn until(self) -> i64 {
+        self.from + self.lasts
+    }
+
+    /// 40: one rung before it ends, at least ten seconds.
+    pub fn reminds(self, policy: &Policy) -> i64 {
+        self.until() - rungs(policy, self.lasts).last().expect("a ladder is never empty").max(&10)
+    }
+
+    /// 38: whether it may keep people from hearing of that for the first time.
+    pub fn hides(self, truth: Truth) -> bool {
+        self.even_critical || !truth.last_call
+    }
+
+    /// 40: when the clock moves back before its beginning, it lasts its length from then on.
+    fn by_the_clock(self, now: i64) -> Self {
+        Self { from: self.from.min(now), ..self }
+    }
 }
 
 /// Findings that are told as one incident while it lasts (9, and the contract's 493).
@@ -165,18 +252,119 @@ pub fn story_of(reason: Reason) -> Story {
         AppFault => Story::Foreign,
         Blind => Story::Blind,
         SourceUnreadable => Story::NoSecret,
+        Undeliverable | OutboxGrowing | ClockOff | StateNearlyFull | Digest | Test => {
+            unreachable!("{reason:?} is not about a token")
+        }
     }
 }
 
+/// All that ever happened in one story.
+#[derive(Default)]
+struct Chronicle {
+    tales: Vec<Tale>,
+    /// Every look: when (drawn back with the clock, 30); what was found, which is nothing or about a secret and a date (41); and whether the
+    /// provider took back at that look that the token has expired (43).
+    looks: Vec<(i64, Option<About>, bool)>,
+}
+
+/// Which secret (none, where it does not matter), and which date.
+type About = (Option<u32>, Option<i64>);
+
 /// All that was ever told in one incident.
+#[expect(clippy::struct_excessive_bools, reason = "five plain facts; the promises know no states")]
 struct Tale {
+    began: i64,
+    /// It began within a day; once a day ago it never is of late again, wherever the clock goes.
+    of_late: bool,
     generation: u32,
     deadline: Option<i64>,
+    /// As it was found when it began.
+    first: Truth,
     /// What was told, with how deep in trouble the token was.
     told: Vec<(Told, i64)>,
     /// The time that repeats count from: the last notice, drawn back with the clock (30).
     quiet_since: i64,
+    acknowledged: bool,
+    /// It is one of those that come and go (41).
+    damped: bool,
+    /// While it was damped the provider took back that the token has expired, and that still holds (43).
+    withdrawn: bool,
     over: bool,
+}
+
+impl Chronicle {
+    fn open(&mut self) -> Option<&mut Tale> {
+        self.tales.last_mut().filter(|tale| !tale.over)
+    }
+
+    /// 30: nothing is remembered from the future.
+    fn draw_back(&mut self, now: i64) {
+        // Each is at or before the last one: as long as the clock goes on there is nothing to draw back.
+        for (at, ..) in self.looks.iter_mut().rev().take_while(|(at, ..)| *at > now) {
+            *at = now;
+        }
+        // What was over before and began long ago does not matter any more.
+        for tale in self.tales.iter_mut().rev().take_while(|tale| !tale.over || tale.of_late) {
+            tale.began = tale.began.min(now);
+            tale.of_late &= now - tale.began < DAY;
+            tale.quiet_since = tale.quiet_since.min(now);
+        }
+    }
+
+    fn note(&mut self, page: &Page, now: i64, story: Story, withdrawn: bool) {
+        let secret = is_about_the_secret(story).then_some(page.generation);
+        self.looks.push((now, page.truth(story).map(|truth| (secret, truth.deadline)), withdrawn));
+        let ended = page.truths.iter().any(|truth| truth.reason == Expired);
+        if let Some(tale) = self.open().filter(|tale| tale.damped) {
+            tale.withdrawn = withdrawn || (tale.withdrawn && !ended);
+        }
+    }
+
+    /// 41: three of them began within the last 24 hours.
+    fn comes_and_goes(&self) -> bool {
+        self.tales.iter().filter(|tale| tale.of_late).count() >= 3
+    }
+
+    /// 42: since when what is found has not changed. That an incident begins is a change, and so is that a word is taken back.
+    fn unchanged_since(&self) -> i64 {
+        let (mut since, last, _) = *self.looks.last().expect("a look at least");
+        for (at, found, withdrawn) in self.looks.iter().rev() {
+            if *found != last {
+                break;
+            }
+            since = *at;
+            if *withdrawn {
+                break;
+            }
+        }
+        since.max(self.tales.last().expect("an open incident").began)
+    }
+}
+
+impl Tale {
+    fn worst(&self) -> Option<Severity> {
+        self.told.iter().map(|(told, _)| told.severity).max()
+    }
+
+    fn deepest(&self) -> Option<i64> {
+        self.told.iter().map(|(_, depth)| *depth).max()
+    }
+
+    fn say(&self, at: i64, why: NotifyReason, truth: Truth) -> Told {
+        let Truth { reason, severity, deadline, .. } = truth;
+        Told { at, why, reason, severity, deadline, damped: self.damped, acknowledged: self.acknowledged }
+    }
+
+    /// 40: what is true now; if nothing is found at this moment, what was last told of it, as bad as it ever was.
+    fn reminder(&self, truth: Option<Truth>, now: i64) -> Told {
+        let last = self.told.last().map_or(self.first.reason, |(told, _)| told.reason);
+        let severity = self.worst().unwrap_or(self.first.severity);
+        self.say(
+            now,
+            Reminded,
+            truth.unwrap_or(Truth { reason: last, severity, deadline: self.deadline, ..self.first }),
+        )
+    }
 }
 
 /// What the looks so far add up to.
@@ -244,6 +432,7 @@ impl Memory {
             Seen::PutOff(_) => {
                 self.fail(now, self.trouble.unwrap_or(ToldAs::Blindness));
             }
+            Seen::Said(_) => {}
         }
     }
 
@@ -258,7 +447,8 @@ impl Memory {
 
     fn truths(&self, policy: &Policy, now: i64) -> Vec<Truth> {
         let mut truths = Vec::new();
-        let plain = |reason, severity| Truth { reason, severity, depth: 0, deadline: None };
+        let plain = |reason, severity| Truth { reason, severity, depth: 0, deadline: None, last_call: false };
+        let end_of_it = |reason| Truth { last_call: true, ..plain(reason, Critical) };
         if self.source_gone {
             truths.push(plain(SourceUnreadable, Critical)); // 19
         }
@@ -286,12 +476,12 @@ impl Memory {
             Ends::Never | Ends::Untold => None,
         };
         match known.state {
-            State::RanOut => truths.push(Truth { depth: END, deadline: end, ..plain(Expired, Critical) }),
-            State::Gibberish => truths.push(plain(Unreadable, Critical)),
+            State::RanOut => truths.push(Truth { depth: END, deadline: end, ..end_of_it(Expired) }),
+            State::Gibberish => truths.push(end_of_it(Unreadable)),
             State::Inactive if window.is_some_and(|window| window <= now) => {
-                truths.push(Truth { depth: END, deadline: window, ..plain(DataAccessExpired, Critical) });
+                truths.push(Truth { depth: END, deadline: window, ..end_of_it(DataAccessExpired) });
             }
-            State::Revoked | State::Inactive => truths.push(plain(Revoked, Critical)),
+            State::Revoked | State::Inactive => truths.push(end_of_it(Revoked)),
             State::Works => {
                 truths.extend(end.and_then(|end| self.climb(policy, now, end, Expiring, Expired)));
                 truths.extend(window.and_then(|at| self.climb(policy, now, at, DataAccessExpiring, DataAccessExpired)));
@@ -315,7 +505,13 @@ impl Memory {
     /// 1 to 9: the rung that `now` stands on.
     fn climb(&self, policy: &Policy, now: i64, deadline: i64, near: Reason, past: Reason) -> Option<Truth> {
         if now >= deadline {
-            return Some(Truth { reason: past, severity: Critical, depth: END, deadline: Some(deadline) });
+            return Some(Truth {
+                reason: past,
+                severity: Critical,
+                depth: END,
+                deadline: Some(deadline),
+                last_call: true,
+            });
         }
         let born = self.known.and_then(|known| known.issued).unwrap_or(self.first_seen);
         let lifetime = deadline - born;
@@ -327,7 +523,8 @@ impl Memory {
             () if place + 2 >= rungs.len() => Critical,
             () => Warning,
         };
-        Some(Truth { reason: near, severity, depth: -rungs[place], deadline: Some(deadline) })
+        let last_call = place + 1 == rungs.len();
+        Some(Truth { reason: near, severity, depth: -rungs[place], deadline: Some(deadline), last_call })
     }
 
     fn verdict(&self, policy: &Policy, now: i64, truths: &[Truth]) -> Verdict {
@@ -387,43 +584,33 @@ fn rungs(policy: &Policy, lifetime: i64) -> Vec<i64> {
 fn tell(
     policy: &Policy,
     memory: &Memory,
-    tales: &mut Vec<Tale>,
+    chronicle: &mut Chronicle,
     page: &mut Page,
     now: i64,
     story: Story,
     withdrawn: bool,
 ) {
     let truth = page.truth(story);
-    let say = |why, truth: Truth| Told {
-        at: now,
-        why,
-        reason: truth.reason,
-        severity: truth.severity,
-        deadline: truth.deadline,
-    };
     let ladder = matches!(story, Story::End | Story::Window);
-    let about_the_secret = !matches!(story, Story::Blind | Story::NoSecret | Story::Foreign);
-    if let Some(tale) = tales.last_mut().filter(|tale| !tale.over) {
-        tale.quiet_since = tale.quiet_since.min(now);
-        let same_secret = !about_the_secret || tale.generation == memory.generation;
-        if let Some(truth) = truth
-            && same_secret
-            && (!ladder || tale.deadline == truth.deadline)
-            && !withdrawn
-        {
-            let deepest = tale.told.iter().map(|(_, depth)| *depth).max().expect("a tale begins with a notice");
-            let worst = tale.told.iter().map(|(told, _)| told.severity).max().expect("a tale begins with a notice");
-            let repeat = policy.repeat.as_seconds();
-            let why = if truth.depth > deepest || truth.severity > worst {
-                Escalated // 7, 8, 3
-            } else if truth.severity == Critical && repeat > 0 && now - tale.quiet_since >= repeat {
-                Repeated // 29, 30
-            } else {
-                return;
-            };
-            tale.quiet_since = now;
-            tale.told.push((say(why, truth), truth.depth));
-            page.told.push(say(why, truth));
+    let comes_and_goes = chronicle.comes_and_goes();
+    let damped = chronicle.open().is_some_and(|tale| tale.damped);
+    let calm = damped && now - chronicle.unchanged_since() >= HOUR;
+    if let Some(tale) = chronicle.open() {
+        let same_secret = !is_about_the_secret(story) || tale.generation == memory.generation;
+        let same = |truth: Truth| same_secret && (!ladder || tale.deadline == truth.deadline);
+        let withdrawn = withdrawn || tale.withdrawn;
+        // 43: the end of another secret, or of another date.
+        let end_of_another = truth.is_some_and(|truth| truth.last_call && !same(truth));
+        if tale.damped && !calm && !end_of_another {
+            // 41: whatever is found now.
+            if let Some(truth) = truth {
+                page.told.extend(hear(policy, page.silence, tale, truth, now));
+            }
+            return;
+        }
+        if let Some(truth) = truth.filter(|truth| same(*truth) && !withdrawn) {
+            tale.damped = false; // 42
+            page.told.extend(hear(policy, page.silence, tale, truth, now));
             return;
         }
         let date = match (memory.known, story) {
@@ -455,23 +642,57 @@ fn tell(
             return;
         }
         tale.over = true;
-        if fate == Fate::Resolved {
-            let (last, _) = *tale.told.last().expect("a tale begins with a notice");
-            let worst = tale.told.iter().map(|(told, _)| told.severity).max().expect("a tale begins with a notice");
-            page.told.push(Told { at: now, why: Resolved, severity: worst, deadline: tale.deadline, ..last });
+        // 23: only of what was told; and it is over, so nothing is said of its coming and going.
+        if let (Fate::Resolved, Some((last, _)), Some(worst)) = (fate, tale.told.last(), tale.worst()) {
+            let (deadline, acknowledged) = (tale.deadline, tale.acknowledged);
+            let over = Told { at: now, why: Resolved, severity: worst, deadline, damped: false, acknowledged, ..*last };
+            page.told.push(over);
         }
     }
     if let Some(truth) = truth {
-        let told = say(First, truth);
-        page.told.push(told);
-        tales.push(Tale {
+        let mut tale = Tale {
+            began: now,
+            of_late: true,
             generation: memory.generation,
             deadline: truth.deadline,
-            told: vec![(told, truth.depth)],
+            first: truth,
+            told: Vec::new(),
             quiet_since: now,
+            acknowledged: false,
+            damped: comes_and_goes,
+            withdrawn: false,
             over: false,
-        });
+        };
+        page.told.extend(hear(policy, page.silence, &mut tale, truth, now));
+        chronicle.tales.push(tale);
     }
+}
+
+/// What is said of an open incident in which that is found.
+fn hear(policy: &Policy, silence: Option<Silence>, tale: &mut Tale, truth: Truth, now: i64) -> Option<Told> {
+    let repeat = policy.repeat.as_seconds();
+    let worse = Some(truth.depth) > tale.deepest() || Some(truth.severity) > tale.worst();
+    let why = if tale.told.is_empty() {
+        First // 39
+    } else if worse {
+        Escalated // 7, 8, 3
+    } else if truth.severity == Critical && repeat > 0 && !tale.acknowledged && now - tale.quiet_since >= repeat {
+        Repeated // 29, 30, 36
+    } else {
+        return None;
+    };
+    // 37, 38
+    if silence.is_some_and(|silence| why == Repeated || silence.hides(truth)) {
+        return None;
+    }
+    let told = tale.say(now, why, truth);
+    tale.quiet_since = now;
+    tale.told.push((told, truth.depth));
+    Some(told)
+}
+
+fn is_about_the_secret(story: Story) -> bool {
+    !matches!(story, Story::Blind | Story::NoSecret | Story::Foreign)
 }
 
 #[derive(Clone, Copy, PartialEq)]

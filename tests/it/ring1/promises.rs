@@ -1,7 +1,8 @@
 //! The promises of `docs/alerts.md`, one by one, each on the smallest life that shows it. The number of the promise stands above it.
 
-use tokenwatch::domain::alert::NotifyReason::{Escalated, First, Repeated, Resolved};
-use tokenwatch::domain::alert::Subject;
+use tokenwatch::domain::alert::NotifyReason::{Escalated, First, Reminded, Repeated, Resolved};
+use tokenwatch::domain::alert::{Ending, Subject};
+use tokenwatch::domain::answer::{Answer, Refused};
 use tokenwatch::domain::digest::{Bundle, FOLD_WINDOW, send_at};
 use tokenwatch::domain::finding::Reason::{
     AppFault as Foreign, Blind, DataAccessExpired, DataAccessExpiring, Expired, Expiring, ExpiryUnknown, Revoked,
@@ -9,14 +10,16 @@ use tokenwatch::domain::finding::Reason::{
 };
 use tokenwatch::domain::finding::Severity::{Critical, Info, Warning};
 use tokenwatch::domain::inspection::{AppFault, CheckError, Expiry, Inspection, Validity};
+use tokenwatch::domain::ledger::Entry;
 use tokenwatch::domain::status::TokenStatus;
 use tokenwatch::domain::step::{Observation, retire};
 use tokenwatch::domain::time::Span;
-use tokenwatch::domain::token::{Ladder, Lead, Policy};
+use tokenwatch::domain::token::{Ladder, Lead, Policy, ReceiverName};
 use tokenwatch::domain::verdict::Verdict;
 
 use super::{
-    DAY, HOUR, MINUTE, Slot, Word, answer, at, checked, days, failed, no_secret, revoked, unreachable, valid_until,
+    DAY, HOUR, MINUTE, Slot, Word, answer, at, checked, days, failed, no_secret, revoked, signed, unreachable,
+    valid_until,
 };
 
 /// A slot with the default policy, and with nothing to disturb the ladder.
@@ -25,6 +28,41 @@ fn quiet() -> Slot {
 }
 
 const SILENCE: [Word; 0] = [];
+
+fn know() -> Observation {
+    Observation::Answered(Answer::Acknowledge(signed()))
+}
+
+fn hush(seconds: i64) -> Observation {
+    Observation::Answered(Answer::Silence { signed: signed(), lasts: Span::seconds(seconds), even_critical: false })
+}
+
+fn hush_all(seconds: i64) -> Observation {
+    Observation::Answered(Answer::Silence { signed: signed(), lasts: Span::seconds(seconds), even_critical: true })
+}
+
+fn speak() -> Observation {
+    Observation::Answered(Answer::Unsilence(signed()))
+}
+
+/// A working token with a missing permission: a warning that comes and goes as we like.
+fn poor() -> Observation {
+    checked(1, Inspection { grants: Some(Vec::new()), ..valid_until(600 * DAY) })
+}
+
+fn rich() -> Observation {
+    checked(1, valid_until(600 * DAY))
+}
+
+/// A slot whose permission went missing three times since the start, each for a minute, and is there now: the next time is damped.
+fn fickle() -> Slot {
+    let mut slot = quiet();
+    for turn in 0..3 {
+        assert_eq!(slot.tells(turn * 120, poor()), [(First, ScopeMissing, Warning)]);
+        assert_eq!(slot.tells(turn * 120 + 60, rich()), [(Resolved, ScopeMissing, Warning)]);
+    }
+    slot
+}
 
 // 1, 2
 #[test]
@@ -498,9 +536,9 @@ fn a_slot_removed_and_added_again_is_told_again_under_other_keys() {
     let mut slot = quiet();
     let first = slot.see(59 * DAY, checked(1, valid_until(60 * DAY))).notices;
     let subject = Subject::Token(slot.spec.id.clone());
-    let incidents = std::mem::take(&mut slot.status.incidents);
+    let incidents = std::mem::take(&mut slot.status.ledger.incidents);
     let farewell = retire(&subject, slot.spec.provider, incidents, at(59 * DAY + HOUR));
-    assert_eq!(super::words(&farewell), [(Resolved, Expiring, Critical)]);
+    assert_eq!(super::words(&farewell.notices), [(Resolved, Expiring, Critical)]);
     slot.status = TokenStatus::new(at(59 * DAY + 2 * HOUR));
     let again = slot.see(59 * DAY + 2 * HOUR, checked(1, valid_until(60 * DAY))).notices;
     assert_eq!(super::words(&again), [(First, Expiring, Critical)]);
@@ -594,7 +632,7 @@ fn a_status_without_news_is_silent() {
     for second in 1..100 {
         assert_eq!(slot.tells(50 * DAY + second, checked(1, valid_until(60 * DAY))), SILENCE);
     }
-    assert_eq!(slot.status.incidents, before.incidents);
+    assert_eq!(slot.status.ledger.incidents, before.ledger.incidents);
 }
 
 // 1, 26
@@ -638,4 +676,530 @@ fn notices_are_folded_and_led_by_the_most_urgent() {
     assert_eq!(send_at([&critical].into_iter(), true), Some(critical.at.plus(FOLD_WINDOW)));
     assert_eq!(send_at([&info].into_iter(), false), Some(info.at.plus(FOLD_WINDOW)));
     assert_eq!(send_at([&critical, &info].into_iter(), false), Some(info.at.plus(FOLD_WINDOW)), "the oldest decides");
+}
+
+// 36
+#[test]
+fn what_is_acknowledged_is_not_repeated_and_still_escalates() {
+    let mut slot = Slot::new(Policy::default());
+    let seen = || checked(1, valid_until(60 * DAY));
+    assert_eq!(slot.see(50 * DAY, know()).refused, Some(Refused::NothingOpen));
+    assert_eq!(slot.tells(57 * DAY, seen()), [(First, Expiring, Critical)]);
+    let step = slot.see(57 * DAY + HOUR, know());
+    assert_eq!((step.refused, step.notices.len()), (None, 0));
+    assert!(
+        matches!(step.entries[..], [Entry::Answer(Answer::Acknowledge(_)), Entry::Incident(_, None)]),
+        "{:?}",
+        step.entries
+    );
+    assert_eq!(slot.tells(58 * DAY + HOUR, seen()), SILENCE, "not repeated");
+    let nearer = slot.see(59 * DAY, seen()).notices;
+    assert_eq!(super::words(&nearer), [(Escalated, Expiring, Critical)]);
+    let known = nearer[0].acknowledged.as_ref().expect("who knows of it");
+    assert_eq!((known.at, &known.by, &known.why), (at(57 * DAY + HOUR), &signed().by, &signed().why));
+    slot.see(59 * DAY + 1, know());
+    let end = slot.see(60 * DAY, seen()).notices;
+    assert_eq!(super::words(&end), [(Escalated, Expired, Critical)]);
+    assert_eq!(end[0].acknowledged.as_ref().map(|known| known.at), Some(at(57 * DAY + HOUR)), "the first one stands");
+    let over = slot.see(60 * DAY + 1, checked(2, valid_until(120 * DAY))).notices;
+    assert_eq!(super::words(&over), [(Resolved, Expired, Critical)]);
+    assert!(over[0].acknowledged.is_some());
+    let next = slot.see(118 * DAY, checked(2, valid_until(120 * DAY))).notices;
+    assert!(next[0].acknowledged.is_none(), "it ended with its incident");
+}
+
+// 36
+#[test]
+fn what_nobody_was_told_of_can_be_acknowledged() {
+    let mut slot = Slot::new(Policy::default());
+    slot.see(0, hush_all(DAY));
+    assert_eq!(slot.tells(1, no_secret()), SILENCE);
+    assert_eq!(slot.see(2, know()).refused, None);
+    assert_eq!(slot.tells(DAY, no_secret()), [(First, SourceUnreadable, Critical)]);
+    assert_eq!(slot.tells(9 * DAY, no_secret()), SILENCE, "and is not repeated");
+}
+
+// 36
+#[test]
+fn what_begins_after_an_acknowledgement_is_not_acknowledged() {
+    let mut slot = Slot::new(Policy::default());
+    assert_eq!(slot.tells(0, poor()), [(First, ScopeMissing, Warning)]);
+    slot.see(1, know());
+    let later = slot.see(2, no_secret()).notices;
+    assert!(later[0].acknowledged.is_none());
+}
+
+// 37, 39
+#[test]
+fn what_a_silence_held_back_is_told_in_the_second_in_which_it_ends() {
+    let mut slot = quiet();
+    slot.see(0, rich());
+    slot.see(10, hush(HOUR));
+    let step = slot.see(20, poor());
+    assert!(step.notices.is_empty());
+    assert_eq!(step.status.ledger.incidents.len(), 1, "it is open all the same");
+    let reminder = HOUR + 10 - HOUR * 3 / 100;
+    assert_eq!(slot.see(reminder - 1, poor()).wake, at(reminder), "a look is due");
+    assert_eq!(slot.tells(reminder, poor()), [(Reminded, ScopeMissing, Warning)]);
+    assert_eq!(slot.see(HOUR + 9, poor()).wake, at(HOUR + 10), "a look is due");
+    assert_eq!(slot.tells(HOUR + 10, poor()), [(First, ScopeMissing, Warning)]);
+    assert_eq!(slot.status.ledger.silence, None);
+}
+
+// 37, 39
+#[test]
+fn a_silence_that_is_taken_away_ends_at_once() {
+    let mut slot = quiet();
+    slot.see(40 * DAY, checked(1, valid_until(60 * DAY)));
+    slot.see(41 * DAY, hush(30 * DAY));
+    assert_eq!(slot.tells(46 * DAY, checked(1, valid_until(60 * DAY))), SILENCE);
+    assert_eq!(slot.tells(47 * DAY, speak()), [(Escalated, Expiring, Warning)], "of what got worse meanwhile");
+    assert_eq!(slot.see(47 * DAY + 1, speak()).refused, Some(Refused::NotSilenced));
+}
+
+// 29, 39
+#[test]
+fn a_repeat_that_was_held_back_comes_when_the_silence_ends() {
+    let mut slot = Slot::new(Policy::default());
+    assert_eq!(slot.tells(0, no_secret()), [(First, SourceUnreadable, Critical)]);
+    slot.see(HOUR, hush(2 * DAY));
+    let step = slot.see(DAY, no_secret());
+    assert!(step.notices.is_empty() && step.wake > at(DAY + 1), "and no look is due for it every second");
+    assert_eq!(slot.tells(2 * DAY, no_secret()), [(Reminded, SourceUnreadable, Critical)]);
+    assert_eq!(slot.tells(2 * DAY + HOUR, no_secret()), [(Repeated, SourceUnreadable, Critical)]);
+}
+
+// 23, 37, 39
+#[test]
+fn of_what_began_and_ended_within_a_silence_nobody_hears_but_history() {
+    let mut slot = quiet();
+    assert_eq!(slot.tells(0, poor()), [(First, ScopeMissing, Warning)]);
+    slot.see(10, hush(DAY));
+    assert_eq!(slot.tells(20, no_secret()), SILENCE);
+    let step = slot.see(30, rich());
+    assert_eq!(super::words(&step.notices), [(Resolved, ScopeMissing, Warning)], "RESOLVED of what was told is told");
+    let ended = |entry: &&Entry| matches!(entry, Entry::Incident(_, Some((_, Ending::Resolved))));
+    assert_eq!(step.entries.iter().filter(ended).count(), 2, "and both are kept");
+}
+
+// 37
+#[test]
+fn a_silence_lasts_a_minute_at_least_and_ninety_days_at_most() {
+    for (seconds, refused) in [(59, true), (60, false), (90 * DAY, false), (90 * DAY + 1, true), (0, true), (-60, true)]
+    {
+        let mut slot = quiet();
+        let step = slot.see(0, hush(seconds));
+        assert_eq!(step.refused, refused.then_some(Refused::Length), "{seconds} s");
+        assert_eq!(step.entries.is_empty(), refused, "{seconds} s");
+        assert_eq!(slot.status.ledger.silence.is_some(), !refused, "{seconds} s");
+    }
+}
+
+// 38
+#[test]
+fn a_silence_never_hides_the_end_of_a_token() {
+    for (seen, told) in [
+        (checked(1, valid_until(60 * DAY)), (First, Expired, Critical)),
+        (checked(1, revoked()), (First, Revoked, Critical)),
+        (checked(1, Inspection::bare(Validity::Unreadable)), (First, Unreadable, Critical)),
+        (
+            checked(1, Inspection { data_access: Expiry::At(at(DAY)), ..valid_until(600 * DAY) }),
+            (First, DataAccessExpired, Critical),
+        ),
+        (checked(1, valid_until(60 * DAY + HOUR)), (First, Expiring, Critical)),
+    ] {
+        let policy = Policy { confirm_invalid: 1, ..Policy::default() };
+        let mut slot = Slot::new(policy.clone());
+        slot.see(60 * DAY - 1, hush(10 * DAY));
+        assert_eq!(slot.tells(60 * DAY, seen.clone()), [told]);
+        assert_eq!(slot.tells(60 * DAY + 30 * MINUTE, seen.clone()), SILENCE, "once");
+        let mut slot = Slot::new(policy);
+        slot.see(60 * DAY - 1, hush_all(10 * DAY));
+        assert_eq!(slot.tells(60 * DAY, seen), SILENCE, "it was asked for by name");
+    }
+}
+
+// 38
+#[test]
+fn a_silence_hides_every_rung_but_the_last() {
+    let mut slot = Slot::new(Policy::default());
+    let seen = || checked(1, valid_until(60 * DAY));
+    slot.see(30 * DAY, hush(80 * DAY));
+    for day in [39, 46, 53, 57] {
+        assert_eq!(slot.tells(day * DAY, seen()), SILENCE, "day {day}");
+    }
+    assert_eq!(slot.tells(59 * DAY, seen()), [(First, Expiring, Critical)]);
+    assert_eq!(slot.tells(60 * DAY, seen()), [(Escalated, Expired, Critical)]);
+    assert_eq!(slot.tells(62 * DAY, seen()), SILENCE, "repeats are held back");
+}
+
+// 38
+#[test]
+fn a_critical_finding_that_is_no_end_is_held_back() {
+    let mut slot = quiet();
+    slot.see(0, hush(DAY));
+    assert_eq!(slot.tells(1, no_secret()), SILENCE);
+    assert_eq!(slot.tells(2, failed(1, CheckError::ForeignToken("other".into()))), SILENCE);
+}
+
+// 40
+#[test]
+fn a_silence_says_one_rung_before_it_ends_that_it_does() {
+    // Ten days, so the rungs are 7, 3 and 1 days.
+    let mut slot = Slot::new(Policy::default());
+    assert_eq!(slot.tells(0, poor()), [(First, ScopeMissing, Warning)]);
+    slot.see(HOUR, hush(10 * DAY));
+    assert_eq!(slot.tells(2 * HOUR, no_secret()), SILENCE);
+    let step = slot.see(9 * DAY + HOUR - 1, no_secret());
+    assert!(step.notices.is_empty());
+    assert_eq!(step.wake, at(9 * DAY + HOUR));
+    let reminders = slot.see(9 * DAY + HOUR, no_secret()).notices;
+    assert_eq!(
+        super::words(&reminders),
+        [(Reminded, ScopeMissing, Warning), (Reminded, SourceUnreadable, Critical)],
+        "all that is open, told or not"
+    );
+    let silence = reminders[0].silence.as_ref().expect("which silence");
+    assert_eq!((silence.until, reminders[0].next), (at(10 * DAY + HOUR), Some(at(10 * DAY + HOUR))));
+    assert_eq!(reminders[1].receivers, slot.spec.receivers, "those hear of it who would have been told");
+    assert_eq!(slot.tells(9 * DAY + HOUR + 1, no_secret()), SILENCE, "once");
+}
+
+// 40
+#[test]
+fn a_reminder_says_how_things_stand_now() {
+    let mut slot = Slot::new(Policy::default());
+    let seen = || checked(1, valid_until(60 * DAY));
+    slot.see(38 * DAY, hush_all(23 * DAY));
+    assert_eq!(slot.tells(39 * DAY, seen()), SILENCE, "the first rung, an info");
+    let reminder = slot.see(60 * DAY, seen()).notices;
+    assert_eq!(super::words(&reminder), [(Reminded, Expired, Critical)]);
+    assert_eq!(slot.tells(61 * DAY, seen()), [(First, Expired, Critical)]);
+}
+
+// 33, 40
+#[test]
+fn two_silences_that_end_in_the_same_second_remind_under_two_keys() {
+    let mut slot = quiet();
+    slot.see(0, poor());
+    slot.see(10, hush(HOUR));
+    let one = slot.see(HOUR - 60, poor()).notices;
+    slot.see(HOUR - 50, hush(60));
+    let other = slot.see(HOUR + 9, poor()).notices;
+    assert_eq!((one[0].why, other[0].why), (Reminded, Reminded));
+    assert_ne!(one[0].key, other[0].key);
+    assert_eq!(one[0].key.incident(), other[0].key.incident(), "in one thread");
+}
+
+// 40
+#[test]
+fn a_new_silence_takes_the_place_of_the_old_one() {
+    let mut slot = quiet();
+    slot.see(0, hush(DAY));
+    slot.see(10, hush(HOUR));
+    assert_eq!(slot.tells(20, poor()), SILENCE);
+    assert_eq!(slot.tells(HOUR + 10, poor()), [(First, ScopeMissing, Warning)]);
+}
+
+// 40
+#[test]
+fn a_silence_without_anything_open_ends_without_a_word() {
+    let mut slot = quiet();
+    slot.see(0, rich());
+    slot.see(10, hush(HOUR));
+    for second in [HOUR - 60, HOUR, HOUR + 10] {
+        assert_eq!(slot.tells(second, rich()), SILENCE);
+    }
+}
+
+// 30, 40
+#[test]
+fn a_silence_lasts_no_longer_when_the_clock_moves_back() {
+    let mut slot = quiet();
+    slot.see(30 * DAY, hush(DAY));
+    assert_eq!(slot.tells(0, poor()), SILENCE);
+    assert_eq!(slot.status.ledger.silence.as_ref().map(|silence| silence.until), Some(at(DAY)));
+    slot.see(DAY - 1, poor());
+    assert_eq!(slot.tells(DAY, poor()), [(First, ScopeMissing, Warning)]);
+}
+
+// 41, 42
+#[test]
+fn what_comes_and_goes_is_damped() {
+    let mut slot = fickle();
+    let fourth = slot.see(360, poor()).notices;
+    assert_eq!(super::words(&fourth), [(First, ScopeMissing, Warning)]);
+    assert_eq!(fourth[0].flaps, Some(4), "and says so");
+    let mut now = 360;
+    for _ in 0..100 {
+        assert_eq!(slot.tells(now + HOUR - 1, rich()), SILENCE, "not resolved");
+        assert_eq!(slot.tells(now + 2 * HOUR - 2, poor()), SILENCE, "nor begun anew");
+        now += 2 * HOUR - 2;
+    }
+    slot.see(now + 60, rich());
+    let step = slot.see(now + HOUR + 59, rich());
+    assert!(step.notices.is_empty());
+    assert_eq!(step.wake, at(now + HOUR + 60), "a look is due");
+    let over = slot.see(now + HOUR + 60, rich()).notices;
+    assert_eq!(super::words(&over), [(Resolved, ScopeMissing, Warning)], "calm for an hour");
+    assert_eq!(slot.tells(now + HOUR + 61, poor()), [(First, ScopeMissing, Warning)]);
+    assert_eq!(slot.see(now + HOUR + 62, poor()).status.ledger.incidents[0].damped, None, "long after the others");
+}
+
+// 41
+#[test]
+fn beginnings_count_for_a_day() {
+    let mut slot = fickle();
+    let fourth = slot.see(DAY, poor()).notices;
+    assert_eq!((fourth[0].why, fourth[0].flaps), (First, None), "the first of the three was a day ago");
+    let mut slot = fickle();
+    assert_eq!(slot.see(DAY - 1, poor()).notices[0].flaps, Some(4));
+}
+
+// 30, 41
+#[test]
+fn beginnings_and_changes_are_not_remembered_from_a_clock_that_ran_ahead() {
+    let ahead = 30 * DAY;
+    let mut slot = quiet();
+    for turn in 0..3 {
+        slot.see(ahead + turn * 120, poor());
+        slot.see(ahead + turn * 120 + 60, rich());
+    }
+    slot.see(0, rich());
+    let mut calm = Slot { spec: slot.spec.clone(), status: slot.status.clone() };
+    assert_eq!(slot.see(DAY - 1, poor()).notices[0].flaps, Some(4), "they count from the step back");
+    assert_eq!(calm.see(DAY, poor()).notices[0].flaps, None, "for a day");
+
+    let mut slot = fickle();
+    assert_eq!(slot.tells(360, poor()), [(First, ScopeMissing, Warning)]);
+    assert_eq!(slot.tells(420, rich()), SILENCE);
+    assert_eq!(slot.tells(-ahead, rich()), SILENCE);
+    assert_eq!(slot.tells(HOUR - ahead, rich()), [(Resolved, ScopeMissing, Warning)], "an hour from the step back");
+}
+
+// 41
+#[test]
+fn each_kind_is_counted_by_itself() {
+    let mut slot = fickle();
+    assert_eq!(slot.see(360, no_secret()).notices[0].flaps, None);
+}
+
+// 41
+#[test]
+fn very_many_beginnings_are_no_reason_to_forget_the_latest() {
+    let mut slot = quiet();
+    // Each secret is dead already, so each end is told (43).
+    for n in 0..100_u8 {
+        assert_eq!(slot.tells(i64::from(n), checked(n, valid_until(-1))), [(First, Expired, Critical)]);
+    }
+    for n in 0..4 {
+        let told = slot.see(200 + n * 60, if n % 2 == 0 { no_secret() } else { checked(99, valid_until(-1)) }).notices;
+        assert_eq!(told[0].reason, SourceUnreadable);
+    }
+    slot.see(500, no_secret());
+    slot.see(510, checked(99, valid_until(-1)));
+    assert!(slot.see(520, no_secret()).notices[0].flaps.is_some(), "the other kinds are counted, too");
+    assert!(slot.see(DAY + 50, checked(100, valid_until(-1))).notices.iter().any(|notice| notice.flaps > Some(40)));
+}
+
+// 41
+#[test]
+fn of_what_comes_and_goes_only_what_is_worse_is_told_and_repeated() {
+    let mut slot = Slot::new(Policy { ladder: days(&[20, 10, 5]), ..Policy::default() });
+    let seen = |secret, day: i64| checked(secret, valid_until(day * DAY));
+    let day = 45 * DAY;
+    for secret in 1..=3 {
+        assert_eq!(slot.tells(day + i64::from(secret), seen(secret, 60)), [(First, Expiring, Info)]);
+    }
+    let fourth = slot.see(day + 4, seen(4, 60)).notices;
+    assert_eq!((fourth[0].why, fourth[0].flaps), (First, Some(4)));
+    assert_eq!(slot.tells(day + 5, seen(5, 60)), SILENCE, "another secret");
+    assert_eq!(slot.tells(day + 6, seen(5, 59)), SILENCE, "another date");
+    let worse = slot.see(day + 7, seen(6, 54)).notices;
+    assert_eq!(super::words(&worse), [(Escalated, Expiring, Critical)]);
+    assert!(worse[0].flaps.is_some());
+    assert_eq!(slot.tells(day + 8, seen(7, 60)), SILENCE);
+    assert_eq!(slot.tells(day + 9, seen(8, 54)), SILENCE, "as bad, and no worse");
+    for minute in 1..24 * 60 {
+        let secret = if minute % 2 == 0 { 8 } else { 9 };
+        assert_eq!(slot.tells(day + 7 + minute * 60, seen(secret, 54)), SILENCE);
+    }
+    assert_eq!(slot.tells(day + 7 + DAY, seen(8, 54)), [(Repeated, Expiring, Critical)], "as ever");
+}
+
+// 42
+#[test]
+fn what_is_calm_and_continues_goes_on_undamped() {
+    let mut slot = fickle();
+    slot.see(360, poor());
+    slot.see(420, rich());
+    slot.see(480, poor());
+    slot.see(480 + HOUR - 1, poor());
+    assert!(slot.status.ledger.incidents[0].damped.is_some());
+    slot.see(480 + HOUR, poor());
+    assert!(slot.status.ledger.incidents[0].damped.is_none());
+    let over = slot.see(480 + HOUR + 1, rich()).notices;
+    assert_eq!(super::words(&over), [(Resolved, ScopeMissing, Warning)], "as of any other");
+}
+
+// 42
+#[test]
+fn what_is_calm_and_does_not_continue_ends_by_the_rules() {
+    let mut slot = fickle();
+    slot.see(360, poor());
+    // Another secret that lacks the same permission.
+    let other = || checked(2, Inspection { grants: Some(Vec::new()), ..valid_until(600 * DAY) });
+    assert_eq!(slot.tells(420, other()), SILENCE);
+    assert_eq!(slot.tells(420 + HOUR, other()), [(First, ScopeMissing, Warning)], "replaced, without a RESOLVED");
+}
+
+// 43
+#[test]
+fn the_end_of_another_secret_is_no_part_of_it() {
+    let mut slot = Slot::new(Policy { confirm_invalid: 1, repeat: Span::ZERO, ..Policy::default() });
+    for secret in 1..=3 {
+        assert_eq!(slot.tells(i64::from(secret) * 60, checked(secret, revoked())), [(First, Revoked, Critical)]);
+    }
+    for secret in 4..=6 {
+        let told = slot.see(i64::from(secret) * 60, checked(secret, revoked())).notices;
+        assert_eq!(super::words(&told), [(First, Revoked, Critical)], "each end is told");
+        assert_eq!(told[0].flaps, Some(u32::from(secret)), "and damped");
+    }
+    assert_eq!(slot.tells(420, checked(6, valid_until(600 * DAY))), SILENCE);
+    assert_eq!(slot.tells(480, checked(6, revoked())), SILENCE, "the same secret comes and goes");
+}
+
+// 43
+#[test]
+fn a_word_taken_back_waits_for_the_calm() {
+    let expired = || checked(1, answer(Validity::Expired, Expiry::Unknown));
+    let fine = || checked(1, valid_until(600 * DAY));
+    let wrong = |slot: &mut Slot| {
+        slot.see(0, fine());
+        for turn in 0..3 {
+            assert_eq!(slot.tells(turn * 120 + 60, expired()), [(First, Expired, Critical)]);
+            assert_eq!(slot.tells(turn * 120 + 120, fine()), [(Resolved, Expired, Critical)]);
+        }
+        assert_eq!(slot.tells(600, expired()), [(First, Expired, Critical)]);
+        assert_eq!(slot.tells(660, fine()), SILENCE);
+    };
+    let mut slot = quiet();
+    wrong(&mut slot);
+    assert_eq!(slot.tells(660 + HOUR - 1, fine()), SILENCE);
+    assert_eq!(slot.tells(660 + HOUR, fine()), [(Resolved, Expired, Critical)]);
+    // Said again, it is expired, and the incident goes on.
+    let mut slot = quiet();
+    wrong(&mut slot);
+    assert_eq!(slot.tells(720, expired()), SILENCE);
+    assert_eq!(slot.tells(720 + HOUR, expired()), SILENCE);
+    assert!(slot.status.ledger.incidents.iter().all(|incident| incident.damped.is_none()));
+    assert_eq!(slot.tells(720 + HOUR + 1, fine()), [(Resolved, Expired, Critical)], "undamped");
+}
+
+// 43
+#[test]
+fn the_end_of_another_date_is_told_even_when_a_word_is_taken_back_with_it() {
+    let mut slot = quiet();
+    let says =
+        |validity, end| checked(1, Inspection { issued_at: Some(at(0)), ..answer(validity, Expiry::At(at(end))) });
+    slot.see(0, says(Validity::Valid, 600 * DAY));
+    for turn in 0..3 {
+        slot.see(turn * 120 + 60, says(Validity::Expired, 600 * DAY));
+        slot.see(turn * 120 + 120, says(Validity::Valid, 600 * DAY));
+    }
+    assert_eq!(slot.tells(600, says(Validity::Expired, 600 * DAY)), [(First, Expired, Critical)]);
+    let told = slot.see(660, says(Validity::Valid, 660 + 10)).notices;
+    assert!(super::words(&told).contains(&(First, Expiring, Critical)), "{told:?}");
+}
+
+// 42, 43
+#[test]
+fn a_word_taken_back_is_a_change_even_where_the_date_stays() {
+    let day = 50 * DAY;
+    let fine = || checked(1, valid_until(60 * DAY));
+    let expired = || checked(1, Inspection { validity: Validity::Expired, ..valid_until(60 * DAY) });
+    let mut slot = quiet();
+    assert_eq!(slot.tells(day, fine()), [(First, Expiring, Warning)]);
+    let anew = [(Resolved, Expired, Critical), (First, Expiring, Warning)];
+    for turn in 1..=3 {
+        assert_eq!(slot.tells(day + turn * 120 - 60, expired()), [(Escalated, Expired, Critical)]);
+        assert_eq!(slot.tells(day + turn * 120, fine()), anew);
+    }
+    assert_eq!(slot.tells(day + 420, expired()), [(Escalated, Expired, Critical)], "worse than all that was told");
+    assert_eq!(slot.tells(day + 1_800, fine()), SILENCE);
+    assert_eq!(slot.tells(day + 1_799 + HOUR, fine()), SILENCE);
+    assert_eq!(slot.tells(day + 1_800 + HOUR, fine()), anew);
+}
+
+// 23
+#[test]
+fn whoever_was_told_hears_that_it_is_over() {
+    let name = |name| ReceiverName::parse(name).expect("a good name");
+    let mut slot = quiet();
+    assert_eq!(slot.tells(53 * DAY, checked(1, valid_until(60 * DAY))), [(First, Expiring, Warning)]);
+    slot.spec.receivers = [name("boss")].into();
+    let worse = slot.see(57 * DAY, checked(1, valid_until(60 * DAY))).notices;
+    assert_eq!(worse[0].receivers[..], [name("boss")]);
+    let over = slot.see(58 * DAY, checked(2, valid_until(600 * DAY))).notices;
+    assert_eq!(over[0].receivers[..], [name("oncall"), name("boss")]);
+}
+
+// 39
+#[test]
+fn history_keeps_every_change_of_an_incident_and_nothing_else() {
+    let mut slot = quiet();
+    let seen = |secret, end: i64| checked(secret, valid_until(end * DAY));
+    let mut kept = |second, seen| {
+        let entries = slot.see(second, seen).entries;
+        let incident = |entry| match entry {
+            Entry::Incident(incident, ended) => Some((incident.number, incident.severity, ended.map(|(_, how)| how))),
+            Entry::Answer(_) => None,
+        };
+        entries.into_iter().map(incident).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(0, seen(1, 60)), []);
+    assert_eq!(kept(53 * DAY, seen(1, 60)), [Some((1, Warning, None))]);
+    assert_eq!(kept(54 * DAY, seen(1, 60)), []);
+    assert_eq!(kept(57 * DAY, seen(1, 60)), [Some((1, Critical, None))]);
+    assert_eq!(kept(57 * DAY + 1, know()), [None, Some((1, Critical, None))], "the answer, and who knows of it");
+    assert_eq!(
+        kept(57 * DAY + 2, seen(1, 59)),
+        [Some((1, Critical, Some(Ending::Superseded))), Some((2, Critical, None))]
+    );
+    assert_eq!(kept(57 * DAY + 3, seen(1, 600)), [Some((2, Critical, Some(Ending::Resolved)))]);
+}
+
+// 33
+#[test]
+fn a_ledger_that_starts_afresh_goes_on_counting() {
+    let mut slot = quiet();
+    slot.see(0, poor());
+    slot.see(1, hush(DAY));
+    let fresh = slot.status.ledger.fresh();
+    assert_eq!((fresh.count, fresh.incidents.len(), fresh.silence), (1, 0, None));
+}
+
+// 30, 39
+#[test]
+fn what_nobody_was_told_of_is_told_as_bad_as_it_is_when_the_silence_ends() {
+    let seen = || checked(1, valid_until(60 * DAY));
+    let mut slot = quiet();
+    slot.see(57 * DAY - 1, hush(DAY));
+    assert_eq!(slot.tells(57 * DAY, seen()), SILENCE, "critical, by a clock that ran ahead");
+    slot.see(46 * DAY, seen());
+    assert_eq!(slot.tells(46 * DAY + 1, speak()), [(First, Expiring, Warning)]);
+    assert_eq!(slot.tells(57 * DAY, seen()), [(Escalated, Expiring, Critical)], "no rung is lost");
+}
+
+// 23, 28
+#[test]
+fn a_slot_taken_out_says_nothing_of_what_nobody_was_told_of() {
+    let mut slot = quiet();
+    assert_eq!(slot.tells(0, poor()), [(First, ScopeMissing, Warning)]);
+    slot.see(1, hush(DAY));
+    assert_eq!(slot.tells(2, no_secret()), SILENCE);
+    let incidents = std::mem::take(&mut slot.status.ledger.incidents);
+    let farewell = retire(&Subject::Token(slot.spec.id.clone()), slot.spec.provider, incidents, at(3));
+    assert_eq!(super::words(&farewell.notices), [(Resolved, ScopeMissing, Warning)]);
+    assert_eq!(farewell.entries.len(), 2, "history keeps both");
 }

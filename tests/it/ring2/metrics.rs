@@ -312,6 +312,7 @@ fn row(n: usize, verdict: Verdict, findings: &[(Reason, Severity)]) -> Row {
         last_check: Some(Timestamp::from_unix(START)),
         last_answer: Some(Timestamp::from_unix(START)),
         next_check: Timestamp::from_unix(START + 900),
+        answered: None,
     }
 }
 
@@ -332,9 +333,10 @@ fn scene(per_token: PerToken) -> Scene {
     Scene {
         now: Timestamp::from_unix(START),
         counters: counters.render(),
-        outbox: Some(OutboxSummary { pending: 3, oldest: Some(Timestamp::from_unix(START)), last_mail: None }),
+        outbox: Some(OutboxSummary { pending: 3, oldest: Some(Timestamp::from_unix(START)), last: Vec::new() }),
         last_pass: None,
         reload: Some(Reload { successful: false, success_at: Timestamp::from_unix(START) }),
+        watcher: Vec::new(),
         per_token,
     }
 }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use tokenwatch::board::{Board, Table};
 use tokenwatch::clock::Lens;
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::domain::token::ReceiverName;
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::Clock as _;
 use tokenwatch::settings;
@@ -171,6 +170,7 @@ async fn health_and_readiness_follow_the_loop_and_the_store() {
         store: Arc::new(Sqlite::open(&folder.path().join("state.db")).expect("a state")),
         clock: clock.clone(),
         settings: receiver,
+        requests: tokenwatch::requests::Requests::new().0,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let page = listener.local_addr().expect("bound");
@@ -202,8 +202,7 @@ async fn health_and_readiness_follow_the_loop_and_the_store() {
     assert!(code == 503 && text.contains("the disk is full"), "{text}");
     board.vitals.store_is("watch", None);
     // Mail has its own alarm; a daemon that watches is ready.
-    let oncall = ReceiverName::parse("oncall").expect("a name");
-    board.vitals.mail_is(&oncall, Some("relay mail.example.com:25: connection refused".to_owned()));
+    board.vitals.way_is("mail to oncall", Some("relay mail.example.com:25: connection refused".to_owned()));
     let (code, text) = ask("/readyz").await;
     assert!(code == 200 && text.contains("connection refused"), "{text}");
     assert!(ask("/").await.1.contains("connection refused"));

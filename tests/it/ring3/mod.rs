@@ -3,7 +3,9 @@
 //! What the other rings simulate (signals, sockets, disks, mail servers, other people's tools) is real here. Each test has its own folder,
 //! ports and servers, so all of them may run at once.
 
+mod answers;
 mod bad_days;
+mod channels;
 mod commands;
 mod formats;
 mod kills;

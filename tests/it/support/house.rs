@@ -11,8 +11,10 @@ use tokenwatch::clock::Lens;
 use tokenwatch::daemon::reader::Reader;
 use tokenwatch::daemon::wiring::Wiring;
 use tokenwatch::daemon::{Daemon, Doors, Reloader};
+use tokenwatch::domain::alert::Subject;
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::ports::{Clock, Store, StoreError};
+use tokenwatch::ports::{Clock, SlotStatus, Store, StoreError};
+use tokenwatch::requests::Requests;
 use tokenwatch::settings;
 use tokenwatch::settings::source::Sources;
 use tokenwatch::sim::{App, Mailbox, Received, Sim, World};
@@ -48,6 +50,8 @@ pub struct House {
 struct Running {
     board: Arc<Board>,
     reloader: Reloader,
+    requests: Requests,
+    store: Arc<dyn Store>,
     page: std::net::SocketAddr,
     stop: CancellationToken,
     now: CancellationToken,
@@ -169,14 +173,14 @@ impl House {
     pub async fn start(&mut self, config: &str) {
         let wiring = self.wiring(config);
         let store: Arc<dyn Store> = Arc::new(self.open().await);
-        let daemon = Daemon::new(self.clock.clone(), store, wiring);
+        let daemon = Daemon::new(self.clock.clone(), Arc::clone(&store), wiring);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let page = listener.local_addr().expect("bound");
         let (stop, now) = (CancellationToken::new(), CancellationToken::new());
-        let (board, reloader) = (daemon.board(), daemon.reloader());
+        let (board, reloader, requests) = (daemon.board(), daemon.reloader(), daemon.requests());
         let mut task = JoinSet::new();
         task.spawn(daemon.run(Doors { listener: Some(listener), control: None }, stop.clone(), now.clone()));
-        self.running = Some(Running { board, reloader, page, stop, now, task });
+        self.running = Some(Running { board, reloader, requests, store, page, stop, now, task });
     }
 
     /// After a kill the last statements may still run, as they would not in a process of their own.
@@ -224,6 +228,18 @@ impl House {
         Arc::clone(&self.running().board)
     }
 
+    /// The way to the watch loop.
+    pub fn requests(&self) -> Requests {
+        self.running().requests.clone()
+    }
+
+    /// What is known of every token.
+    pub async fn statuses(&self) -> Vec<(Subject, SlotStatus)> {
+        let store = &self.running().store;
+        let subjects = store.subjects().await.expect("the subjects");
+        store.load(subjects).await.expect("the statuses")
+    }
+
     /// Where the listener is.
     pub fn page(&self) -> std::net::SocketAddr {
         self.running().page
@@ -264,7 +280,11 @@ impl House {
     }
 
     fn wiring(&self, config: &str) -> Wiring {
-        let loaded = settings::from_text(config, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}"));
+        // Summaries come only into stories that ask for them.
+        let none = ("TOKENWATCH__SCHEDULE__DIGEST".to_owned(), String::new());
+        let environment = if config.contains("digest = ") { Vec::new() } else { vec![none] };
+        let loaded =
+            settings::from_text(config, "test", &environment).unwrap_or_else(|faults| unreachable!("{faults}"));
         let clock: Arc<dyn Clock> = self.clock.clone();
         Wiring::new(loaded.settings, &Reader::new(Sources::default()), &clock).expect("the wiring holds")
     }

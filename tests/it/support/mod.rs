@@ -1,5 +1,8 @@
 //! What the tests share: the daemon in one process under simulated time, and real processes with real servers.
 
+pub mod alertmanager;
 pub mod exim;
+pub mod hook;
 pub mod house;
 pub mod process;
+pub mod relay;

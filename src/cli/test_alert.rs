@@ -1,0 +1,75 @@
+//! `test-alert [RECEIVER]`: a real notice through the real channels, followed to its end.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::control::Daemon;
+use super::{Context, Exit, io};
+use crate::web::control::TestJson;
+
+/// Runs the command.
+pub async fn run(context: &Context, receiver: Option<String>, severity: Option<String>, json: bool) -> Exit {
+    let daemon = match Daemon::find(context) {
+        Ok(daemon) => daemon,
+        Err(why) => return super::fail(Exit::TryAgain, why),
+    };
+    let sent = match daemon.post("/control/v1/test-alert", &TestJson { receiver, severity }).await {
+        Ok(sent) => sent,
+        Err(why) => return why.fail(),
+    };
+    let key: String =
+        url::form_urlencoded::byte_serialize(sent["key"].as_str().unwrap_or_default().as_bytes()).collect();
+    let path = format!("/control/v1/deliveries?key={key}");
+    let mut seen = Vec::new();
+    // The daemon tries again by itself for as long as it takes; here the first outcome of each way is what is wanted.
+    for _ in 0..LOOKS {
+        seen = match daemon.get(&path).await {
+            Ok(Value::Array(seen)) => seen,
+            Ok(_) => Vec::new(),
+            Err(why) => return why.fail(),
+        };
+        if !seen.is_empty() && seen.iter().all(is_decided) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let printed =
+        if json { io::print_json(&seen) } else { io::print(&text(&seen, io::Paint::new(&context.environment))) };
+    let arrived = |delivery: &Value| delivery["delivered_at"].is_i64();
+    if seen.iter().all(arrived) && !seen.is_empty() { printed } else { Exit::Critical }
+}
+
+/// It arrived, or was tried in vain.
+fn is_decided(delivery: &Value) -> bool {
+    delivery["delivered_at"].is_i64() || (!delivery["route"].is_null() && delivery["failure"].is_string())
+}
+
+fn text(seen: &[Value], paint: io::Paint) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let rows: Vec<Vec<String>> = seen
+        .iter()
+        .map(|delivery| {
+            let way = format!("{} to {}", delivery["route"].as_str().unwrap_or("notice"), word(&delivery["receiver"]));
+            let (mark, went) = match (delivery["channel"].as_str(), delivery["failure"].as_str()) {
+                (Some("none"), _) => ("–", "nobody is told of this severity that way".to_owned()),
+                (Some(channel), _) => ("✔", format!("taken by {channel}")),
+                (None, Some(failure)) => ("✖", format!("{failure}; it is kept and tried again")),
+                (None, None) => ("✖", "no outcome yet; it is kept and tried".to_owned()),
+            };
+            vec![mark.to_owned(), way, went]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "nothing is on its way\n".to_owned();
+    }
+    io::table(&rows, |_, x, cell| match (x, cell) {
+        (0, "✖") => paint.by_word(cell, "critical"),
+        (0, "✔") => paint.by_word(cell, "healthy"),
+        _ => cell.to_owned(),
+    })
+}
+
+/// Longer than one relay may take for all its steps.
+const LOOKS: u32 = 400;
+const PAUSE: Duration = Duration::from_millis(500);

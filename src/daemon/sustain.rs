@@ -1,0 +1,81 @@
+//! Tells those who forget again: an Alertmanager takes an alert for resolved when it is not posted again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::wiring::Wiring;
+use crate::domain::route::{ChannelKind, Route};
+use crate::domain::time::{Span, Timestamp};
+use crate::domain::token::ReceiverName;
+use crate::domain::verdict::earliest;
+use crate::metrics::Counters;
+use crate::ports::{Clock, Lane, Store};
+
+/// The parts that it works with.
+pub struct Sustain {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is durable.
+    pub store: Arc<dyn Store>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// The configuration in force.
+    pub wiring: watch::Receiver<Arc<Wiring>>,
+    /// The end.
+    pub stop: CancellationToken,
+}
+
+impl Sustain {
+    /// Tells again until told to stop.
+    pub async fn run(mut self) {
+        let mut told: BTreeMap<ReceiverName, Timestamp> = BTreeMap::new();
+        loop {
+            let wiring = Arc::clone(&self.wiring.borrow_and_update());
+            let mut next: Option<Timestamp> = None;
+            for (name, receiver) in &wiring.settings.receivers {
+                let Some(target) = &receiver.alertmanager else { continue };
+                let now = self.clock.now();
+                // A moment in the future is from before the clock moved back.
+                let due = told.get(name).map_or(now, |at| (*at).min(now).plus(target.resend));
+                if due <= now {
+                    self.tell(&wiring, name).await;
+                    told.insert(name.clone(), now);
+                }
+                next = earliest(next, Some(if due <= now { now.plus(target.resend) } else { due }));
+            }
+            let sleep = next.map_or(IDLE, |at| at.since(self.clock.now()).max(Span::seconds(1)));
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = self.wiring.changed() => {}
+                () = self.clock.sleep(sleep) => {}
+            }
+        }
+    }
+
+    async fn tell(&self, wiring: &Wiring, receiver: &ReceiverName) {
+        let kind = ChannelKind::Alertmanager;
+        let Some(channel) = wiring.channels.get(&kind) else { return };
+        let lane = Lane { receiver: receiver.clone(), route: Some(Route::By(kind)) };
+        let open = match self.store.firing(lane).await {
+            Ok(open) => open,
+            Err(failure) => return warn!(error = %failure, "what fires could not be read; telling again later"),
+        };
+        if open.is_empty() {
+            return;
+        }
+        match channel.sustain(receiver, &open).await {
+            Ok(()) => debug!(%receiver, alerts = open.len(), "told again"),
+            Err(failure) => {
+                self.counters.failed(kind.as_str(), 1);
+                debug!(%receiver, error = %failure, "could not tell again");
+            }
+        }
+    }
+}
+
+/// Without an Alertmanager there is nothing to do before another configuration comes.
+const IDLE: Span = Span::hours(1);

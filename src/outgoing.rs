@@ -1,0 +1,164 @@
+//! One bounded request over HTTP: a time limit, a size limit, no redirects, TLS verified.
+//!
+//! What comes back is a status, headers and bytes, or a failure of transport whose text is redacted here: HTTP client errors print URLs, and
+//! URLs carry secrets.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+
+use crate::domain::inspection::Unreachable;
+use crate::domain::time::Span;
+use crate::redact::redact;
+use crate::settings::value::is_loopback;
+use crate::tls::{self, TlsError};
+
+/// A client for one place. Connections are kept and shared.
+#[derive(Debug, Clone)]
+pub struct Client(reqwest::Client);
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, at most [`LARGEST_BODY`].
+    pub body: Vec<u8>,
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No trust.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The library refused its settings.
+    #[error("cannot set up the HTTP client: {0}")]
+    Client(String),
+}
+
+/// Why there is no whole answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// How the other side was out of reach; `None` when its answer was too large.
+    pub how: Option<Unreachable>,
+    /// In words, redacted.
+    pub text: String,
+    /// Whether the request may have arrived all the same.
+    pub may_have_arrived: bool,
+}
+
+impl Client {
+    /// A client whose every answer takes at most `timeout`. On loopback no proxy is used.
+    ///
+    /// # Errors
+    /// When there is no trust to verify certificates by.
+    pub fn new(base: &url::Url, timeout: Span, ca_file: Option<&Path>) -> Result<Self, ClientError> {
+        let timeout = Duration::from_secs(u64::try_from(timeout.as_seconds()).unwrap_or(1).max(1));
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("tokenwatch/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .timeout(timeout)
+            .connect_timeout(timeout.min(CONNECT_LIMIT))
+            .pool_idle_timeout(IDLE_LIMIT);
+        // A plain-text base needs no trust store, and reading the system's takes milliseconds.
+        if base.scheme() == "https" {
+            let mut config = tls::client_config(ca_file)?;
+            // One HTTP/2 connection costs half of HTTP/1.1's CPU; a given configuration is taken as it is, so the offer is made here.
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            builder = builder.tls_backend_preconfigured(config).https_only(true);
+        } else {
+            builder = builder.tls_backend_preconfigured(tls::nobody());
+        }
+        if is_loopback(base.host_str().unwrap_or_default()) {
+            builder = builder.no_proxy();
+        }
+        builder.build().map(Self).map_err(|error| ClientError::Client(error.to_string()))
+    }
+
+    /// Asks, and reads the whole answer.
+    ///
+    /// # Errors
+    /// A failure of transport, or an answer that is too large.
+    pub async fn get(&self, url: url::Url) -> Result<Reply, Failure> {
+        self.send(Method::GET, url, HeaderMap::new(), Arc::from([])).await
+    }
+
+    /// Sends `body`, and reads the whole answer.
+    ///
+    /// # Errors
+    /// A failure of transport, or an answer that is too large.
+    pub async fn post(&self, url: url::Url, headers: HeaderMap, body: Arc<[u8]>) -> Result<Reply, Failure> {
+        self.send(Method::POST, url, headers, body).await
+    }
+
+    async fn send(&self, method: Method, url: url::Url, headers: HeaderMap, body: Arc<[u8]>) -> Result<Reply, Failure> {
+        let mut request = self.0.request(method, url).headers(headers);
+        if !body.is_empty() {
+            request = request.body(body.to_vec());
+        }
+        let mut response = request.send().await.map_err(|error| failure(&error))?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
+            if body.len() + chunk.len() > LARGEST_BODY {
+                let text = format!("more than {} KiB in one answer", LARGEST_BODY / 1024);
+                return Err(Failure { how: None, text, may_have_arrived: true });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, headers, body })
+    }
+}
+
+/// A fragment that reads well after "failed: ".
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.how {
+            None => f.write_str(&self.text),
+            Some(Unreachable::Timeout) => write!(f, "no answer in time: {}", self.text),
+            Some(Unreachable::Connect) => write!(f, "no connection: {}", self.text),
+            Some(Unreachable::Tls) => write!(f, "TLS failed: {}", self.text),
+            Some(Unreachable::Interrupted) => write!(f, "the connection broke: {}", self.text),
+        }
+    }
+}
+
+/// Names the failure by its innermost cause, which says the most and holds no URL.
+fn failure(error: &reqwest::Error) -> Failure {
+    let mut innermost: &dyn std::error::Error = error;
+    let mut tls = false;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+        tls |= is_tls(innermost);
+    }
+    let how = if error.is_timeout() {
+        Unreachable::Timeout
+    } else if tls || innermost.to_string().contains("certificate") {
+        Unreachable::Tls
+    } else if error.is_connect() {
+        Unreachable::Connect
+    } else {
+        Unreachable::Interrupted
+    };
+    let may_have_arrived = !error.is_connect() && !error.is_builder() && how != Unreachable::Tls;
+    Failure { how: Some(how), text: redact(&innermost.to_string(), &[]), may_have_arrived }
+}
+
+/// An I/O error passes over what it wraps when it is asked for its source, so it is looked into.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
+}
+
+/// The largest documented answer is a few KiB.
+pub const LARGEST_BODY: usize = 256 * 1024;
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Longer than the gap between two checks of a busy daemon, shorter than the idle limits of load balancers.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(50);

@@ -1,0 +1,90 @@
+//! What others ask of the watch loop: it alone changes a status, so answers, signs and words to say all go through it.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::alert::{AlertKey, Subject};
+use crate::domain::answer::{Answer, Refused};
+use crate::domain::finding::Finding;
+use crate::domain::ledger::Ledger;
+use crate::domain::token::ReceiverName;
+use crate::domain::watcher::Signs;
+
+/// A request, and where its outcome goes.
+#[derive(Debug)]
+pub enum Request {
+    /// Somebody answers what was told of a subject.
+    Answer(Subject, Answer, oneshot::Sender<Result<Ledger, Declined>>),
+    /// The watcher's signs of life were taken.
+    Signs(Signs),
+    /// A word that is about no finding is to be said to these receivers.
+    Say(Finding, Arc<[ReceiverName]>, oneshot::Sender<Result<AlertKey, Declined>>),
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Declined {
+    /// Nothing of that name is watched.
+    #[error("nothing of that name is watched")]
+    Unknown,
+    /// The answer does not fit.
+    #[error("{0}")]
+    Refused(Refused),
+    /// The state could not be written, so nothing was changed.
+    #[error("the state could not be written: {0}")]
+    Store(String),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// The way to the watch loop.
+#[derive(Clone, Debug)]
+pub struct Requests(mpsc::Sender<Request>);
+
+/// The watch loop's end of it.
+pub type Inbox = mpsc::Receiver<Request>;
+
+impl Requests {
+    /// A way, and its end.
+    pub fn new() -> (Self, Inbox) {
+        let (sender, inbox) = mpsc::channel(WAITING);
+        (Self(sender), inbox)
+    }
+
+    /// Passes on what somebody answers; the ledger as it stands then.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub async fn answer(&self, subject: Subject, answer: Answer) -> Result<Ledger, Declined> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Request::Answer(subject, answer, sender)).await?;
+        outcome.await.map_err(|_| Declined::Stopping)?
+    }
+
+    /// Has a word said; the key under which it is on its way.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn say(&self, finding: Finding, receivers: Arc<[ReceiverName]>) -> Result<AlertKey, Declined> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Request::Say(finding, receivers, sender)).await?;
+        outcome.await.map_err(|_| Declined::Stopping)?
+    }
+
+    /// Passes signs of life on.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub async fn signs(&self, signs: Signs) -> Result<(), Declined> {
+        self.send(Request::Signs(signs)).await
+    }
+
+    async fn send(&self, request: Request) -> Result<(), Declined> {
+        self.0.send(request).await.map_err(|_| Declined::Stopping)
+    }
+}
+
+/// Requests that may wait; whoever comes later waits at the door.
+const WAITING: usize = 64;
