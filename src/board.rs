@@ -290,6 +290,11 @@ impl Vitals {
         note(&mut lock(&self.troubles).ways, way.to_owned(), trouble)
     }
 
+    /// Forgets the troubles of ways that are gone.
+    pub fn keep_ways(&self, known: impl Fn(&str) -> bool) {
+        lock(&self.troubles).ways.retain(|way, _| known(way));
+    }
+
     /// What is wrong with the watcher itself, by the last look.
     pub fn set_findings(&self, findings: Vec<Finding>) {
         *lock(&self.findings) = findings;
@@ -305,9 +310,12 @@ impl Vitals {
         self.clock_offset.store(offset.as_seconds(), Ordering::Relaxed);
     }
 
-    /// How far our clock was off by the newest answer; `None` before the first.
-    pub fn clock_offset(&self) -> Option<Span> {
-        moment(&self.clock_offset).map(|seconds| Span::seconds(seconds.unix()))
+    /// How far our clock was off by the newest answer since this was last asked; `None` when there was none.
+    pub fn take_clock_offset(&self) -> Option<Span> {
+        match self.clock_offset.swap(i64::MIN, Ordering::Relaxed) {
+            i64::MIN => None,
+            seconds => Some(Span::seconds(seconds)),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use crate::domain::alert::{Ending, Incident, Notice, Subject};
 use crate::domain::answer;
 use crate::domain::digest::Bundle;
+use crate::domain::finding::Severity;
 use crate::domain::inspection::{CheckError, Inspection};
 use crate::domain::ledger::Entry;
 use crate::domain::route::{ChannelKind, Route};
@@ -104,6 +105,9 @@ pub trait Store: Send + Sync {
     /// What waits in a lane, in the order in which it was committed; at most `limit`.
     fn pending(&self, lane: Lane, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>>;
 
+    /// The same without what is milder than `from`; what was tied to a message before, and tests, are never left out.
+    fn urgent(&self, lane: Lane, from: Severity, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>>;
+
     /// Hands rows to these lanes instead of the one they are in; a lane that has a notice already does not get it twice. Without a lane to go
     /// to they stay.
     fn assign(&self, rows: Vec<i64>, lanes: Vec<Lane>, at: Timestamp) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -113,7 +117,13 @@ pub trait Store: Send + Sync {
     fn seal(&self, rows: Vec<i64>, message: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Notes that rows could not be delivered. Those of a message that certainly did not leave are untied from it.
-    fn failed(&self, rows: Vec<i64>, failure: String, untie: bool) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn failed(
+        &self,
+        rows: Vec<i64>,
+        failure: String,
+        untie: bool,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Marks rows as delivered.
     fn settle(&self, rows: Vec<i64>, delivery: Settlement) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -187,7 +197,7 @@ pub struct LaneSummary {
     pub waiting: u64,
     /// How many of them are late.
     pub late: u64,
-    /// The oldest row that was tried in vain: when it was made, and how the try failed.
+    /// The oldest row that was tried in vain: when it was first tried, and how the last try failed.
     pub tried: Option<(Timestamp, String)>,
 }
 

@@ -17,7 +17,7 @@ pub enum Request {
     /// Somebody answers what was told of a subject.
     Answer(Subject, Answer, oneshot::Sender<Result<Ledger, Declined>>),
     /// The watcher's signs of life were taken.
-    Signs(Signs),
+    Signs(Signs, oneshot::Sender<Result<(), Declined>>),
     /// A word that is about no finding is to be said to these receivers.
     Say(Finding, Arc<[ReceiverName]>, oneshot::Sender<Result<AlertKey, Declined>>),
 }
@@ -73,12 +73,14 @@ impl Requests {
         outcome.await.map_err(|_| Declined::Stopping)?
     }
 
-    /// Passes signs of life on.
+    /// Passes signs of life on; returns when they are noted.
     ///
     /// # Errors
-    /// When the daemon is stopping.
+    /// Why they were not.
     pub async fn signs(&self, signs: Signs) -> Result<(), Declined> {
-        self.send(Request::Signs(signs)).await
+        let (sender, outcome) = oneshot::channel();
+        self.send(Request::Signs(signs, sender)).await?;
+        outcome.await.map_err(|_| Declined::Stopping)?
     }
 
     async fn send(&self, request: Request) -> Result<(), Declined> {

@@ -14,7 +14,6 @@ use super::wiring::Wiring;
 use crate::board::Board;
 use crate::domain::alert::Subject;
 use crate::domain::finding::{Detail, Reason, Severity};
-use crate::domain::route::Route;
 use crate::domain::step::saying;
 use crate::domain::summary::{MOST_NAMED, Summary};
 use crate::domain::time::{Span, Timestamp};
@@ -42,7 +41,6 @@ pub struct Caretaker {
 }
 
 /// What the caretaker remembers.
-#[derive(Default)]
 struct Round {
     /// Nothing was wrong at the last look.
     was_well: bool,
@@ -50,15 +48,24 @@ struct Round {
     next_digest: Option<Timestamp>,
     /// When the old past was last forgotten.
     pruned_at: Option<Timestamp>,
+    /// The time at the last look.
+    last_now: Timestamp,
 }
 
 impl Caretaker {
     /// Looks after things until told to stop.
     pub async fn run(mut self) {
-        let mut round = Round::default();
+        let last_now = self.clock.now();
+        let mut round = Round { was_well: false, next_digest: None, pruned_at: None, last_now };
         loop {
             let wiring = Arc::clone(&self.wiring.borrow_and_update());
-            if let Err(failure) = self.look(&wiring, &mut round).await {
+            let began = self.clock.now();
+            if began < round.last_now {
+                // The clock moved back: what was planned by it is planned anew.
+                (round.next_digest, round.pruned_at) = (None, None);
+            }
+            round.last_now = began;
+            if let Err(failure) = self.look(&mut round).await {
                 debug!(error = %failure, "the watcher could not look at itself");
             }
             if let Err(failure) = self.sum_up(&wiring, &mut round).await {
@@ -84,33 +91,38 @@ impl Caretaker {
     }
 
     /// Takes the signs of life. While all is well, and was well at the last look, nobody is bothered with them.
-    async fn look(&self, wiring: &Wiring, round: &mut Round) -> Result<(), StoreError> {
+    async fn look(&self, round: &mut Round) -> Result<(), StoreError> {
         let now = self.clock.now();
         let lanes = self.store.lanes(now.minus(OVERDUE_AFTER)).await?;
         let signs = Signs {
             stuck: stuck(&lanes),
-            overdue: lanes.iter().filter(|summary| !is_quiet(wiring, summary, now)).map(|summary| summary.late).sum(),
-            clock_offset: self.board.vitals.clock_offset(),
-            disk: self.folder.as_deref().and_then(disk),
+            // What was never tried is held, patient or paced, and leaves when its time comes.
+            overdue: lanes.iter().filter(|summary| summary.tried.is_some()).map(|summary| summary.late).sum(),
+            clock_offset: self.board.vitals.take_clock_offset(),
+            disk: self.disk().await,
         };
         let well = watcher::is_well(&signs);
         if !(well && round.was_well && self.board.vitals.findings().is_empty()) {
-            // Whoever cannot be told is about to stop.
-            let _ = self.requests.signs(signs).await;
+            let noted = self.requests.signs(signs).await;
+            round.was_well = well && noted.is_ok();
         }
-        round.was_well = well;
         Ok(())
+    }
+
+    /// The room on the disk that the state is on. A network file system that hangs must not hang the daemon.
+    async fn disk(&self) -> Option<Disk> {
+        let folder = self.folder.clone()?;
+        tokio::task::spawn_blocking(move || disk(&folder)).await.ok().flatten()
     }
 
     /// Has the summary said when its bell has rung since the last one. Before the first pass there is nothing to sum up.
     async fn sum_up(&self, wiring: &Wiring, round: &mut Round) -> Result<(), StoreError> {
         let now = self.clock.now();
-        // A clock that moved back must not leave the next one where it was.
-        let planned = round.next_digest.filter(|at| at.since(now) <= LONGEST_PLAN);
-        if planned.is_some_and(|at| at > now) || !self.board.vitals.first_pass_done() {
+        if round.next_digest.is_some_and(|at| at > now) || !self.board.vitals.first_pass_done() {
             return Ok(());
         }
         let Some(last) = self.known().await?.and_then(|status| status.last_digest) else { return Ok(()) };
+        let last = last.min(now);
         if bells::last_digest(&wiring.settings, now).is_some_and(|ring| last < ring) {
             let summary = self.summary(Some(last)).await?;
             let finding = saying(Reason::Digest, Severity::Info, Detail::Summary(Box::new(summary)));
@@ -194,17 +206,6 @@ pub fn stuck(lanes: &[LaneSummary]) -> Vec<Stuck> {
     stuck
 }
 
-/// What waits for the end of quiet hours is not late, and shortly after them it is on its way.
-fn is_quiet(wiring: &Wiring, summary: &LaneSummary, now: Timestamp) -> bool {
-    let hours = wiring.settings.receivers.get(&summary.lane.receiver).and_then(|receiver| receiver.quiet_hours);
-    let read = summary.lane.route.is_some_and(Route::is_read_by_people);
-    hours.filter(|_| read && summary.tried.is_none()).is_some_and(|hours| {
-        let zone = &wiring.settings.daemon.zone;
-        let quiet = |at| zone.quiet_until(hours.from, hours.to, at).is_some();
-        quiet(now) || quiet(now.minus(OVERDUE_AFTER))
-    })
-}
-
 /// The room on the disk that a folder is on.
 fn disk(folder: &std::path::Path) -> Option<Disk> {
     let seen = rustix::fs::statvfs(folder).ok()?;
@@ -215,5 +216,3 @@ fn disk(folder: &std::path::Path) -> Option<Disk> {
 const PERIOD: Span = Span::minutes(5);
 /// How soon it looks again when it could not find out yet when the summary is due.
 const SOON: Span = Span::seconds(5);
-/// No bell is farther off than a leap year's.
-const LONGEST_PLAN: Span = Span::days(4 * 366);

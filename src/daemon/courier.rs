@@ -12,7 +12,9 @@ use tracing::{error, info, warn};
 use super::wiring::Wiring;
 use crate::board::Board;
 use crate::domain::digest::Bundle;
+use crate::domain::finding::Reason;
 use crate::domain::route::{ChannelKind, Route};
+use crate::domain::token::ReceiverName;
 use crate::metrics::Counters;
 use crate::ports::{Channel, Clock, Delivery, DeliveryError, Lane, Settlement, Store, StoreError};
 
@@ -30,7 +32,11 @@ pub struct Courier {
     late: Mutex<HashMap<(Lane, Arc<str>), Settlement>>,
     /// Conversations at once, by kind of channel: one kind that hangs leaves the others alone.
     permits: [Semaphore; ChannelKind::ALL.len()],
+    gates: Mutex<HashMap<ReceiverName, Gate>>,
 }
+
+/// Whoever tells an Alertmanager holds its gate, so that what is told again never overtakes what is over.
+pub type Gate = Arc<tokio::sync::Mutex<()>>;
 
 /// One message and the rows it carries.
 pub struct Parcel {
@@ -45,7 +51,7 @@ pub struct Parcel {
 /// How a lane's messages fared.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// How many left.
+    /// How many left, tests aside.
     pub sent: usize,
     /// Nothing gets through.
     pub closed: bool,
@@ -69,7 +75,13 @@ impl Courier {
     /// A courier with these parts.
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, board: Arc<Board>, counters: Arc<Counters>) -> Self {
         let permits = ChannelKind::ALL.map(|_| Semaphore::new(CONNECTIONS));
-        Self { clock, store, board, counters, late: Mutex::default(), permits }
+        Self { clock, store, board, counters, late: Mutex::default(), permits, gates: Mutex::default() }
+    }
+
+    /// The gate of a receiver's Alertmanager.
+    pub fn gate(&self, receiver: &ReceiverName) -> Gate {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(gates.entry(receiver.clone()).or_default())
     }
 
     /// Sends one lane's messages in order, until one does not leave.
@@ -79,7 +91,9 @@ impl Courier {
     pub async fn run(&self, wiring: &Wiring, lane: &Lane, parcels: Vec<Parcel>) -> Result<Run, StoreError> {
         let mut run = Run::default();
         for parcel in parcels {
+            let only_tests = parcel.bundle.notices.iter().all(|notice| notice.reason == Reason::Test);
             match self.send(wiring, lane, parcel).await? {
+                Sent::Yes if only_tests => {}
                 Sent::Yes => run.sent += 1,
                 Sent::Nobody => {}
                 Sent::Perhaps(message) => run.doubtful.push(message),
@@ -127,8 +141,10 @@ impl Courier {
                     error!(way = %lane, notices, error = %failure, "could not deliver; keeping it and trying again");
                 }
                 let untie = matches!(failure, DeliveryError::NotSent(_)) && !may_have_left;
-                self.store.failed(parcel.rows, failure.to_string(), untie).await?;
+                self.store.failed(parcel.rows, failure.to_string(), untie, self.clock.now()).await?;
                 Ok(match failure {
+                    // One that may have left before, and is refused now, must not keep the others waiting.
+                    DeliveryError::NotSent(_) if may_have_left => Sent::Perhaps(message),
                     DeliveryError::Unknown(_) => Sent::Perhaps(message),
                     DeliveryError::NotSent(_) => Sent::No,
                 })
@@ -146,6 +162,7 @@ impl Courier {
     ) -> Result<(ChannelKind, Delivery), DeliveryError> {
         let mut failures = Vec::new();
         let mut doubt = false;
+        let mut nobody = None;
         for channel in channels {
             let kind = channel.kind();
             // Of several channels each names the message in its own way; of one, the seal is the name.
@@ -159,9 +176,16 @@ impl Courier {
             let place = ChannelKind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
             // The semaphores are never closed.
             let permit = self.permits[place].acquire().await;
+            let gate = (kind == ChannelKind::Alertmanager).then(|| self.gate(&lane.receiver));
+            let held = match &gate {
+                Some(gate) => Some(gate.lock().await),
+                None => None,
+            };
             let outcome = channel.deliver(bundle, message).await;
-            drop(permit);
+            drop((held, permit));
             match outcome {
+                // This channel has nobody for it; another may have.
+                Ok(delivery) if delivery.addresses == 0 => nobody = Some((kind, delivery)),
                 Ok(mut delivery) => {
                     self.counters.failed(kind.as_str(), u64::try_from(delivery.failures.len()).unwrap_or(u64::MAX));
                     delivery.failures.extend(failures);
@@ -177,6 +201,9 @@ impl Courier {
                     });
                 }
             }
+        }
+        if let Some(nobody) = nobody.filter(|_| failures.is_empty()) {
+            return Ok(nobody);
         }
         let text = failures.join("; ");
         Err(if doubt { DeliveryError::Unknown(text) } else { DeliveryError::NotSent(text) })

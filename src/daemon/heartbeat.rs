@@ -40,6 +40,8 @@ impl Heart {
     pub async fn run(mut self) {
         let mut told: Option<Timestamp> = None;
         let mut trouble: Option<String> = None;
+        // Reading the authorities takes milliseconds of the only thread, so a client lives as long as its configuration.
+        let mut client: Option<(Arc<Wiring>, Result<Client, String>)> = None;
         loop {
             let wiring = Arc::clone(&self.wiring.borrow_and_update());
             let Some(target) = &wiring.settings.heartbeat else {
@@ -49,8 +51,13 @@ impl Heart {
                 }
                 continue;
             };
+            let known = client.take().filter(|(made_for, _)| Arc::ptr_eq(made_for, &wiring));
+            let (_, made) = client.insert(known.unwrap_or_else(|| {
+                let made = Client::new(&target.url, target.timeout, target.ca_file.as_deref());
+                (Arc::clone(&wiring), made.map_err(|error| error.to_string()))
+            }));
             let pass = self.board.vitals.last_pass();
-            let beat = if pass.is_some() && pass != told { Some(self.beat(target).await) } else { None };
+            let beat = if pass.is_some() && pass != told { Some(self.beat(target, made).await) } else { None };
             match beat {
                 Some(Ok(())) => {
                     told = pass;
@@ -80,7 +87,7 @@ impl Heart {
     }
 
     /// One sign of life. An error never holds the address: whoever knows it can keep the switch quiet.
-    async fn beat(&self, target: &settings::Heartbeat) -> Result<(), String> {
+    async fn beat(&self, target: &settings::Heartbeat, client: &Result<Client, String>) -> Result<(), String> {
         if let Some(failure) = self.board.vitals.troubles().store.values().next() {
             return Err(format!("withheld, because the state cannot be written: {failure}"));
         }
@@ -89,8 +96,7 @@ impl Heart {
         if let Some(stuck) = stuck(&lanes).iter().find(|stuck| now.since(stuck.since) >= UNDELIVERABLE_AFTER) {
             return Err(format!("withheld, because notices cannot be delivered: {}: {}", stuck.way, stuck.failure));
         }
-        let client = Client::new(&target.url, target.timeout, target.ca_file.as_deref());
-        let reply = client.map_err(|error| error.to_string())?.get(target.url.clone()).await;
+        let reply = client.as_ref().map_err(Clone::clone)?.get(target.url.clone()).await;
         let reply = reply.map_err(|failure| failure.to_string())?;
         let host = target.url.host_str().unwrap_or_default();
         if (200..300).contains(&reply.status) { Ok(()) } else { Err(format!("{host} answered HTTP {}", reply.status)) }

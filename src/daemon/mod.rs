@@ -164,8 +164,9 @@ impl Daemon {
             Arc::clone(&self.board),
             Arc::clone(&self.counters),
         );
+        let courier = Arc::new(courier);
         let outbox = Outbox {
-            courier: Arc::new(courier),
+            courier: Arc::clone(&courier),
             wiring: self.wiring.subscribe(),
             nudge: Arc::clone(&nudge),
             stop: stop_outbox.clone(),
@@ -179,7 +180,7 @@ impl Daemon {
             bells::run(bells_wiring, bell, bells_stop).await;
             (Task::Bells, Ok(()))
         });
-        self.look_after_itself(&mut tasks, &stop_doors);
+        self.look_after_itself(courier, &mut tasks, &stop_doors);
         self.open_doors(doors, &mut tasks, &stop_doors);
 
         let early = tokio::select! {
@@ -209,7 +210,12 @@ impl Daemon {
     }
 
     /// What the watcher does for its own sake, and for those who forget.
-    fn look_after_itself(&self, tasks: &mut JoinSet<(Task, Result<(), StoreError>)>, stop: &CancellationToken) {
+    fn look_after_itself(
+        &self,
+        courier: Arc<Courier>,
+        tasks: &mut JoinSet<(Task, Result<(), StoreError>)>,
+        stop: &CancellationToken,
+    ) {
         let caretaker = Caretaker {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&self.store),
@@ -235,13 +241,8 @@ impl Daemon {
             heart.run().await;
             (Task::Heart, Ok(()))
         });
-        let sustain = Sustain {
-            clock: Arc::clone(&self.clock),
-            store: Arc::clone(&self.store),
-            counters: Arc::clone(&self.counters),
-            wiring: self.wiring.subscribe(),
-            stop: stop.clone(),
-        };
+        let sustain =
+            Sustain { clock: Arc::clone(&self.clock), courier, wiring: self.wiring.subscribe(), stop: stop.clone() };
         tasks.spawn(async move {
             sustain.run().await;
             (Task::Sustain, Ok(()))

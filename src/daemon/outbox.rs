@@ -4,8 +4,10 @@
 //! another. Nothing leaves the outbox undelivered.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +41,10 @@ pub struct Outbox {
 /// What the loop remembers. All of it can be forgotten: the store knows what waits, and when what left.
 #[derive(Default)]
 struct Memory {
+    wiring: Option<Arc<Wiring>>,
     lanes: HashMap<Lane, Traffic>,
+    /// The last attempt to write to the store failed.
+    cannot_write: bool,
     sending: JoinSet<(Lane, Result<Run, StoreError>)>,
 }
 
@@ -65,10 +70,11 @@ struct Moment {
     stopping: bool,
 }
 
-/// How often something failed in a row, and when it is tried again.
+/// How often something failed in a row, when it last did, and when it is tried again.
 #[derive(Clone, Copy)]
 struct Setback {
     failures: u32,
+    failed_at: Timestamp,
     retry_at: Timestamp,
 }
 
@@ -76,11 +82,12 @@ impl Setback {
     /// One more failure than `before`.
     fn after(before: Option<Self>, now: Timestamp, bound: Span) -> Self {
         let failures = before.map_or(0, |setback| setback.failures).saturating_add(1);
-        Self { failures, retry_at: now.plus(backoff(failures, bound)) }
+        Self { failures, failed_at: now, retry_at: now.plus(backoff(failures, bound)) }
     }
 
+    /// Until when it waits. After the clock moved back it does not wait for a time that may be months away.
     fn until(self, now: Timestamp) -> Option<Timestamp> {
-        Some(self.retry_at).filter(|at| *at > now)
+        Some(self.retry_at).filter(|at| *at > now && self.failed_at <= now)
     }
 }
 
@@ -91,9 +98,16 @@ impl Outbox {
         loop {
             let stopping = self.stop.is_cancelled();
             let wiring = Arc::clone(&self.wiring.borrow_and_update());
+            if !memory.wiring.as_ref().is_some_and(|known| Arc::ptr_eq(known, &wiring)) {
+                memory.heed(&wiring);
+                self.courier.board.vitals.keep_ways(|way| every_way(&wiring).any(|known| known == way));
+            }
             let next = match self.pass(&wiring, &mut memory, stopping).await {
                 Ok(next) => {
-                    self.courier.board.vitals.store_is(PART, None);
+                    // Reading works. Whether writing does is seen when something is sealed.
+                    if !memory.cannot_write {
+                        self.courier.board.vitals.store_is(PART, None);
+                    }
                     next
                 }
                 Err(failure) => Some(self.store_failed(&failure)),
@@ -110,7 +124,7 @@ impl Outbox {
                 () = self.stop.cancelled() => {}
                 () = self.nudge.notified() => {}
                 Some(done) = memory.sending.join_next() => self.absorb(&wiring, &mut memory, done),
-                _ = self.wiring.changed() => memory.forget_setbacks(),
+                _ = self.wiring.changed() => {}
                 () = self.courier.clock.sleep(sleep) => {}
             }
         }
@@ -148,7 +162,9 @@ impl Outbox {
                 traffic.busy = true;
                 let (courier, wiring, lane) = (Arc::clone(&self.courier), Arc::clone(wiring), summary.lane.clone());
                 memory.sending.spawn(async move {
-                    let run = courier.run(&wiring, &lane, parcels).await;
+                    // A fault inside one channel closes its lane for a while, and no other.
+                    let run = AssertUnwindSafe(courier.run(&wiring, &lane, parcels)).catch_unwind().await;
+                    let run = run.unwrap_or_else(|_| Ok(Run { closed: true, ..Run::default() }));
                     (lane, run)
                 });
             }
@@ -185,6 +201,13 @@ impl Outbox {
                 Some(_) => ways_of(wiring, receiver).collect(),
                 None => self.heirs(wiring, receiver, &rows),
             };
+            if ways.is_empty() {
+                // So that the watcher notices that these reach nobody.
+                let new = rows.iter().filter(|row| row.failure.is_none()).map(|row| row.id).collect::<Vec<_>>();
+                if !new.is_empty() {
+                    self.courier.store.failed(new, NOBODY_LEFT.to_owned(), false, now).await?;
+                }
+            }
             if !ways.is_empty() && !ids.is_empty() {
                 self.courier.store.assign(ids, ways, now).await?;
                 moved = true;
@@ -201,7 +224,7 @@ impl Outbox {
         if heirs.is_empty() {
             heirs = wiring.settings.receivers.keys().filter(reachable).collect();
         }
-        let trouble = heirs.is_empty().then(|| "it is gone and there is nobody else to tell".to_owned());
+        let trouble = heirs.is_empty().then(|| NOBODY_LEFT.to_owned());
         let nobody = trouble.is_some();
         if self.courier.board.vitals.way_is(gone.as_str(), trouble) && nobody {
             error!(receiver = %gone, "the receiver is gone and there is nobody else to tell; keeping its notices");
@@ -221,7 +244,12 @@ impl Outbox {
         Moment { under_way, stopping }: Moment,
     ) -> Result<(Vec<Parcel>, Option<Timestamp>), StoreError> {
         let now = self.courier.clock.now();
-        let rows = self.courier.store.pending(lane.clone(), MOST_ROWS).await?;
+        let quiet = quiet_until(wiring, lane, now);
+        let rows = match quiet {
+            // What is held is not even read: among twenty thousand milder ones the critical one must be found.
+            Some((_, except)) => self.courier.store.urgent(lane.clone(), except, MOST_ROWS).await?,
+            None => self.courier.store.pending(lane.clone(), MOST_ROWS).await?,
+        };
         let rows = self.past_the_sender(wiring, lane, rows).await?;
         let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
         let (mut parcels, mut next) = (Vec::new(), None);
@@ -233,17 +261,25 @@ impl Outbox {
                 None => parcels.push(parcel),
             }
         }
-        let quiet = |row: &OutboxRow| quiet_until(wiring, lane, &row.notice, now);
-        let (held, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|row| quiet(row).is_some());
-        next = earliest(next, held.iter().filter_map(quiet).min());
-        let folded = fold_until(wiring, &open, under_way, now).map(|at| if stopping { now } else { at });
+        next = earliest(next, quiet.map(|(until, _)| until));
+        // A test is neither folded with others nor paced: it would not try the way alone, or use up what a real notice needs.
+        let (tests, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|row| row.notice.reason == Reason::Test);
+        parcels.extend(parcel(lane, tests, None));
+        let folded = fold_until(wiring, lane, &open, under_way, now).map(|at| if stopping { now } else { at });
         let allowed = match folded {
             Some(at) if at <= now => self.allowed(traffic, lane, &open, now).await?,
             later => later,
         };
         match allowed {
             Some(at) if at > now => next = earliest(next, Some(at)),
-            Some(_) => parcels.extend(parcel(lane, open, None)),
+            Some(_) => {
+                // What WhatsApp refuses to carry must not keep it from carrying the rest.
+                let refused = |row: &OutboxRow| is_about_the_sender(&wiring.settings, &lane.receiver, &row.notice);
+                let (about, rest): (Vec<_>, Vec<_>) =
+                    open.into_iter().partition(|row| uses_whatsapp(wiring, lane) && refused(row));
+                parcels.extend(parcel(lane, rest, None));
+                parcels.extend(parcel(lane, about, None));
+            }
             None => {}
         }
         let others = troubles(lanes, lane);
@@ -260,7 +296,7 @@ impl Outbox {
         lane: &Lane,
         rows: Vec<OutboxRow>,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        if lane.route != Some(Route::By(ChannelKind::WhatsApp)) {
+        if channels_of(wiring, lane).as_slice() != [ChannelKind::WhatsApp] {
             return Ok(rows);
         }
         let about = |row: &OutboxRow| is_about_the_sender(&wiring.settings, &lane.receiver, &row.notice);
@@ -281,17 +317,18 @@ impl Outbox {
         open: &[OutboxRow],
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let only_tests = open.iter().all(|row| row.notice.reason == Reason::Test);
-        if only_tests || !lane.route.is_some_and(Route::is_read_by_people) {
+        if !lane.route.is_some_and(Route::is_read_by_people) {
             return Ok(Some(now));
         }
-        let sent = match &traffic.sent {
+        let sent = match &mut traffic.sent {
             Some(sent) => sent,
             None => {
                 let since = now.minus(Span::seconds(digest::REFILL.as_seconds() * digest::BURST));
                 traffic.sent.insert(self.courier.store.messages(lane.clone(), since).await?)
             }
         };
+        // What was sent "in the future" was sent before the clock moved back.
+        sent.retain(|at| *at <= now);
         let critical = open.iter().any(|row| row.notice.severity == Severity::Critical);
         Ok(Some(digest::paced(sent, critical, now)))
     }
@@ -304,21 +341,20 @@ impl Outbox {
         done: Result<(Lane, Result<Run, StoreError>), tokio::task::JoinError>,
     ) {
         let now = self.courier.clock.now();
-        let Ok((lane, run)) = done else {
-            // A channel panicked. Which one is not known any more; all are free again, and what waits is tried anew.
-            error!("a channel failed inside; trying again");
-            memory.lanes.values_mut().for_each(|traffic| traffic.busy = false);
-            return;
-        };
+        // Tasks are neither aborted nor can they panic.
+        let Ok((lane, run)) = done else { return };
         let bound = wiring.settings.smtp.as_ref().map_or(DEFAULT_RETRY, |smtp| smtp.retry);
+        // A message over WhatsApp that may have arrived is a second message when it is sent again.
+        let doubt = if lane.route == Some(Route::By(ChannelKind::WhatsApp)) { WHATSAPP_DOUBT } else { bound };
         let traffic = memory.lanes.entry(lane).or_default();
         traffic.busy = false;
         match run {
             Ok(run) => {
+                memory.cannot_write = false;
                 traffic.closed = run.closed.then(|| Setback::after(traffic.closed, now, bound));
                 for message in run.doubtful {
                     let before = traffic.doubtful.get(&message).copied();
-                    traffic.doubtful.insert(message, Setback::after(before, now, bound));
+                    traffic.doubtful.insert(message, Setback::after(before, now, doubt));
                 }
                 traffic.doubtful.retain(|_, doubt| now.since(doubt.retry_at) < FORGOTTEN_AFTER);
                 let sent = traffic.sent.get_or_insert_default();
@@ -326,7 +362,9 @@ impl Outbox {
                 sent.drain(..sent.len().saturating_sub(digest::PACE_MEMORY));
             }
             Err(failure) => {
-                traffic.closed = Some(Setback { failures: 0, retry_at: self.store_failed(&failure) });
+                memory.cannot_write = true;
+                let retry_at = self.store_failed(&failure);
+                traffic.closed = Some(Setback { failures: 0, failed_at: now, retry_at });
             }
         }
     }
@@ -342,7 +380,8 @@ impl Outbox {
 
 impl Memory {
     /// Another configuration may have opened what was closed.
-    fn forget_setbacks(&mut self) {
+    fn heed(&mut self, wiring: &Arc<Wiring>) {
+        self.wiring = Some(Arc::clone(wiring));
         for traffic in self.lanes.values_mut() {
             traffic.closed = None;
             traffic.doubtful.clear();
@@ -357,14 +396,27 @@ fn ways_of<'a>(wiring: &'a Wiring, receiver: &'a ReceiverName) -> impl Iterator<
     routes.into_iter().map(|route| Lane { receiver: receiver.clone(), route: Some(route) })
 }
 
-/// Until when a notice waits for the end of its receiver's quiet hours.
-fn quiet_until(wiring: &Wiring, lane: &Lane, notice: &Notice, now: Timestamp) -> Option<Timestamp> {
+/// Until when the lane's receiver wants quiet, and from which severity on it is disturbed all the same.
+fn quiet_until(wiring: &Wiring, lane: &Lane, now: Timestamp) -> Option<(Timestamp, Severity)> {
     let hours = wiring.settings.receivers.get(&lane.receiver)?.quiet_hours?;
-    let exempt = notice.severity >= hours.except || notice.reason == Reason::Test;
-    if exempt || !lane.route.is_some_and(Route::is_read_by_people) {
-        return None;
-    }
-    wiring.settings.daemon.zone.quiet_until(hours.from, hours.to, now)
+    lane.route.filter(|route| route.is_read_by_people())?;
+    let until = wiring.settings.daemon.zone.quiet_until(hours.from, hours.to, now)?;
+    Some((until, hours.except))
+}
+
+/// The kinds of channel of a lane.
+fn channels_of(wiring: &Wiring, lane: &Lane) -> Vec<ChannelKind> {
+    let known = wiring.settings.receivers.get(&lane.receiver).zip(lane.route);
+    known.map(|(receiver, route)| receiver.channels_of(route)).unwrap_or_default()
+}
+
+fn uses_whatsapp(wiring: &Wiring, lane: &Lane) -> bool {
+    channels_of(wiring, lane).contains(&ChannelKind::WhatsApp)
+}
+
+/// The names of all ways that a configuration has.
+fn every_way(wiring: &Wiring) -> impl Iterator<Item = String> {
+    wiring.settings.receivers.keys().flat_map(|receiver| ways_of(wiring, receiver)).map(|lane| lane.to_string())
 }
 
 /// Rows that were about to be sent before, grouped as they were.
@@ -401,12 +453,14 @@ fn troubles(lanes: &[LaneSummary], own: &Lane) -> Vec<String> {
 }
 
 /// When the open notices of one lane should go out.
-fn fold_until(wiring: &Wiring, open: &[OutboxRow], under_way: bool, now: Timestamp) -> Option<Timestamp> {
+fn fold_until(wiring: &Wiring, lane: &Lane, open: &[OutboxRow], under_way: bool, now: Timestamp) -> Option<Timestamp> {
     let notices = || open.iter().map(|row| &row.notice);
-    let prompt = digest::send_at(notices().filter(|notice| patience(wiring, notice).is_none()), under_way);
+    let read = lane.route.is_some_and(Route::is_read_by_people);
+    let patience = |notice: &Notice| patience(wiring, notice).filter(|_| read);
+    let prompt = digest::send_at(notices().filter(|notice| patience(notice).is_none()), under_way);
     // A notice "made" in the future was made before the clock moved back; it has waited long enough.
     let prompt = prompt.map(|at| if at > now.plus(digest::FLOOD_WINDOW) { now } else { at });
-    let patient = notices().filter_map(|notice| Some(notice.at.min(now).plus(patience(wiring, notice)?))).min();
+    let patient = notices().filter_map(|notice| Some(notice.at.min(now).plus(patience(notice)?))).min();
     earliest(prompt, patient)
 }
 
@@ -429,6 +483,8 @@ fn backoff(failures: u32, bound: Span) -> Span {
 
 /// No notice waits longer than this for others of its kind.
 const LONGEST_PATIENCE: Span = Span::hours(1);
+/// What may have arrived over WhatsApp is sent again this seldom.
+const WHATSAPP_DOUBT: Span = Span::hours(1);
 /// More than this of one lane is sent in the next pass; it bounds the memory that a flood takes.
 const MOST_ROWS: usize = 20_000;
 /// A setback that was not renewed for this long is over: its message left.
@@ -438,6 +494,7 @@ const IDLE: Span = Span::minutes(5);
 /// The bound of retries where no mail is configured.
 const DEFAULT_RETRY: Span = Span::minutes(1);
 const STORE_RETRY: Span = Span::seconds(10);
+const NOBODY_LEFT: &str = "it is gone and there is nobody else to tell";
 /// Earlier failures that a message names.
 const MOST_TROUBLES: usize = 10;
 /// Whose trouble with the store it is.

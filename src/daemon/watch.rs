@@ -88,7 +88,7 @@ impl Watch {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                Some(seen) = next(&mut round.flying) => self.settle(&mut round, seen).await,
+                // What comes seldom goes first: in a backlog there is always another answer.
                 changed = self.wiring.changed() => {
                     if changed.is_err() {
                         break;
@@ -98,6 +98,7 @@ impl Watch {
                 }
                 () = self.bell.notified() => round.ring(self.clock.now()),
                 Some(request) = self.inbox.recv() => self.serve(&mut round, request).await,
+                Some(seen) = next(&mut round.flying) => self.settle(&mut round, seen).await,
                 () = self.clock.sleep(sleep) => {}
             }
         }
@@ -165,7 +166,12 @@ impl Watch {
         for (subject, before) in self.store.load(strangers).await? {
             let (incidents, status) = match before.clone() {
                 SlotStatus::Token(status) => {
-                    let fresh = TokenStatus { ledger: status.ledger.fresh(), ..TokenStatus::new(status.next_check) };
+                    // When it was last looked at is kept, so that it can be forgotten one day.
+                    let fresh = TokenStatus {
+                        ledger: status.ledger.fresh(),
+                        last_check: status.last_check,
+                        ..TokenStatus::new(status.next_check)
+                    };
                     (status.ledger.incidents, SlotStatus::Token(Box::new(fresh)))
                 }
                 SlotStatus::App(status) => {
@@ -382,10 +388,11 @@ impl Watch {
                 // Whoever asked may have gone; what was asked is done all the same.
                 let _ = reply.send(outcome);
             }
-            Request::Signs(signs) => match self.about_watcher(round, WatcherObservation::Seen(signs)).await {
-                Ok((step, _)) => self.board.vitals.set_findings(step.findings),
-                Err(declined) => debug!(error = %declined, "the signs of life could not be noted"),
-            },
+            Request::Signs(signs, reply) => {
+                let seen = self.about_watcher(round, WatcherObservation::Seen(signs)).await;
+                let noted = seen.map(|(step, _)| self.board.vitals.set_findings(step.findings));
+                let _ = reply.send(noted);
+            }
             Request::Say(finding, receivers, reply) => {
                 let said = self.about_watcher(round, WatcherObservation::Saying(finding, receivers)).await;
                 let key = said.and_then(|(_, keys)| keys.into_iter().next().ok_or(Declined::Unknown));
@@ -637,6 +644,9 @@ impl Round {
                 self.agenda.bring_forward(cadence::regular(&token.spec.id, token.spec.rhythm, now).min(bound), index);
             }
             self.courtesy.clock_moved_back(now);
+            if let Some(trouble) = &mut self.store_trouble {
+                trouble.retry_at = trouble.retry_at.min(now);
+            }
             self.pass_began = now;
         }
         self.last_now = now;

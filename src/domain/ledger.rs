@@ -107,9 +107,10 @@ impl Ledger {
         let calms = self.incidents.iter().filter_map(calm).min();
         let reminder =
             silence.filter(|silence| !silence.reminded).map(|silence| silence.remind_at(&when.policy.ladder));
-        let later = |at: Option<Timestamp>| at.filter(|at| *at > when.now);
-        let by_silence = earliest(later(reminder), silence.map(|silence| silence.until));
-        earliest(earliest(repeats, later(calms)), by_silence)
+        // A reminder whose moment nobody saw is due at once; the step that gives it marks it as given.
+        let reminder = reminder.map(|at| at.max(when.now));
+        let by_silence = earliest(reminder, silence.map(|silence| silence.until));
+        earliest(earliest(repeats, calms.filter(|at| *at > when.now)), by_silence)
     }
 
     /// How often an incident of that thread began within the last day.

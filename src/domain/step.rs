@@ -201,7 +201,12 @@ pub fn step_watcher(
     let (mut reply, mut findings, mut notices, mut entries) = (Reply::default(), Vec::new(), Vec::new(), Vec::new());
     match seen {
         WatcherObservation::Seen(signs) => {
-            status.clock_off = if watcher::is_off(signs.clock_offset) { status.clock_off.saturating_add(1) } else { 0 };
+            // A look without news of the clock changes nothing: one strange date is counted once.
+            if let Some(offset) = signs.clock_offset {
+                let off = watcher::is_off(Some(offset));
+                status.clock_off = if off { status.clock_off.saturating_add(1) } else { 0 };
+                status.clock_offset = Some(offset);
+            }
             status.last_digest.get_or_insert(now);
             findings = watcher::findings(&status, &signs, now);
             let fate = |_: &Incident, _: Option<&Finding>, _: bool| Fate::End(Ending::Resolved);

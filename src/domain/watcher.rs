@@ -12,9 +12,9 @@ use super::verdict::finding;
 pub struct Signs {
     /// Ways to people over which nothing gets out, the longest first.
     pub stuck: Vec<Stuck>,
-    /// Undelivered notices that should have left by now.
+    /// Undelivered notices that were tried and should have left long ago.
     pub overdue: u64,
-    /// Our clock minus the provider's, where it was heard of late.
+    /// Our clock minus the provider's, where that was heard since the last look.
     pub clock_offset: Option<Span>,
     /// The folder of the state.
     pub disk: Option<Disk>,
@@ -25,7 +25,7 @@ pub struct Signs {
 pub struct Stuck {
     /// Which: `mail to oncall`.
     pub way: Box<str>,
-    /// Since when the oldest notice waits that was tried in vain.
+    /// Since when the oldest notice is tried in vain.
     pub since: Timestamp,
     /// How the last try failed, redacted.
     pub failure: Box<str>,
@@ -47,6 +47,8 @@ pub struct WatcherStatus {
     pub ledger: Ledger,
     /// Looks in a row at which the clock was off.
     pub clock_off: u32,
+    /// How far it was off when that was last heard.
+    pub clock_offset: Option<Span>,
     /// When the last summary was made.
     pub last_digest: Option<Timestamp>,
 }
@@ -67,7 +69,7 @@ pub fn findings(status: &WatcherStatus, signs: &Signs, now: Timestamp) -> Vec<Fi
         let text = format!("{} notices should have left more than {OVERDUE_AFTER} ago", signs.overdue);
         findings.push(finding(Reason::OutboxGrowing, Severity::Warning, Detail::Text(text.into())));
     }
-    if let Some(offset) = signs.clock_offset.filter(|_| status.clock_off >= CLOCK_LOOKS) {
+    if let Some(offset) = status.clock_offset.filter(|_| status.clock_off >= CLOCK_LOOKS) {
         let way = if offset > Span::ZERO { "ahead of" } else { "behind" };
         let text = format!("{} {way} the provider's", offset.abs());
         findings.push(finding(Reason::ClockOff, Severity::Warning, Detail::Text(text.into())));

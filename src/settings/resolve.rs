@@ -341,7 +341,13 @@ fn whatsapp_has_a_sender(
         if target.to.is_empty() {
             faults.push(at.fault("to", "names nobody".to_owned()));
         }
-        if receiver.channels().all(|kind| kind == ChannelKind::WhatsApp) {
+        // Mail that is only for escalation is no other way for what is milder.
+        let other = |kind: ChannelKind| match kind {
+            ChannelKind::WhatsApp => false,
+            ChannelKind::Mail => !receiver.email.is_empty(),
+            ChannelKind::Webhook | ChannelKind::Alertmanager => true,
+        };
+        if !receiver.channels().any(other) {
             let what =
                 "needs another channel beside it, such as email: an accepted message may never arrive".to_owned();
             faults.push(at.fault("", what));

@@ -253,6 +253,8 @@ struct StoredWatcher {
     #[serde(default, skip_serializing_if = "is_zero")]
     clock_off: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    clock_offset: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     last_digest: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     incidents: Vec<StoredIncident>,
@@ -268,6 +270,7 @@ impl StoredWatcher {
     fn of(status: &WatcherStatus) -> Self {
         Self {
             clock_off: status.clock_off,
+            clock_offset: status.clock_offset.map(Span::as_seconds),
             last_digest: status.last_digest.map(Timestamp::unix),
             incidents: status.ledger.incidents.iter().map(StoredIncident::of).collect(),
             incident_count: status.ledger.count,
@@ -279,6 +282,7 @@ impl StoredWatcher {
     fn status(self) -> Result<WatcherStatus, Unreadable> {
         Ok(WatcherStatus {
             clock_off: self.clock_off,
+            clock_offset: self.clock_offset.map(Span::seconds),
             last_digest: self.last_digest.map(Timestamp::from_unix),
             ledger: ledger(self.incidents, self.incident_count, self.silence, self.openings)?,
         })

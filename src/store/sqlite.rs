@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavio
 
 use super::codec;
 use crate::domain::alert::{Notice, Subject};
+use crate::domain::finding::Severity;
 use crate::domain::ledger::Entry;
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Timestamp;
@@ -186,7 +187,8 @@ impl Store for Sqlite {
                 "SELECT receiver, route, count(*), sum(made_at < ?1), min(CASE WHEN failure IS NOT NULL THEN id END)
                  FROM outbox WHERE delivered_at IS NULL GROUP BY receiver, route",
             )?;
-            let mut tried = connection.prepare_cached("SELECT made_at, failure FROM outbox WHERE id = ?1")?;
+            let mut tried =
+                connection.prepare_cached("SELECT coalesce(tried_at, made_at), failure FROM outbox WHERE id = ?1")?;
             let mut rows = statement.query([late.unix()])?;
             let mut lanes = Vec::new();
             while let Some(row) = rows.next()? {
@@ -210,17 +212,23 @@ impl Store for Sqlite {
                  WHERE delivered_at IS NULL AND receiver = ?1 AND route = ?2 ORDER BY id LIMIT ?3",
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![lane.receiver.as_str(), route_word(&lane), limit])?;
-            let mut pending = Vec::new();
-            while let Some(row) = rows.next()? {
-                pending.push(OutboxRow {
-                    id: row.get(0)?,
-                    notice: codec::decode_notice(&row.get::<_, String>(1)?)?,
-                    message: row.get::<_, Option<String>>(2)?.map(Arc::from),
-                    failure: row.get(3)?,
-                });
-            }
-            Ok(pending)
+            outbox_rows(statement.query(params![lane.receiver.as_str(), route_word(&lane), limit])?)
+        })
+    }
+
+    fn urgent(&self, lane: Lane, from: Severity, limit: usize) -> BoxFuture<'_, Result<Vec<OutboxRow>, StoreError>> {
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, notice, message, failure FROM outbox
+                 WHERE delivered_at IS NULL AND receiver = ?1 AND route = ?2
+                 AND (message IS NOT NULL OR notice ->> 'reason' = 'test'
+                      OR CASE notice ->> 'severity' WHEN 'critical' THEN 2 WHEN 'warning' THEN 1 ELSE 0 END >= ?4)
+                 ORDER BY id LIMIT ?3",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let from = Severity::ALL.iter().position(|known| *known == from).unwrap_or_default();
+            let from = i64::try_from(from).unwrap_or_default();
+            outbox_rows(statement.query(params![lane.receiver.as_str(), route_word(&lane), limit, from])?)
         })
     }
 
@@ -231,7 +239,8 @@ impl Store for Sqlite {
                 let mut own = transaction
                     .prepare_cached("SELECT receiver, route FROM outbox WHERE id = ?1 AND delivered_at IS NULL")?;
                 let mut moved = transaction.prepare_cached(
-                    "UPDATE OR IGNORE outbox SET receiver = ?2, route = ?3, message = NULL, attempts = 0, failure = NULL
+                    "UPDATE OR IGNORE outbox SET receiver = ?2, route = ?3, message = NULL, attempts = 0, failure = NULL,
+                     tried_at = NULL
                      WHERE id = ?1",
                 )?;
                 let mut copied = transaction.prepare_cached(
@@ -278,11 +287,18 @@ impl Store for Sqlite {
         })
     }
 
-    fn failed(&self, rows: Vec<i64>, failure: String, untie: bool) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn failed(
+        &self,
+        rows: Vec<i64>,
+        failure: String,
+        untie: bool,
+        at: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
-            let sql = "UPDATE outbox SET failure = ?2, message = CASE WHEN ?3 THEN NULL ELSE message END
+            let sql = "UPDATE outbox SET failure = ?2, message = CASE WHEN ?3 THEN NULL ELSE message END,
+                       tried_at = min(coalesce(tried_at, ?4), ?4)
                        WHERE id = ?1 AND delivered_at IS NULL";
-            each(connection, &rows, sql, &[&failure, &untie])
+            each(connection, &rows, sql, &[&failure, &untie, &at.unix()])
         })
     }
 
@@ -426,6 +442,20 @@ impl Store for Sqlite {
     }
 }
 
+/// Rows of the outbox as they were read: number, notice, message, failure.
+fn outbox_rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<OutboxRow>, Problem> {
+    let mut pending = Vec::new();
+    while let Some(row) = rows.next()? {
+        pending.push(OutboxRow {
+            id: row.get(0)?,
+            notice: codec::decode_notice(&row.get::<_, String>(1)?)?,
+            message: row.get::<_, Option<String>>(2)?.map(Arc::from),
+            failure: row.get(3)?,
+        });
+    }
+    Ok(pending)
+}
+
 /// The lane of those words.
 fn lane(receiver: &str, route: &str) -> Result<Lane, Problem> {
     let known = Route::parse(route);
@@ -548,6 +578,7 @@ const MIGRATIONS: [&str; 2] = ["
         failure TEXT,
         delivered_at INTEGER,
         channel TEXT,
+        tried_at INTEGER,
         UNIQUE (alert_key, receiver, route)
     );
     -- Mail was the only way; what was about to leave stays tied to its mail. A key without its last two parts is its incident's; one that
@@ -556,7 +587,7 @@ const MIGRATIONS: [&str; 2] = ["
         SELECT id, alert_key,
                CASE WHEN cut > 0 THEN substr(alert_key, 1, cut - 1) ELSE alert_key END, receiver,
                CASE WHEN delivered_at IS NULL AND message IS NULL THEN '' ELSE 'mail' END,
-               notice, made_at, message, attempts, failure, delivered_at, channel
+               notice, made_at, message, attempts, failure, delivered_at, channel, NULL
         FROM (SELECT *, length(rtrim(head, replace(head, '/', ''))) AS cut
               FROM (SELECT *, substr(alert_key, 1, length(rtrim(alert_key, replace(alert_key, '/', ''))) - 1) AS head
                     FROM outbox));

@@ -208,6 +208,7 @@ hold! { sqlite, super::SQLITE;
     rows_come_in_the_order_of_their_commits
     a_sealed_row_keeps_its_message_over_restarts
     what_did_not_leave_is_untied
+    what_may_wait_is_left_out
     a_settled_row_is_gone_for_good
     a_failed_row_keeps_what_went_wrong
     lanes_are_counted
@@ -374,7 +375,11 @@ mod contract {
         let before = shelf.pending().await;
         let ids: Vec<i64> = before.iter().map(|row| row.id).collect();
         shelf.store().seal(ids.clone(), Arc::from("<m@x>")).await.expect("sealed");
-        shelf.store().failed(ids.clone(), "connection refused".to_owned(), true).await.expect("noted");
+        shelf
+            .store()
+            .failed(ids.clone(), "connection refused".to_owned(), true, Timestamp::from_unix(15))
+            .await
+            .expect("noted");
         shelf.reopen();
         let failure = Some("connection refused".to_owned());
         let expected = before.into_iter().map(|Waiting { lane, row }| {
@@ -397,7 +402,7 @@ mod contract {
         shelf.store().settle(vec![ids[0], ids[2]], by_mail(20)).await.expect("settled");
         assert_eq!(shelf.keys().await, ["k2"]);
         // What is said about a delivered row later does not bring it back.
-        shelf.store().failed(vec![ids[0]], "too late".to_owned(), true).await.expect("noted");
+        shelf.store().failed(vec![ids[0]], "too late".to_owned(), true, Timestamp::from_unix(15)).await.expect("noted");
         shelf.store().seal(vec![ids[0]], Arc::from("<m@x>")).await.expect("sealed");
         shelf.store().settle(vec![ids[0], 4_711], by_mail(21)).await.expect("settled twice, and one that is not there");
         shelf.assign(&[ids[0]], &[by("default", Route::Preferred)]).await;
@@ -415,8 +420,8 @@ mod contract {
         shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
         let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
         shelf.seal(&ids[..2], "<m@x>").await;
-        shelf.store().failed(vec![ids[0]], "refused".to_owned(), true).await.expect("noted");
-        shelf.store().failed(vec![ids[1]], "cut off".to_owned(), false).await.expect("noted");
+        shelf.store().failed(vec![ids[0]], "refused".to_owned(), true, Timestamp::from_unix(15)).await.expect("noted");
+        shelf.store().failed(vec![ids[1]], "cut off".to_owned(), false, Timestamp::from_unix(15)).await.expect("noted");
         for _ in 0..2 {
             let rows = shelf.pending().await;
             let found: Vec<_> = rows.iter().map(|row| (row.message.as_deref(), row.failure.as_deref())).collect();
@@ -426,10 +431,36 @@ mod contract {
         }
         shelf.seal(&ids[..1], "<n@x>").await;
         assert_eq!(shelf.pending().await[0].failure.as_deref(), Some("refused"), "another try does not hide the last");
-        shelf.store().failed(vec![ids[0]], "refused again".to_owned(), false).await.expect("noted");
+        shelf
+            .store()
+            .failed(vec![ids[0]], "refused again".to_owned(), false, Timestamp::from_unix(15))
+            .await
+            .expect("noted");
         assert_eq!(shelf.pending().await[0].failure.as_deref(), Some("refused again"));
         shelf.settle(&ids[..1], by_mail(20)).await;
         assert_eq!(shelf.keys().await, ["k2", "k3"]);
+    }
+
+    pub async fn what_may_wait_is_left_out(kind: &'static Kind) {
+        let shelf = Shelf::new(kind);
+        let of = |key: &str, severity| Notice { severity, ..notice("a", key, 10) };
+        let test = Notice { reason: Reason::Test, ..of("test", Severity::Info) };
+        let (info, warning, critical) = (Severity::Info, Severity::Warning, Severity::Critical);
+        let notices = vec![of("k1", info), of("k2", critical), of("k3", warning), of("k4", info), test];
+        shelf.commit(vec![Change { notices, ..change("a", 1) }]).await;
+        let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
+        shelf.seal(&ids[3..4], "<m@x>").await;
+        for (from, limit, expected) in [
+            (critical, 10, vec!["k2", "k4", "test"]),
+            (warning, 10, vec!["k2", "k3", "k4", "test"]),
+            (info, 10, vec!["k1", "k2", "k3", "k4", "test"]),
+            (critical, 2, vec!["k2", "k4"]),
+        ] {
+            let rows = shelf.store().urgent(unrouted("default"), from, limit).await.expect("rows");
+            let keys: Vec<&str> = rows.iter().map(|row| row.notice.key.as_str()).collect();
+            assert_eq!(keys, expected, "from {from:?}");
+        }
+        assert_eq!(shelf.store().urgent(unrouted("b"), info, 10).await.expect("rows"), []);
     }
 
     /// Sentence 7.
@@ -457,15 +488,17 @@ mod contract {
         let (mail, hook) = (by("a", Route::By(ChannelKind::Mail)), by("a", Route::By(ChannelKind::Webhook)));
         shelf.assign(&ids, &[mail.clone(), hook.clone()]).await;
         let rows: Vec<i64> = shelf.lane(&mail).await.iter().map(|row| row.id).collect();
-        // Of those that were tried in vain the oldest counts, whatever was tried last.
-        for (row, text) in [(3, "last"), (1, "first"), (0, "gone"), (2, "later")] {
+        // Of those that were tried in vain the oldest counts, since its first try, with what its last one met.
+        let tries = [(3, "last", 60), (1, "early", 61), (0, "gone", 62), (2, "later", 63), (1, "first", 64)];
+        for (row, text, at) in tries {
             shelf.seal(&rows[row..=row], "<m@x>").await;
-            shelf.store().failed(vec![rows[row]], text.to_owned(), row == 3).await.expect("noted");
+            let at = Timestamp::from_unix(at);
+            shelf.store().failed(vec![rows[row]], text.to_owned(), row == 3, at).await.expect("noted");
         }
         shelf.settle(&rows[..1], by_mail(50)).await;
         for _ in 0..2 {
             let expected = [
-                summary(mail.clone(), 3, 3, Some((10, "first"))),
+                summary(mail.clone(), 3, 3, Some((61, "first"))),
                 summary(hook.clone(), 4, 4, None),
                 summary(unrouted("b"), 4, 4, None),
             ];
@@ -524,7 +557,11 @@ mod contract {
         shelf.commit(vec![Change { notices, ..change("a", 2) }]).await;
         let gone = ids(&shelf, &unrouted("gone")).await;
         shelf.seal(&gone[..1], "<m@x>").await;
-        shelf.store().failed(vec![gone[0]], "cut off".to_owned(), false).await.expect("noted");
+        shelf
+            .store()
+            .failed(vec![gone[0]], "cut off".to_owned(), false, Timestamp::from_unix(15))
+            .await
+            .expect("noted");
         for _ in 0..2 {
             // Once more, to lanes that have them, with a lane that is named twice.
             shelf.assign(&gone, &[mail.clone(), hook.clone(), hook.clone()]).await;
@@ -710,7 +747,11 @@ mod contract {
                 2 => {
                     shelf.assign(&[row.id], std::slice::from_ref(&mail)).await;
                     shelf.seal(&[row.id], &message).await;
-                    shelf.store().failed(vec![row.id], "cut off".to_owned(), false).await.expect("noted");
+                    shelf
+                        .store()
+                        .failed(vec![row.id], "cut off".to_owned(), false, Timestamp::from_unix(15))
+                        .await
+                        .expect("noted");
                     shelf.seal(&[row.id], &message).await;
                     shelf.settle(&[row.id], by_mail(20)).await;
                 }
@@ -879,7 +920,7 @@ mod contract {
         shelf.commit(vec![Change { notices: notices.clone(), ..change("a", 1) }]).await;
         let ids: Vec<i64> = shelf.pending().await.iter().map(|row| row.id).collect();
         shelf.store().seal(vec![ids[0]], Arc::from("<m@x>")).await.expect("sealed");
-        shelf.store().failed(vec![ids[1]], "refused".to_owned(), true).await.expect("noted");
+        shelf.store().failed(vec![ids[1]], "refused".to_owned(), true, Timestamp::from_unix(15)).await.expect("noted");
         shelf.store().settle(vec![ids[2]], by_mail(100)).await.expect("settled");
         shelf.store().settle(vec![ids[3]], by_mail(200)).await.expect("settled");
         shelf.store().prune(Timestamp::from_unix(200)).await.expect("pruned");
@@ -1275,6 +1316,7 @@ async fn records_are_written_as_they_always_were() {
     let watcher = WatcherStatus {
         ledger: ledger(Reason::Undeliverable, 2),
         clock_off: 3,
+        clock_offset: Some(Span::seconds(-61)),
         last_digest: Some(Timestamp::from_unix(52)),
     };
     let told = Notice {
@@ -1521,7 +1563,7 @@ const ANSWERED_APP_RECORD: &str = concat!(
     r#"11]]}}"#,
 );
 const WATCHER_RECORD: &str = concat!(
-    r#"{"watcher":{"clock_off":3,"last_digest":52,"incidents":[{"reason":"undeliverable","number":2,"#,
+    r#"{"watcher":{"clock_off":3,"clock_offset":-61,"last_digest":52,"incidents":[{"reason":"undeliverable","number":2,"#,
     r#""generation":3,"opened_at":11,"severity":"critical","stage":-86400,"deadline":12,"told_at":13,"#,
     r#""repeats":2,"told":["default","others"],"acknowledged":{"by":"ada (uid 1000)","at":31,"#,
     r#""why":"new token on \"Monday\""},"damped":{"changed_at":33,"seen":[3,34],"withdrawn":true}}],"#,
@@ -1909,11 +1951,10 @@ fn app_status() -> impl Strategy<Value = AppStatus> {
 }
 
 fn watcher_status() -> impl Strategy<Value = WatcherStatus> {
-    (ledgers(), any::<u32>(), option::of(moment())).prop_map(|(ledger, clock_off, last_digest)| WatcherStatus {
-        ledger,
-        clock_off,
-        last_digest,
-    })
+    let offset = option::of(any::<i32>().prop_map(|seconds| Span::seconds(seconds.into())));
+    (ledgers(), any::<u32>(), offset, option::of(moment())).prop_map(
+        |(ledger, clock_off, clock_offset, last_digest)| WatcherStatus { ledger, clock_off, clock_offset, last_digest },
+    )
 }
 
 fn summaries() -> impl Strategy<Value = Summary> {

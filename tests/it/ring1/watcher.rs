@@ -61,7 +61,7 @@ fn every_sign_has_its_measure() {
     for (what, signs, expected) in rows {
         // As at the second look in a row that shows the same.
         let clock_off = if is_off(signs.clock_offset) { 2 } else { 0 };
-        let status = WatcherStatus { clock_off, ..WatcherStatus::default() };
+        let status = WatcherStatus { clock_off, clock_offset: signs.clock_offset, ..WatcherStatus::default() };
         let found = findings(&status, &signs, at(HOUR));
         let found: Vec<_> = found.iter().map(|finding| (finding.reason, finding.severity)).collect();
         assert_eq!(found, Vec::from_iter(expected), "{what}");
@@ -73,18 +73,17 @@ fn findings_say_what_is_stuck_and_how_much_is_left() {
     let signs = Signs {
         stuck: vec![stuck("mail to oncall", 0), stuck("webhook to boss", 60), stuck("mail to boss", 2 * HOUR)],
         overdue: 250,
-        clock_offset: Some(Span::seconds(-90)),
         ..disk(20, 1_000)
     };
-    let status = WatcherStatus { clock_off: 2, ..WatcherStatus::default() };
-    let found = findings(&status, &signs, at(2 * HOUR));
+    let status = |offset| WatcherStatus { clock_off: 2, clock_offset: Some(offset), ..WatcherStatus::default() };
+    let found = findings(&status(Span::seconds(-90)), &signs, at(2 * HOUR));
     let texts: Vec<&str> = found.iter().map(text).collect();
     assert!(texts[0].starts_with("mail to oncall since ") && texts[0].contains(", and 1 more way"), "{texts:?}");
     assert!(texts[0].ends_with("connection refused"), "{texts:?}");
     assert!(texts[1].starts_with("250 notices"), "{texts:?}");
     assert!(texts[2].ends_with("behind the provider's") && !texts[2].contains('-'), "{texts:?}");
     assert_eq!(texts[3], "20 MiB free of 1000 MiB");
-    let ahead = findings(&status, &offset(90), at(0));
+    let ahead = findings(&status(Span::seconds(90)), &Signs::default(), at(0));
     assert!(text(&ahead[0]).ends_with("ahead of the provider's"), "{ahead:?}");
 }
 
@@ -120,10 +119,10 @@ fn a_clock_is_off_at_two_looks_in_a_row() {
     assert_eq!(watched.tells(0, offset(90)), SILENCE, "one strange date is a stranger's fault");
     assert_eq!(watched.tells(60, offset(0)), SILENCE);
     assert_eq!(watched.tells(120, offset(-90)), SILENCE, "the row was broken");
-    assert_eq!(watched.tells(180, Signs::default()), SILENCE, "and by a look at which nothing was heard as well");
-    assert_eq!(watched.tells(240, offset(90)), SILENCE);
-    assert_eq!(watched.tells(300, offset(-90)), [(First, ClockOff, Warning)], "off is off, to whatever side");
-    assert_eq!(watched.tells(360, offset(-90)), SILENCE);
+    assert_eq!(watched.tells(180, Signs::default()), SILENCE, "nothing heard says nothing");
+    assert_eq!(watched.tells(240, offset(90)), [(First, ClockOff, Warning)], "off is off, to whatever side");
+    assert_eq!(watched.tells(300, offset(-90)), SILENCE);
+    assert_eq!(watched.tells(360, Signs::default()), SILENCE, "nobody said that it is right again");
     assert_eq!(watched.tells(420, offset(1)), [(Resolved, ClockOff, Warning)]);
 }
 
