@@ -46,9 +46,7 @@ impl<'a> Links<'a> {
     pub fn of(settings: &'a Settings, subject: &Subject) -> Self {
         match subject {
             Subject::Token(id) => {
-                let Some(token) = settings.tokens.iter().find(|token| token.spec.id == *id) else {
-                    return Self::default();
-                };
+                let Some(token) = settings.token(id) else { return Self::default() };
                 let app = token.spec.app.as_ref().and_then(|name| settings.apps.get(name));
                 Self {
                     runbook: token.runbook.as_deref(),

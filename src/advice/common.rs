@@ -1,14 +1,14 @@
 //! What many notices are called together, and what they have in common: people who see one cause act once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::{headline, provider_in_words, reason_in_words};
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::Bundle;
 use crate::domain::finding::Detail;
 use crate::domain::token::TokenId;
+use crate::settings::Settings;
 use crate::settings::value::SecretRef;
-use crate::settings::{Settings, Token};
 
 /// Something that most of the open notices share.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,12 +36,9 @@ pub fn shared(notices: &[Notice], settings: &Settings) -> Vec<Shared> {
     if open.len() < FEWEST {
         return Vec::new();
     }
-    let known: HashMap<&TokenId, &Token> = settings.tokens.iter().map(|token| (&token.spec.id, token)).collect();
-    let file = |notice: &Notice| match (&notice.subject, known.get(token_of(notice)?)?.secret.clone()) {
-        (Subject::Token(_), SecretRef::File(path) | SecretRef::EnvFile { path, .. }) => {
-            Some(format!("the file {}", path.display()))
-        }
-        _ => None,
+    let file = |notice: &Notice| match &settings.token(token_of(notice)?)?.secret {
+        SecretRef::File(path) | SecretRef::EnvFile { path, .. } => Some(format!("the file {}", path.display())),
+        SecretRef::Env(_) | SecretRef::Credential(_) => None,
     };
     let app = |notice: &Notice| notice.app.as_ref().map(|app| format!("the app {app}"));
     let cause = |notice: &Notice| match &notice.detail {

@@ -227,15 +227,14 @@ pub fn is_about_the_sender(settings: &Settings, receiver: &ReceiverName, notice:
 
 fn sender<'a>(settings: &'a Settings, receiver: &ReceiverName) -> Option<(&'a WhatsAppTarget, &'a Token)> {
     let target = settings.receivers.get(receiver)?.whatsapp.as_ref()?;
-    Some((target, settings.tokens.iter().find(|token| token.spec.id == target.token)?))
+    Some((target, settings.token(&target.token)?))
 }
 
 fn concerns(settings: &Settings, sender: &Token, subject: &Subject) -> bool {
     match subject {
         // The same secret may be watched under two names.
         Subject::Token(id) => {
-            let named = || settings.tokens.iter().find(|token| token.spec.id == *id);
-            *id == sender.spec.id || named().is_some_and(|token| token.secret == sender.secret)
+            *id == sender.spec.id || settings.token(id).is_some_and(|token| token.secret == sender.secret)
         }
         Subject::App(name) => sender.spec.app.as_ref() == Some(name),
         Subject::Watcher => false,

@@ -28,8 +28,6 @@ pub struct Wiring {
     /// How people are reached.
     pub channels: Channels,
     reader: Reader,
-    /// Places in the configuration, in the order of the names.
-    by_name: Box<[usize]>,
     used_apps: BTreeSet<AppName>,
 }
 
@@ -63,21 +61,18 @@ impl Wiring {
 
     /// The same with adapters made elsewhere.
     pub fn with(settings: Arc<Settings>, reader: &Reader, provider: Arc<dyn Provider>, channels: Channels) -> Self {
-        let mut by_name: Box<[usize]> = (0..settings.tokens.len()).collect();
-        by_name.sort_unstable_by_key(|index| &settings.tokens[*index].spec.id);
         let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
-        Self { settings, provider, channels, reader: reader.clone(), by_name, used_apps }
+        Self { settings, provider, channels, reader: reader.clone(), used_apps }
     }
 
     /// The place of a token in the configuration.
     pub fn index(&self, id: &TokenId) -> Option<usize> {
-        let name = |index: &usize| &self.settings.tokens[*index].spec.id;
-        self.by_name.binary_search_by_key(&id, name).ok().map(|place| self.by_name[place])
+        self.settings.index(id)
     }
 
     /// The token of that name.
     pub fn token(&self, id: &TokenId) -> Option<&Token> {
-        self.index(id).and_then(|index| self.settings.tokens.get(index))
+        self.settings.token(id)
     }
 
     /// The app of that name.

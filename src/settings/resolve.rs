@@ -52,9 +52,10 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     }
     .read(&root.child("tokens"));
     tokens.shrink_to_fit();
+    let by_name = super::by_name(&tokens);
     give_apps_their_receivers(&mut apps, &tokens);
     mail_has_a_relay(&root, &receivers, smtp.as_ref(), faults);
-    whatsapp_has_a_sender(&root, &receivers, &tokens, faults);
+    whatsapp_has_a_sender(&root, &receivers, (&tokens, &by_name), faults);
     let watcher_receivers = told_of_the_watcher(&root.child("daemon"), &receivers, faults);
     if tokens.is_empty() && faults.is_empty() {
         warnings.push(Fault::file(&tree.origin, "watches nothing: there is no [[tokens]]".to_owned()));
@@ -75,6 +76,7 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
             _ => PerToken::Auto,
         },
         policy,
+        by_name,
     })
 }
 
@@ -321,13 +323,13 @@ fn heartbeat(at: &At<'_>, ca_file: Option<&PathBuf>) -> Option<Heartbeat> {
 fn whatsapp_has_a_sender(
     root: &At<'_>,
     receivers: &BTreeMap<ReceiverName, Receiver>,
-    tokens: &[Token],
+    (tokens, by_name): (&[Token], &[u32]),
     faults: &mut Vec<Fault>,
 ) {
     for (name, receiver) in receivers {
         let Some(target) = &receiver.whatsapp else { continue };
         let at = root.child("receivers").child(name.as_str()).child("whatsapp");
-        match tokens.iter().find(|token| token.spec.id == target.token) {
+        match super::find(tokens, by_name, &target.token).and_then(|place| tokens.get(place)) {
             None => {
                 let hint = did_you_mean(target.token.as_str(), tokens.iter().map(|token| token.spec.id.as_str()));
                 faults.push(at.absence("token", format!("names a token that is not in [[tokens]]{hint}")));

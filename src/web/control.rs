@@ -7,12 +7,14 @@ use std::sync::Arc;
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Web;
@@ -25,8 +27,7 @@ use crate::domain::ledger::Ledger;
 use crate::domain::step::saying;
 use crate::domain::time::Span;
 use crate::domain::token::{AppName, ReceiverName, TokenId};
-use crate::forecast::forecast;
-use crate::ports::SlotStatus;
+use crate::forecast::Outlook;
 use crate::requests::Declined;
 use crate::settings::Settings;
 
@@ -182,20 +183,40 @@ async fn deliveries(State(web): State<Web>, Query(query): Query<DeliveriesQuery>
     }
 }
 
+/// One at a time, a part of the tokens at a time: neither the store nor the memory is given to it alone. What it computes is done beside the
+/// watch, which has only one thread.
 async fn forecasted(State(web): State<Web>, Query(query): Query<ForecastQuery>) -> Response {
-    let settings = Arc::clone(&web.settings.borrow());
-    let subjects = settings.tokens.iter().map(|token| Subject::Token(token.spec.id.clone()));
-    let subjects = subjects.chain(settings.apps.keys().cloned().map(Subject::App)).collect();
-    let known: Vec<(Subject, SlotStatus)> = match web.store.load(subjects).await {
-        Ok(known) => known,
-        Err(failure) => return declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+    static TURN: Semaphore = Semaphore::const_new(1);
+    let Ok(turn) = TURN.try_acquire() else {
+        return declined(StatusCode::SERVICE_UNAVAILABLE, "a forecast is being made; try again");
     };
-    let (now, days) = (web.clock.now(), query.days.unwrap_or(FORECAST_DAYS));
-    // A hundred thousand tokens take a second, which the watch must not lose.
-    let done = tokio::task::spawn_blocking(move || forecast(&settings, known, now, Span::days(days.clamp(1, 3_650))));
-    match done.await {
-        Ok(forecast) => Json(forecast).into_response(),
-        Err(_) => declined(StatusCode::INTERNAL_SERVER_ERROR, "the forecast broke off"),
+    let settings = Arc::clone(&web.settings.borrow());
+    let days = query.days.unwrap_or(FORECAST_DAYS).clamp(1, 3_650);
+    let mut outlook = Outlook::new(web.clock.now(), Span::days(days));
+    let broken = || declined(StatusCode::INTERNAL_SERVER_ERROR, "the forecast broke off");
+    for start in (0..settings.tokens.len()).step_by(TOKENS_AT_ONCE) {
+        let part = start..settings.tokens.len().min(start + TOKENS_AT_ONCE);
+        let subjects = settings.tokens[part.clone()].iter().map(|token| Subject::Token(token.spec.id.clone()));
+        let known = match web.store.load(subjects.collect()).await {
+            Ok(known) => known,
+            Err(failure) => return declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+        };
+        let settings = Arc::clone(&settings);
+        let done = tokio::task::spawn_blocking(move || {
+            outlook.add(&settings.tokens[part], known);
+            outlook
+        });
+        let Ok(added) = done.await else { return broken() };
+        outlook = added;
+    }
+    // Who asked may have gone: the turn ends with the work.
+    let written = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        serde_json::to_vec(&outlook.finish(&settings))
+    });
+    match written.await {
+        Ok(Ok(body)) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+        Ok(Err(_)) | Err(_) => broken(),
     }
 }
 
@@ -272,3 +293,5 @@ const LONGEST_NAME: usize = 63;
 /// Among so many of the newest a test is found.
 const MOST_DELIVERIES: usize = 1_000;
 const FORECAST_DAYS: i64 = 60;
+/// For so many statuses the store is held at a time.
+const TOKENS_AT_ONCE: usize = 1_000;
