@@ -1,5 +1,6 @@
 //! The way to the running daemon: its control socket.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -19,16 +20,9 @@ impl Daemon {
     /// The daemon of this configuration.
     ///
     /// # Errors
-    /// When there is no socket; the text says where it was looked for.
+    /// When nobody listens on any socket; the text says where it was looked for.
     pub fn find(context: &Context) -> Result<Self, String> {
-        let candidates = sockets(context);
-        let socket = candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
-            let places: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-            format!(
-                "no daemon is reachable: there is no control socket at {}; is tokenwatch running?",
-                places.join(" or ")
-            )
-        })?;
+        let socket = listening(sockets(context))?;
         let client = reqwest::Client::builder().unix_socket(socket.clone()).timeout(PATIENCE).no_proxy();
         let client =
             client.tls_backend_preconfigured(crate::tls::nobody()).build().map_err(|error| error.to_string())?;
@@ -85,6 +79,24 @@ impl Trouble {
     }
 }
 
+/// The first socket on which somebody listens. A file that a killed daemon left behind does not hide the socket of another.
+fn listening(candidates: Vec<PathBuf>) -> Result<PathBuf, String> {
+    if let Some(socket) = candidates.iter().find(|path| UnixStream::connect(path).is_ok()) {
+        return Ok(socket.clone());
+    }
+    let in_words = |places: Vec<&PathBuf>| {
+        places.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+    };
+    let left: Vec<&PathBuf> = candidates.iter().filter(|path| path.exists()).collect();
+    Err(if left.is_empty() {
+        let places = in_words(candidates.iter().collect());
+        format!("no daemon is reachable: there is no control socket at {places}; is tokenwatch running?")
+    } else {
+        let places = in_words(left);
+        format!("no daemon answers at {places}; is tokenwatch running, and may you use its socket?")
+    })
+}
+
 /// Where the socket may be: beside the state, or in systemd's runtime folder.
 fn sockets(context: &Context) -> Vec<PathBuf> {
     let mut places = Vec::new();
@@ -103,3 +115,23 @@ fn sockets(context: &Context) -> Vec<PathBuf> {
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Where the shipped unit puts its runtime folder.
 const SYSTEM_FOLDER: &str = "/run/tokenwatch";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_nobody_serves_hides_no_other() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [none, stale, served] = ["none", "stale", "served"].map(|name| folder.path().join(name));
+        drop(UnixListener::bind(&stale).expect("a socket"));
+        let told = listening(vec![none.clone(), stale.clone()]).expect_err("nobody listens");
+        assert!(told.contains("no daemon answers at") && told.contains("stale") && !told.contains("none"), "{told}");
+        let told = listening(vec![none.clone()]).expect_err("nothing is there");
+        assert!(told.contains("there is no control socket at"), "{told}");
+        let _listener = UnixListener::bind(&served).expect("a socket");
+        assert_eq!(listening(vec![none, stale, served.clone()]), Ok(served));
+    }
+}
