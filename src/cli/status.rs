@@ -97,7 +97,7 @@ fn standing(subject: &Value, zone: &Zone, now: Timestamp, paint: io::Paint) -> V
 /// One subject: how it stands, what is open, what was answered, who was told.
 async fn one(context: &Context, daemon: &Daemon, name: &str, json: bool) -> Exit {
     // What is no name is not put into a path. Apps are named by the same rules as tokens.
-    if TokenId::parse(name.split_once('/').map_or(name, |(_, name)| name)).is_err() {
+    if name.split('/').any(|part| TokenId::parse(part).is_err()) {
         return super::fail(Exit::Warning, format_args!("nothing is watched by the name {name:?}"));
     }
     let asked = (daemon.get("/api/v1/status").await, daemon.get(&format!("/api/v1/subjects/{name}")).await);
@@ -163,7 +163,8 @@ fn past(status: &Value, subject: &Value, token: Option<&Value>, paint: io::Paint
     });
     let answers = list("answers").map(|answer| {
         let lasts = answer["seconds"].as_i64().map(|seconds| format!(" for {}", Span::seconds(seconds)));
-        let what = format!("{}{}", word(&answer["answer"]), lasts.unwrap_or_default());
+        let even = if answer["even_critical"] == true { ", even critical" } else { "" };
+        let what = format!("{}{}{even}", word(&answer["answer"]), lasts.unwrap_or_default());
         vec![when(&answer["at"]), word(&answer["by"]), what, word(&answer["why"])]
     });
     let deliveries = list("deliveries").map(|delivery| {

@@ -330,7 +330,7 @@ fn what_was_answered_about_an_app_and_about_the_watcher_is_shown() {
         for name in [subject, subject.rsplit('/').next().unwrap_or_default()] {
             let said = stage.run(&["status", name]);
             assert_eq!(said.code, 0, "{}", said.err);
-            for part in [subject, "silenced until", "silence for 90d", &who, "we move", "Incidents", "Told"] {
+            for part in [subject, "silenced until", "silence for 90 days", &who, "we move", "Incidents", "Told"] {
                 assert!(said.out.contains(part), "{part}: {}", said.out);
             }
         }
