@@ -1,6 +1,9 @@
 //! The way to the running daemon: its control socket.
 
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -13,26 +16,27 @@ use crate::settings;
 pub struct Daemon {
     client: reqwest::Client,
     socket: PathBuf,
+    patience: Duration,
 }
 
 impl Daemon {
     /// The daemon of this configuration.
     ///
     /// # Errors
-    /// When there is no socket; the text says where it was looked for.
-    pub fn find(context: &Context) -> Result<Self, String> {
-        let candidates = sockets(context);
-        let socket = candidates.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
-            let places: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-            format!(
-                "no daemon is reachable: there is no control socket at {}; is tokenwatch running?",
-                places.join(" or ")
-            )
-        })?;
-        let client = reqwest::Client::builder().unix_socket(socket.clone()).timeout(PATIENCE).no_proxy();
-        let client =
-            client.tls_backend_preconfigured(crate::tls::nobody()).build().map_err(|error| error.to_string())?;
-        Ok(Self { client, socket })
+    /// When nobody listens on any socket; the text says where it was looked for.
+    pub fn find(context: &Context) -> Result<Self, Unreachable> {
+        let socket = listening(sockets(context))?;
+        let client = reqwest::Client::builder().unix_socket(socket.clone()).no_proxy();
+        let client = client
+            .tls_backend_preconfigured(crate::tls::nobody())
+            .build()
+            .map_err(|error| Unreachable { why: error.to_string(), shut: false })?;
+        Ok(Self { client, socket, patience: PATIENCE })
+    }
+
+    /// The same daemon, from which an answer may take so long.
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Reads one document.
@@ -53,7 +57,7 @@ impl Daemon {
 
     async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Value, Trouble> {
         let socket = self.socket.display();
-        let reply = request.send().await.map_err(|_| {
+        let reply = request.timeout(self.patience).send().await.map_err(|_| {
             Trouble::Away(format!("no daemon answers at {socket}; is tokenwatch running, and may you use its socket?"))
         })?;
         let status = reply.status();
@@ -63,6 +67,22 @@ impl Daemon {
         }
         let unknown = format!("the daemon at {socket} gave an answer that is not understood");
         reply.json().await.map_err(|_| Trouble::Away(unknown))
+    }
+}
+
+/// Why no daemon was found.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Unreachable {
+    /// In words.
+    pub why: String,
+    /// Somebody may listen, and we are not let in.
+    pub shut: bool,
+}
+
+impl Unreachable {
+    /// Prints why, and gives the exit code 75 (contract §10.2).
+    pub fn fail(self) -> Exit {
+        super::fail(Exit::TryAgain, self.why)
     }
 }
 
@@ -85,6 +105,32 @@ impl Trouble {
     }
 }
 
+/// The first socket on which somebody listens. A file that a killed daemon left behind does not hide the socket of another.
+fn listening(candidates: Vec<PathBuf>) -> Result<PathBuf, Unreachable> {
+    let (mut left, mut shut) = (Vec::new(), false);
+    for path in &candidates {
+        match UnixStream::connect(path) {
+            Ok(_) => return Ok(path.clone()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                left.push(path);
+                shut |= error.kind() != ErrorKind::ConnectionRefused;
+            }
+        }
+    }
+    let in_words = |places: Vec<&PathBuf>| {
+        places.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+    };
+    let why = if left.is_empty() {
+        let places = in_words(candidates.iter().collect());
+        format!("no daemon is reachable: there is no control socket at {places}; is tokenwatch running?")
+    } else {
+        let places = in_words(left);
+        format!("no daemon answers at {places}; is tokenwatch running, and may you use its socket?")
+    };
+    Err(Unreachable { why, shut })
+}
+
 /// Where the socket may be: beside the state, or in systemd's runtime folder.
 fn sockets(context: &Context) -> Vec<PathBuf> {
     let mut places = Vec::new();
@@ -100,6 +146,31 @@ fn sockets(context: &Context) -> Vec<PathBuf> {
     places
 }
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Where the shipped unit puts its runtime folder.
 const SYSTEM_FOLDER: &str = "/run/tokenwatch";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_nobody_serves_hides_no_other() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [none, stale, served] = ["none", "stale", "served"].map(|name| folder.path().join(name));
+        drop(UnixListener::bind(&stale).expect("a socket"));
+        let told = listening(vec![none.clone(), stale.clone()]).expect_err("nobody listens");
+        let why = told.why;
+        assert!(why.contains("no daemon answers at") && why.contains("stale") && !why.contains("none"), "{why}");
+        assert!(!told.shut, "whoever made it is gone");
+        let told = listening(vec![none.clone()]).expect_err("nothing is there");
+        assert!(told.why.contains("there is no control socket at") && !told.shut, "{told:?}");
+        let _listener = UnixListener::bind(&served).expect("a socket");
+        assert_eq!(listening(vec![none.clone(), stale.clone(), served.clone()]), Ok(served));
+        // What is there and cannot be reached is no proof that nobody is there.
+        let odd = stale.join("under-a-file");
+        assert!(listening(vec![none, odd]).expect_err("nobody is reached").shut);
+    }
+}

@@ -3,22 +3,19 @@
 //! The running daemon is asked; without one, the state it left behind is read, or where there is none every token is checked once. A daemon
 //! that is there and does not tell is no reason to guess.
 
-use std::io::ErrorKind;
-use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio::net::UnixStream;
 
 use super::control::{Daemon, Trouble};
 use super::{Context, Exit, check, io};
 use crate::clock::System;
-use crate::daemon::lifecycle::{state_path, variable};
-use crate::daemon::{CONTROL_SOCKET, control_path};
+use crate::daemon::lifecycle::state_path;
 use crate::domain::alert::Subject;
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::forecast::forecast;
 use crate::ports::{Clock as _, SlotStatus, Store as _};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::store::Sqlite;
 use crate::zone::Zone;
 
@@ -35,13 +32,14 @@ pub async fn run(context: &Context, days: i64, json: bool) -> Exit {
 }
 
 async fn known(context: &Context, days: i64) -> Result<(Value, &'static str), Exit> {
-    if let Ok(daemon) = Daemon::find(context) {
-        match daemon.get(&format!("/control/v1/forecast?days={days}")).await {
-            Ok(forecast) => return Ok((forecast, "from what the running daemon knows")),
-            // One that died left its socket behind. One that is there and cannot now, or does not want to, knows better than we would.
-            Err(Trouble::Away(_)) if !somebody_listens(context).await => {}
-            Err(trouble) => return Err(trouble.fail()),
+    match Daemon::find(context) {
+        Ok(daemon) => {
+            let told = daemon.patient(PATIENCE).get(&format!("/control/v1/forecast?days={days}")).await;
+            return told.map(|told| (told, "from what the running daemon knows")).map_err(Trouble::fail);
         }
+        // One that cannot be asked knows better than we would.
+        Err(nobody) if nobody.shut => return Err(nobody.fail()),
+        Err(_) => {}
     }
     let settings = context.load()?.settings;
     let now = System.now();
@@ -51,24 +49,6 @@ async fn known(context: &Context, days: i64) -> Result<(Value, &'static str), Ex
     };
     let value = serde_json::to_value(forecast(&settings, known, now, Span::days(days)));
     value.map(|value| (value, source)).map_err(|error| super::fail(Exit::Internal, error))
-}
-
-/// Whether a process is behind one of the daemon's sockets, though we may not be let in.
-async fn somebody_listens(context: &Context) -> bool {
-    let state = settings::load(&context.config, &context.environment).ok();
-    let state = state.and_then(|loaded| state_path(&loaded.settings, &context.environment).ok());
-    let folder = variable(&context.environment, "RUNTIME_DIRECTORY").map(Path::new);
-    let places = [
-        folder.map(|folder| folder.join(CONTROL_SOCKET)),
-        state.map(|state| control_path(None, &state)),
-        Some(Path::new(SYSTEM_FOLDER).join(CONTROL_SOCKET)),
-    ];
-    // As for the daemon's own commands, the first socket that is there counts.
-    let Some(place) = places.into_iter().flatten().find(|place| place.exists()) else { return false };
-    match UnixStream::connect(place).await {
-        Ok(_) => true,
-        Err(error) => !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound),
-    }
 }
 
 /// What the state file says; `None` where there is none yet, or it is in use.
@@ -136,5 +116,5 @@ fn text(forecast: &Value, source: &str, paint: io::Paint) -> String {
     text
 }
 
-/// Where the shipped unit puts its runtime folder.
-const SYSTEM_FOLDER: &str = "/run/tokenwatch";
+/// A hundred thousand tokens take a while.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -51,9 +51,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// What the running daemon knows: of all tokens, or of one with its past.
+    /// What the running daemon knows: of all tokens, or of one token, app or tokenwatch itself with its past.
     Status {
-        /// The token.
+        /// The token, the app, or `tokenwatch`.
         name: Option<String>,
         /// For machines.
         #[arg(long)]

@@ -1,18 +1,20 @@
-//! `status`: what the running daemon knows, asked over its control socket.
+//! `status`: what the running daemon knows, asked over its control socket: of all, or of one token, one app or itself.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::control::Daemon;
 use super::{Context, Exit, io};
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::TokenId;
+use crate::web::json::StandingJson;
 use crate::zone::Zone;
 
-/// Runs the command, about one token or all.
+/// Runs the command, about one subject or all.
 pub async fn run(context: &Context, name: Option<&str>, json: bool) -> Exit {
     let daemon = match Daemon::find(context) {
         Ok(daemon) => daemon,
-        Err(why) => return super::fail(Exit::TryAgain, why),
+        Err(nobody) => return nobody.fail(),
     };
     if let Some(name) = name {
         return one(context, &daemon, name, json).await;
@@ -76,26 +78,47 @@ fn text(status: &Value, tokens: &Value, paint: io::Paint) -> String {
     for trouble in status["troubles"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         text.push_str(&paint.by_word(&format!("trouble: {trouble}\n"), "critical"));
     }
+    for subject in status["subjects"].as_array().into_iter().flatten() {
+        let name = subject["subject"].as_str().unwrap_or_default();
+        text.extend(standing(subject, &zone, now, paint).iter().map(|line| format!("{name}: {line}\n")));
+    }
     text
 }
 
-/// One token: how it stands, what is open, what was answered, who was told.
-async fn one(context: &Context, daemon: &Daemon, name: &str, json: bool) -> Exit {
-    let Ok(id) = TokenId::parse(name) else {
-        return super::fail(Exit::Warning, format_args!("no token is called {name:?}"));
+/// How a subject stands: a line for everything that is wrong, open or silenced.
+fn standing(subject: &Value, zone: &Zone, now: Timestamp, paint: io::Paint) -> Vec<String> {
+    let Ok(standing) = StandingJson::deserialize(subject) else {
+        return vec!["what the daemon says of it is not understood".to_owned()];
     };
-    let (status, token) = match (daemon.get("/api/v1/status").await, daemon.get(&format!("/api/v1/tokens/{id}")).await)
-    {
-        (Ok(status), Ok(token)) => (status, token),
-        (Err(why), _) | (_, Err(why)) => return why.fail(),
-    };
-    if json {
-        return io::print_json(&token);
-    }
-    io::print(&past(&status, &token, io::Paint::new(&context.environment)))
+    let word = standing.severity().map_or("", |severity| severity.as_str());
+    standing.in_words(zone, now).iter().map(|line| paint.by_word(line, word)).collect()
 }
 
-fn past(status: &Value, token: &Value, paint: io::Paint) -> String {
+/// One subject: how it stands, what is open, what was answered, who was told.
+async fn one(context: &Context, daemon: &Daemon, name: &str, json: bool) -> Exit {
+    // What is no name is not put into a path. Apps are named by the same rules as tokens.
+    if name.split('/').any(|part| TokenId::parse(part).is_err()) {
+        return super::fail(Exit::Warning, format_args!("nothing is watched by the name {name:?}"));
+    }
+    let asked = (daemon.get("/api/v1/status").await, daemon.get(&format!("/api/v1/subjects/{name}")).await);
+    let (status, subject) = match asked {
+        (Ok(status), Ok(subject)) => (status, subject),
+        (Err(why), _) | (_, Err(why)) => return why.fail(),
+    };
+    let token = match subject["subject"].as_str().and_then(|subject| subject.strip_prefix("token/")) {
+        None => None,
+        Some(id) => match daemon.get(&format!("/api/v1/tokens/{id}")).await {
+            Ok(token) => Some(token),
+            Err(why) => return why.fail(),
+        },
+    };
+    if json {
+        return io::print_json(token.as_ref().unwrap_or(&subject));
+    }
+    io::print(&past(&status, &subject, token.as_ref(), io::Paint::new(&context.environment)))
+}
+
+fn past(status: &Value, subject: &Value, token: Option<&Value>, paint: io::Paint) -> String {
     let now = Timestamp::from_unix(status["now"].as_i64().unwrap_or_default());
     let zone = status["timezone"].as_str().and_then(|name| Zone::parse(name).ok()).unwrap_or(Zone::UTC);
     let when = |value: &Value| {
@@ -103,12 +126,19 @@ fn past(status: &Value, token: &Value, paint: io::Paint) -> String {
         at.map_or_else(|| "-".to_owned(), |at| format!("{} ({})", zone.short(at), relative(at, now)))
     };
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let verdict = word(&token["verdict"]);
-    let mut text = format!("{}: {}\n", word(&token["name"]), paint.by_word(&verdict, &verdict));
-    if let Some(at) = token["silenced_until"].as_i64().map(Timestamp::from_unix).filter(|at| *at > now) {
-        text.push_str(&format!("silenced until {} ({})\n", zone.long(at), relative(at, now)));
+    let mut text = match token {
+        Some(token) => {
+            let verdict = word(&token["verdict"]);
+            format!("{}: {}\n", word(&token["name"]), paint.by_word(&verdict, &verdict))
+        }
+        None => format!("{}\n", word(&subject["subject"])),
+    };
+    let lines = standing(subject, &zone, now, paint);
+    if lines.is_empty() && token.is_none() {
+        text.push_str("nothing is wrong, and nothing is silenced\n");
     }
-    let history = &token["history"];
+    text.extend(lines.iter().map(|line| format!("{line}\n")));
+    let history = &subject["history"];
     let section = |title: &str, head: &[&str], rows: Vec<Vec<String>>| {
         let mut all = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
         if rows.is_empty() {
@@ -133,7 +163,8 @@ fn past(status: &Value, token: &Value, paint: io::Paint) -> String {
     });
     let answers = list("answers").map(|answer| {
         let lasts = answer["seconds"].as_i64().map(|seconds| format!(" for {}", Span::seconds(seconds)));
-        let what = format!("{}{}", word(&answer["answer"]), lasts.unwrap_or_default());
+        let even = if answer["even_critical"] == true { ", even critical" } else { "" };
+        let what = format!("{}{}{even}", word(&answer["answer"]), lasts.unwrap_or_default());
         vec![when(&answer["at"]), word(&answer["by"]), what, word(&answer["why"])]
     });
     let deliveries = list("deliveries").map(|delivery| {

@@ -102,6 +102,9 @@ fn table(out: &mut String, node: Option<&Node>, path: &str, keys: &[Key], alone:
                 child.each_item(|index, item| table(out, Some(item), &item_path(&path, index, item), keys, false));
             }
             (Kind::Secret, Some(child)) => line(out, &path, &format!("\"***\" from {}", plain(child)), &child.origin),
+            (Kind::HttpUrl, Some(child)) if opens_a_door(&path) => {
+                line(out, &path, &format!("{:?}", host(child.text().unwrap_or_default())), &child.origin);
+            }
             (_, Some(child)) => line(out, &path, &plain(child), &child.origin),
             (_, None) if !key.default.is_empty() && (alone || !is_policy(&path)) => {
                 line(out, &path, key.default, "default");
@@ -152,6 +155,19 @@ fn plain(node: &Node) -> String {
 fn field(name: &str, node: &Node) -> String {
     let names_a_secret = ["secret", "password", "token"].iter().any(|word| name.contains(word));
     if names_a_secret && node.text().is_some() { "\"***\"".to_owned() } else { plain(node) }
+}
+
+/// Whether whoever knows that whole address may use it: its path or query is then as good as a password.
+fn opens_a_door(path: &str) -> bool {
+    path == "heartbeat.url" || (path.starts_with("receivers.") && path.ends_with(".webhook.url"))
+}
+
+/// `https://host:port/***`.
+fn host(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(url) if url.has_host() => format!("{}/***", url.origin().ascii_serialization()),
+        _ => "***".to_owned(),
+    }
 }
 
 /// `https://user:***@host`.

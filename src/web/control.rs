@@ -246,7 +246,7 @@ impl Web {
 }
 
 /// The subject of that name: a token before an app before the watcher, unless the name says which.
-fn subject(settings: &Settings, name: &str) -> Option<Subject> {
+pub(super) fn subject(settings: &Settings, name: &str) -> Option<Subject> {
     let token = |name: &str| {
         let id = TokenId::parse(name).ok()?;
         settings.tokens.iter().any(|token| token.spec.id == id).then_some(Subject::Token(id))

@@ -1,15 +1,20 @@
 //! The API's JSON: what the board knows, in names that stay.
 //!
-//! Times are unix seconds, as in the metrics. An end that is a promise of "never" is told apart from one that is unknown.
+//! `docs/api.md` lists them. Times are unix seconds, as in the metrics. An end that is a promise of "never" is told apart from one that is unknown.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::advice;
 use crate::board::{Board, Row};
-use crate::domain::alert::{Ending, Incident};
+use crate::domain::alert::{Ending, Incident, Subject};
 use crate::domain::answer::{Answer, Signed, Silence};
+use crate::domain::finding::{Reason, Severity};
 use crate::domain::inspection::Expiry;
+use crate::domain::ledger::Ledger;
 use crate::domain::route::ChannelKind;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, relative};
 use crate::explain::Explanation;
 use crate::ports::{AnswerRecord, DeliveryRecord, History, IncidentRecord, OutboxSummary};
 use crate::zone::Zone;
@@ -50,12 +55,18 @@ pub struct TokenJson {
 }
 
 /// One finding.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct FindingJson {
     /// Its code.
-    pub finding: &'static str,
+    pub finding: Cow<'static, str>,
     /// How bad.
-    pub severity: &'static str,
+    pub severity: Cow<'static, str>,
+}
+
+impl FindingJson {
+    fn of(reason: Reason, severity: Severity) -> Self {
+        Self { finding: reason.as_str().into(), severity: severity.as_str().into() }
+    }
 }
 
 /// All tokens.
@@ -77,6 +88,95 @@ pub struct TokenPageJson {
     pub explanation: Explanation,
     /// What happened to it, the newest first.
     pub history: HistoryJson,
+}
+
+/// How a token, an app or tokenwatch itself stands, and how people answered what was told of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StandingJson {
+    /// Which, in full: `token/NAME`, `app/NAME` or `watcher/tokenwatch`.
+    pub subject: String,
+    /// What is wrong.
+    pub findings: Vec<FindingJson>,
+    /// What is open, each with who said that they know.
+    pub open: Vec<IncidentJson>,
+    /// The silence that holds.
+    pub silence: Option<SilenceJson>,
+}
+
+/// A token, an app or tokenwatch itself, with its past.
+#[derive(Debug, Serialize)]
+pub struct SubjectJson {
+    /// When this was true.
+    pub now: i64,
+    /// How it stands.
+    #[serde(flatten)]
+    pub standing: StandingJson,
+    /// What happened to it, the newest first.
+    pub history: HistoryJson,
+}
+
+impl StandingJson {
+    /// How a subject stands, by the board and by its ledger.
+    pub fn of(subject: &Subject, ledger: Option<&Ledger>, board: &Board, now: Timestamp) -> Self {
+        let found = |reason, severity| FindingJson::of(reason, severity);
+        let findings = match subject {
+            Subject::Token(id) => {
+                let table = board.table();
+                let rows = table.rows();
+                let row = rows.iter().find(|row| row.id == *id);
+                row.into_iter()
+                    .flat_map(|row| &row.findings)
+                    .map(|(reason, severity)| found(*reason, *severity))
+                    .collect()
+            }
+            Subject::App(name) => {
+                let table = board.table();
+                let apps = table.apps();
+                let app = apps.iter().filter(|app| app.name == *name).flat_map(|app| &app.findings);
+                app.map(|finding| found(finding.reason, finding.severity)).collect()
+            }
+            Subject::Watcher => {
+                board.vitals.findings().iter().map(|finding| found(finding.reason, finding.severity)).collect()
+            }
+        };
+        let open = ledger.into_iter().flat_map(|ledger| &ledger.incidents);
+        let silence = ledger.and_then(|ledger| ledger.silence.as_ref()).filter(|silence| silence.holds(now));
+        Self {
+            subject: subject.to_string(),
+            findings,
+            open: open.map(|incident| IncidentJson::of(incident, None)).collect(),
+            silence: silence.map(SilenceJson::of),
+        }
+    }
+
+    /// Whether there is nothing to say of it.
+    pub fn is_quiet(&self) -> bool {
+        self.findings.is_empty() && self.open.is_empty() && self.silence.is_none()
+    }
+
+    /// The worst of what is wrong.
+    pub fn severity(&self) -> Option<Severity> {
+        let open = self.open.iter().map(|incident| incident.severity.as_str());
+        let found = self.findings.iter().map(|finding| finding.severity.as_ref());
+        open.chain(found).filter_map(Severity::parse).max()
+    }
+
+    /// What is wrong, what is open, who knows of it, and who is not told until when and why: a line for each.
+    pub fn in_words(&self, zone: &Zone, now: Timestamp) -> Vec<String> {
+        let told = |finding: &&FindingJson| !self.open.iter().any(|incident| incident.finding == finding.finding);
+        let new = self.findings.iter().filter(told);
+        let mut lines: Vec<String> = new.map(|finding| format!("{} ({})", finding.finding, finding.severity)).collect();
+        lines.extend(self.open.iter().map(|incident| {
+            let since = relative(Timestamp::from_unix(incident.began_at), now);
+            let nobody = if incident.told_at.is_none() { ", told to nobody yet" } else { "" };
+            let known = incident.acknowledged.as_ref();
+            let known = known.map(|signed| format!("; acknowledged by {}", signed.in_words(zone, now)));
+            let known = known.unwrap_or_default();
+            format!("{} ({}), open, began {since}{nobody}{known}", incident.finding, incident.severity)
+        }));
+        lines.extend(self.silence.as_ref().map(|silence| silence.in_words(zone, now)));
+        lines
+    }
 }
 
 /// What happened to a subject, the newest first.
@@ -186,6 +286,13 @@ impl SignedJson {
     pub fn of(signed: &Signed) -> Self {
         Self { by: signed.by.to_string(), at: signed.at.unix(), why: signed.why.as_deref().map(str::to_owned) }
     }
+
+    /// `asha (uid 1000), Tue 15 Jul 2025, 13:30 IST (2 hours ago): on it`.
+    fn in_words(&self, zone: &Zone, now: Timestamp) -> String {
+        let (by, at) = (advice::plain(&self.by), Timestamp::from_unix(self.at));
+        let why = self.why.as_deref().map(|why| format!(": {}", advice::plain(why))).unwrap_or_default();
+        format!("{by}, {} ({}){why}", zone.long(at), relative(at, now))
+    }
 }
 
 impl SilenceJson {
@@ -193,6 +300,14 @@ impl SilenceJson {
     pub fn of(silence: &Silence) -> Self {
         let (until, even_critical) = (silence.until.unix(), silence.even_critical);
         Self { signed: SignedJson::of(&silence.signed), until, even_critical }
+    }
+
+    /// Until when, what it holds back, who asked for it and why.
+    fn in_words(&self, zone: &Zone, now: Timestamp) -> String {
+        let until = Timestamp::from_unix(self.until);
+        let hides = if self.even_critical { "everything, even critical" } else { "all but the end of a token" };
+        let (date, left, signed) = (zone.long(until), relative(until, now), self.signed.in_words(zone, now));
+        format!("silenced until {date} ({left}), which holds back {hides}; by {signed}")
     }
 }
 
@@ -283,6 +398,9 @@ pub struct StatusJson {
     pub troubles: Vec<String>,
     /// The findings about the watcher itself.
     pub findings: Vec<String>,
+    /// The apps, and the watcher itself, of which something is found or open, or which somebody silenced.
+    #[serde(default)]
+    pub subjects: Vec<StandingJson>,
 }
 
 impl TokenJson {
@@ -294,11 +412,7 @@ impl TokenJson {
             app: row.app.as_ref().map(ToString::to_string),
             kind: row.kind.as_str().to_owned(),
             verdict: row.verdict.as_str(),
-            findings: row
-                .findings
-                .iter()
-                .map(|(reason, severity)| FindingJson { finding: reason.as_str(), severity: severity.as_str() })
-                .collect(),
+            findings: row.findings.iter().map(|(reason, severity)| FindingJson::of(*reason, *severity)).collect(),
             expires_at: row.expires.date().map(Timestamp::unix),
             never_expires: row.expires == Expiry::Never,
             data_access_expires_at: row.data_access.date().map(Timestamp::unix),
@@ -335,5 +449,6 @@ pub fn status(board: &Board, outbox: Option<OutboxSummary>, zone: &Zone, now: Ti
             .chain(troubles.ways.iter().map(|(way, text)| format!("{way}: {text}")))
             .collect(),
         findings: board.vitals.findings().iter().map(|finding| finding.reason.as_str().to_owned()).collect(),
+        subjects: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ pub mod exposition;
 pub mod json;
 mod page;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -23,17 +24,18 @@ use futures_util::stream;
 use crate::board::{Board, Row};
 use crate::domain::alert::Subject;
 use crate::domain::inspection::Expiry;
+use crate::domain::ledger::Ledger;
 use crate::domain::status::TokenStatus;
 use crate::domain::time::Span;
 use crate::domain::token::{TokenId, TokenSpec};
 use crate::explain::{Explanation, explain};
 use crate::metrics::Counters;
-use crate::ports::{Clock, History, SlotStatus, Store};
+use crate::ports::{Clock, History, OutboxSummary, SlotStatus, Store, StoreError};
 use crate::requests::Requests;
 use crate::settings::Settings;
 use exposition::{Exposition, Scene};
-use json::{HistoryJson, TokenJson, TokenPageJson, TokensJson};
-use page::{Past, StatusPage, TokenPage};
+use json::{HistoryJson, StandingJson, StatusJson, SubjectJson, TokenJson, TokenPageJson, TokensJson};
+use page::{Past, StatusPage, SubjectPage, TokenPage};
 
 /// What the listener reads.
 #[derive(Clone)]
@@ -57,11 +59,13 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .route("/", get(status_page))
         .route("/tokens/{name}", get(token_page))
+        .route("/subjects/{*name}", get(subject_page))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/api/v1/tokens", get(tokens))
         .route("/api/v1/tokens/{name}", get(token))
+        .route("/api/v1/subjects/{*name}", get(subject))
         .route("/api/v1/status", get(status))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .layer(axum::middleware::map_response(harden))
@@ -140,22 +144,33 @@ async fn token(State(web): State<Web>, Path(name): Path<String>) -> Response {
 }
 
 async fn status(State(web): State<Web>) -> Response {
-    let zone = web.settings.borrow().daemon.zone.clone();
-    Json(json::status(&web.board, web.store.outbox().await.ok(), &zone, web.clock.now())).into_response()
+    Json(web.status(web.store.outbox().await.ok()).await).into_response()
+}
+
+async fn subject(State(web): State<Web>, Path(name): Path<String>) -> Response {
+    match web.stood(&name).await {
+        Ok((standing, history)) => {
+            let (now, history) = (web.clock.now().unix(), HistoryJson::of(&history));
+            Json(SubjectJson { now, standing, history }).into_response()
+        }
+        Err(missing) => missing.into_response(),
+    }
 }
 
 async fn status_page(State(web): State<Web>) -> Response {
     let now = web.clock.now();
     let zone = web.settings.borrow().daemon.zone.clone();
-    let troubles = json::status(&web.board, None, &zone, now).troubles;
-    let table = web.board.table();
-    let apps = table
-        .apps()
-        .iter()
-        .flat_map(|app| app.findings.iter().map(|finding| (app.name.to_string(), finding.reason.as_str().to_owned())))
-        .collect();
-    let page = StatusPage::new(&table.rows(), apps, troubles, &zone, now);
+    let status = web.status(None).await;
+    let page = StatusPage::new(&web.board.table().rows(), &status.subjects, status.troubles, &zone, now);
     html(page.render())
+}
+
+async fn subject_page(State(web): State<Web>, Path(name): Path<String>) -> Response {
+    let (now, zone) = (web.clock.now(), web.settings.borrow().daemon.zone.clone());
+    match web.stood(&name).await {
+        Ok((standing, history)) => html(SubjectPage::new(&standing, &history, &zone, now).render()),
+        Err(missing) => missing.into_response(),
+    }
 }
 
 async fn token_page(State(web): State<Web>, Path(name): Path<String>) -> Response {
@@ -173,8 +188,7 @@ async fn token_page(State(web): State<Web>, Path(name): Path<String>) -> Respons
 impl Web {
     /// A token's row, the reasons behind it, and its past.
     async fn explained(&self, name: &str) -> Result<(Row, Explanation, History), (StatusCode, String)> {
-        let missing =
-            || (StatusCode::NOT_FOUND, format!("no token is called {:?}\n", name.chars().take(63).collect::<String>()));
+        let missing = || (StatusCode::NOT_FOUND, format!("no token is called {:?}\n", short(name)));
         let id = TokenId::parse(name).map_err(|_| missing())?;
         let row = self.board.table().rows().iter().find(|row| row.id == id).cloned().ok_or_else(missing)?;
         let (spec, zone) = {
@@ -189,6 +203,37 @@ impl Web {
         Ok((row, explanation, history))
     }
 
+    /// The state of the daemon, with every app that has something to tell, and the watcher itself. Where the state cannot be read, that is a
+    /// trouble: a silence is never left out without a word.
+    async fn status(&self, outbox: Option<OutboxSummary>) -> StatusJson {
+        let (now, settings) = (self.clock.now(), Arc::clone(&self.settings.borrow()));
+        let apps = settings.apps.keys().cloned().map(Subject::App);
+        let subjects: Vec<Subject> = apps.chain([Subject::Watcher]).collect();
+        let known = self.store.load(subjects.clone()).await;
+        let mut status = json::status(&self.board, outbox, &settings.daemon.zone, now);
+        let known = known.unwrap_or_else(|failure| {
+            status.troubles.push(format!("answers about apps and about tokenwatch are not known: {failure}"));
+            Vec::new()
+        });
+        let known: BTreeMap<_, _> = known.iter().map(|(subject, status)| (subject, ledger(status))).collect();
+        let standing = |subject| StandingJson::of(subject, known.get(subject).copied(), &self.board, now);
+        status.subjects = subjects.iter().map(standing).filter(|standing| !standing.is_quiet()).collect();
+        status
+    }
+
+    /// How the subject of that name stands, and its past. It is named as in an answer.
+    async fn stood(&self, name: &str) -> Result<(StandingJson, History), (StatusCode, String)> {
+        let failed = |failure: StoreError| (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n"));
+        let settings = Arc::clone(&self.settings.borrow());
+        let missing = || (StatusCode::NOT_FOUND, format!("nothing is watched by the name {:?}\n", short(name)));
+        let subject = control::subject(&settings, name).ok_or_else(missing)?;
+        let known = self.store.load(vec![subject.clone()]).await.map_err(failed)?;
+        let ledger = known.first().map(|(_, status)| ledger(status));
+        let standing = StandingJson::of(&subject, ledger, &self.board, self.clock.now());
+        let history = self.store.history(subject, MOST_PAST).await.map_err(failed)?;
+        Ok((standing, history))
+    }
+
     async fn status_of(&self, spec: &TokenSpec) -> Result<TokenStatus, String> {
         let found = self.store.load(vec![Subject::Token(spec.id.clone())]).await.map_err(|error| error.to_string())?;
         match found.into_iter().next() {
@@ -196,6 +241,20 @@ impl Web {
             Some((_, SlotStatus::App(_) | SlotStatus::Watcher(_))) | None => Ok(TokenStatus::new(self.clock.now())),
         }
     }
+}
+
+/// What is open of a subject, and how people answered.
+const fn ledger(status: &SlotStatus) -> &Ledger {
+    match status {
+        SlotStatus::Token(status) => &status.ledger,
+        SlotStatus::App(status) => &status.ledger,
+        SlotStatus::Watcher(status) => &status.ledger,
+    }
+}
+
+/// As much of a name as may be a name.
+fn short(name: &str) -> String {
+    name.chars().take(63).collect()
 }
 
 fn html(rendered: Result<String, askama::Error>) -> Response {

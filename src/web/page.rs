@@ -1,4 +1,4 @@
-//! The status page: a list by urgency, and a page for each token. Server-rendered, no scripts, nothing from elsewhere.
+//! The status page: a list by urgency, and a page for each token, for each app and for the watcher. Server-rendered, no scripts, nothing from elsewhere.
 //!
 //! Everything that came from outside is only ever text: the templates escape it, and the content-security policy allows nothing else.
 
@@ -10,6 +10,7 @@ use crate::domain::answer::Answer;
 use crate::domain::time::Timestamp;
 use crate::explain::Explanation;
 use crate::ports::{AnswerRecord, History, IncidentRecord};
+use crate::web::json::StandingJson;
 use crate::zone::Zone;
 
 /// The list.
@@ -22,12 +23,58 @@ pub struct StatusPage {
     pub as_of: String,
     /// What is wrong with the watcher itself.
     pub troubles: Vec<String>,
-    /// Faults of apps.
-    pub apps: Vec<(String, String)>,
+    /// The apps, and the watcher itself, that have something to tell.
+    pub subjects: Vec<Standing>,
     /// The tokens, the most urgent first.
     pub lines: Vec<Line>,
     /// How many are not shown.
     pub more: usize,
+}
+
+/// How an app or the watcher stands.
+#[derive(Debug)]
+pub struct Standing {
+    /// What to call it.
+    pub name: String,
+    /// Where its page is.
+    pub page: String,
+    /// How bad.
+    pub severity: &'static str,
+    /// What is wrong, open, acknowledged and silenced.
+    pub lines: Vec<String>,
+}
+
+impl Standing {
+    fn new(standing: &StandingJson, zone: &Zone, now: Timestamp) -> Self {
+        let subject = &standing.subject;
+        let name = match subject.split_once('/') {
+            Some(("app", name)) => format!("App {name}"),
+            Some((_, name)) => name.to_owned(),
+            None => subject.clone(),
+        };
+        let severity = standing.severity().map_or("fine", |severity| severity.as_str());
+        Self { name, page: format!("/subjects/{subject}"), severity, lines: standing.in_words(zone, now) }
+    }
+}
+
+/// An app, the watcher itself, or what people answered about a token.
+#[derive(Template)]
+#[template(path = "subject.html")]
+pub struct SubjectPage {
+    /// How it stands.
+    pub standing: Standing,
+    /// What happened to it.
+    pub past: Past,
+    /// When this was true.
+    pub as_of: String,
+}
+
+impl SubjectPage {
+    /// The page of a subject.
+    pub fn new(standing: &StandingJson, history: &History, zone: &Zone, now: Timestamp) -> Self {
+        let (standing, past) = (Standing::new(standing, zone, now), Past::new(history, zone, now));
+        Self { standing, past, as_of: zone.long(now) }
+    }
 }
 
 /// One line of the list.
@@ -63,7 +110,7 @@ pub struct TokenPage {
     pub as_of: String,
 }
 
-/// What happened to a token, the newest first.
+/// What happened to a subject, the newest first.
 #[derive(Debug)]
 pub struct Past {
     /// Incidents: when, what, how bad, how it ended, who said that they know.
@@ -116,7 +163,7 @@ impl Past {
 
 impl StatusPage {
     /// The page of these rows.
-    pub fn new(rows: &[Row], apps: Vec<(String, String)>, troubles: Vec<String>, zone: &Zone, now: Timestamp) -> Self {
+    pub fn new(rows: &[Row], subjects: &[StandingJson], troubles: Vec<String>, zone: &Zone, now: Timestamp) -> Self {
         let mut urgent: Vec<&Row> = rows.iter().collect();
         urgent.sort_by_key(|row| {
             let deadline = row.deadline().map_or(i64::MAX, Timestamp::unix);
@@ -132,7 +179,7 @@ impl StatusPage {
             headline,
             as_of: zone.long(now),
             troubles,
-            apps,
+            subjects: subjects.iter().map(|standing| Standing::new(standing, zone, now)).collect(),
             more: rows.len().saturating_sub(PAGE),
             lines: urgent.into_iter().take(PAGE).map(|row| line(row, zone, now)).collect(),
         }

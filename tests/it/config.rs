@@ -713,6 +713,28 @@ fn show_hides_secrets_of_parts_that_are_not_acted_on_yet() {
     }
 }
 
+/// Whoever knows the whole address of a webhook or of a heartbeat may use it.
+#[test]
+fn show_tells_of_addresses_that_open_doors_the_host_only() {
+    let text = overridden(GOOD, "heartbeat.url", "\"https://hc.example.com:8443/ping/correct-horse\"");
+    let text =
+        overridden(&text, "receivers.default.webhook", "{ url = \"https://hooks.example.com/x?k=correct-horse\" }");
+    for (result, origin) in [
+        (settings::from_text(&text, "test.toml", &[]), "test.toml"),
+        (
+            with_environment(&text, &[("TOKENWATCH__HEARTBEAT__URL", "https://hc.example.com:8443/correct-horse#x")]),
+            "environment variable TOKENWATCH__HEARTBEAT__URL",
+        ),
+    ] {
+        let said = all_output(&result);
+        assert!(!said.contains("correct-horse"), "{said}");
+        assert!(said.contains(&format!("heartbeat.url = \"https://hc.example.com:8443/***\"  # {origin}")), "{said}");
+        assert!(said.contains("receivers.default.webhook.url = \"https://hooks.example.com/***\""), "{said}");
+    }
+    let said = all_output(&settings::from_text(&overridden(GOOD, "heartbeat.url", "\"http://h/x\""), "test.toml", &[]));
+    assert!(said.contains("heartbeat.url = \"http://h/***\""), "{said}");
+}
+
 /// The paths of all scalars of a document.
 fn leaves(value: &toml::Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     let children: Vec<(String, &toml::Value)> = match value {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokenwatch::board::{Board, Table};
 use tokenwatch::clock::Lens;
+use tokenwatch::domain::alert::Subject;
+use tokenwatch::domain::answer::{Answer, Signed};
 use tokenwatch::domain::time::{Span, Timestamp};
+use tokenwatch::domain::token::AppName;
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::Clock as _;
 use tokenwatch::settings;
@@ -38,6 +41,16 @@ async fn every_page_answers_and_nothing_else_does() {
         ("/api/v1/tokens/soon", 200, "explanation"),
         ("/api/v1/tokens/nobody", 404, "no token is called"),
         ("/api/v1/status", 200, "last_pass"),
+        ("/subjects/soon", 200, "expiring (info), open, began"),
+        ("/subjects/app/helpdesk", 200, "Nothing is wrong, and nothing is silenced."),
+        ("/subjects/watcher/tokenwatch", 200, "Nothing is wrong"),
+        ("/subjects/app/soon", 404, "nothing is watched by the name"),
+        ("/subjects/%3Cscript%3E", 404, "nothing is watched by the name"),
+        ("/api/v1/subjects/helpdesk", 200, "\"app/helpdesk\""),
+        ("/api/v1/subjects/tokenwatch", 200, "\"watcher/tokenwatch\""),
+        ("/api/v1/subjects/token/soon", 200, "\"token/soon\""),
+        ("/api/v1/subjects/app/..%2f..%2fetc", 404, "nothing is watched by the name"),
+        ("/api/v1/subjects/", 404, ""),
         ("/nothing", 404, "not found"),
         ("/api/v1", 404, "not found"),
     ] {
@@ -153,6 +166,75 @@ async fn a_fault_of_an_app_stands_on_the_page_once() {
     assert_eq!(text.matches("App helpdesk: app_fault").count(), 1, "{text}");
     let scrape = super::metrics::parse(&house.get("/metrics").await.1);
     assert_eq!(scrape.count("tokenwatch_token_finding"), 1);
+    house.stop().await;
+}
+
+/// Who is not told of an app or of the watcher, until when and why, is never hidden.
+#[tokio::test(start_paused = true)]
+async fn answers_about_apps_and_about_the_watcher_are_shown() {
+    let mut house = inhabited().await;
+    put_never(&house, "t");
+    house.start(&house.config(&house.slot("t"))).await;
+    until(&house, 60).await;
+    let json = async |path: &str| serde_json::from_str::<Value>(&house.get(path).await.1).expect("JSON");
+    assert_eq!(json("/api/v1/status").await["subjects"], json!([]), "nobody is named without a reason");
+
+    world(&house, |world, now| world.app_event(APP, AppEvent::Blocked, now));
+    let app = Subject::App(AppName::parse("helpdesk").expect("a name"));
+    let signed = |why: &str| Signed { by: "asha (uid 1000)".into(), at: house.clock.now(), why: Some(why.into()) };
+    let silence = |why: &str, days: i64, even_critical: bool| Answer::Silence {
+        signed: signed(why),
+        lasts: Span::days(days),
+        even_critical,
+    };
+    house.requests().answer(Subject::Watcher, silence("a new relay", 2, false)).await.expect("silenced");
+    until(&house, 2 * 3_600).await;
+    house.requests().answer(app.clone(), Answer::Acknowledge(signed("<script>on it"))).await.expect("acknowledged");
+    house.requests().answer(app, silence("we move", 90, true)).await.expect("silenced");
+
+    let status = json("/api/v1/status").await;
+    let [helpdesk, watcher] = status["subjects"].as_array().expect("a list").as_slice() else {
+        unreachable!("an app and the watcher: {status:#}")
+    };
+    assert_eq!(helpdesk["subject"], "app/helpdesk");
+    assert_eq!(helpdesk["findings"], json!([{"finding": "app_fault", "severity": "critical"}]));
+    assert_eq!(helpdesk["open"][0]["acknowledged"]["by"], "asha (uid 1000)", "{helpdesk:#}");
+    assert_eq!((&helpdesk["silence"]["why"], &helpdesk["silence"]["even_critical"]), (&json!("we move"), &json!(true)));
+    assert_eq!(helpdesk["silence"]["until"], START + 7_200 + 90 * DAY);
+    assert_eq!((&watcher["subject"], &watcher["open"]), (&json!("watcher/tokenwatch"), &json!([])));
+    assert_eq!(watcher["silence"]["why"], "a new relay");
+
+    let subject = json("/api/v1/subjects/helpdesk").await;
+    for part in ["subject", "findings", "open", "silence"] {
+        assert_eq!(subject[part], helpdesk[part], "{part}");
+    }
+    let history = &subject["history"];
+    assert_eq!(
+        (&history["incidents"][0]["finding"], &history["answers"][0]["answer"]),
+        (&json!("app_fault"), &json!("silence"))
+    );
+    assert_eq!(history["deliveries"][0]["why"], "first", "{history:#}");
+    assert_eq!(json("/api/v1/subjects/tokenwatch").await["history"]["answers"][0]["why"], "a new relay");
+
+    for path in ["/", "/subjects/app/helpdesk"] {
+        let (_, text) = house.get(path).await;
+        for part in [
+            "acknowledged by asha (uid 1000)",
+            "on it",
+            "silenced until",
+            "everything, even critical",
+            "by asha (uid 1000)",
+            "we move",
+        ] {
+            assert!(text.contains(part), "{path}, {part}: {text}");
+        }
+        assert!(!text.contains("<script"), "{path}: {text}");
+    }
+    let (_, text) = house.get("/").await;
+    assert!(text.contains("tokenwatch: silenced until") && text.contains("/subjects/watcher/tokenwatch"), "{text}");
+    until(&house, 3 * DAY).await;
+    let status = json("/api/v1/status").await;
+    assert_eq!(status["subjects"].as_array().map(Vec::len), Some(1), "a silence that is over is not shown: {status:#}");
     house.stop().await;
 }
 

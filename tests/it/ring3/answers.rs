@@ -300,6 +300,58 @@ fn the_heart_beats_only_after_passes() {
     assert_eq!(daemon.stop(), 0);
 }
 
+#[test]
+fn what_was_answered_about_an_app_and_about_the_watcher_is_shown() {
+    let mut stage = Stage::new();
+    stage.environment.insert("USER".to_owned(), "ada".to_owned());
+    stage.write_env(&[("FIRST", &stage.issue_healthy())]);
+    // Whoever is told from critical on is not told of a test, which is info.
+    let ways = "escalate = { from = \"critical\", email = [\"lead@example.com\"] }\n";
+    let text =
+        stage.config("{ url = \"smtp://127.0.0.1:1?tls=none\" }", &(ways.to_owned() + &stage.token("first", "FIRST")));
+    stage.configure(&text.replace("email = [\"oncall@example.com\"]\n", ""));
+    let daemon = stage.start_ready();
+    assert!(!stage.run(&["status"]).out.contains("helpdesk"), "nobody is named without a reason");
+    for (name, subject, more) in
+        [("helpdesk", "app/helpdesk", &["--even-critical"][..]), ("tokenwatch", "watcher/tokenwatch", &[])]
+    {
+        let said = stage.run(&[&["silence", name, "--for", "90d", "--why", "we move"], more].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert!(said.out.starts_with(&format!("{subject}: silenced until")), "{}", said.out);
+    }
+    let status = stage.run(&["status"]);
+    assert_eq!(status.code, 0, "{}", status.err);
+    let who = format!("ada (uid {})", getuid().as_raw());
+    for subject in ["app/helpdesk", "watcher/tokenwatch"] {
+        let line = status.out.lines().find(|line| line.starts_with(&format!("{subject}: silenced until")));
+        let line = line.unwrap_or_else(|| panic!("{subject}: {}", status.out));
+        assert!(line.contains(&who) && line.ends_with(": we move"), "{line}");
+        assert_eq!(line.contains("even critical"), subject == "app/helpdesk", "{line}");
+        for name in [subject, subject.rsplit('/').next().unwrap_or_default()] {
+            let said = stage.run(&["status", name]);
+            assert_eq!(said.code, 0, "{}", said.err);
+            for part in [subject, "silenced until", "silence for 90 days", &who, "we move", "Incidents", "Told"] {
+                assert!(said.out.contains(part), "{part}: {}", said.out);
+            }
+        }
+    }
+    let said = stage.run(&["status", "app/helpdesk", "--json"]);
+    let subject: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(
+        (&subject["silence"]["even_critical"], &subject["history"]["answers"][0]["why"]),
+        (&true.into(), &"we move".into())
+    );
+    for name in ["nobody", "app/first", "../first", "app/helpdesk/x"] {
+        refused(&stage.run(&["status", name]), "nothing is watched by the name");
+    }
+    assert!(stage.run(&["status", "token/first"]).out.starts_with("first: healthy"));
+
+    let said = stage.run(&["test-alert"]);
+    refused(&said, "nobody is told of this severity");
+    assert!(said.out.contains("nobody is told of this severity that way"), "{}", said.out);
+    assert_eq!(daemon.stop(), 0);
+}
+
 /// Answers are given by the socket only: by the listener nothing can be changed or even asked.
 fn the_network_has_no_door(stage: &Stage, daemon: &Daemon) {
     for path in ["deliveries?key=x", "forecast?days=3", "ack", "silence", "unsilence", "test-alert"] {

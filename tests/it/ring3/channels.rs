@@ -474,6 +474,9 @@ fn look(stage: &Stage, daemon: &Daemon, search: &mut Search) {
         "/api/v1/tokens/sender",
         "/tokens/first",
         "/tokens/sender",
+        "/api/v1/subjects/first",
+        "/api/v1/subjects/tokenwatch",
+        "/subjects/tokenwatch",
         "/calendar.ics",
     ] {
         assert!(daemon.get("/healthz").is_some());

@@ -140,6 +140,7 @@ fn look(scene: &Scene, daemon: &Daemon, search: &mut Search) {
         vec![vec!["status"], vec!["status", "--json"], vec!["config", "show"], vec!["config", "check"]];
     for name in scene.tokens.keys() {
         pages.extend([format!("/tokens/{name}"), format!("/api/v1/tokens/{name}")]);
+        pages.extend([format!("/subjects/{name}"), format!("/api/v1/subjects/{name}")]);
         commands.push(vec!["explain", name]);
     }
     // A secret in the path of a request that somebody mistyped.
