@@ -168,6 +168,7 @@ struct StoredToken {
 
 impl StoredToken {
     fn of(status: &TokenStatus) -> Self {
+        let StoredLedger { incidents, incident_count, silence, openings } = StoredLedger::of(&status.ledger);
         Self {
             generation: status.generation.number,
             fingerprint: status.generation.fingerprint.map(|fingerprint| hex(&fingerprint.0)),
@@ -181,15 +182,17 @@ impl StoredToken {
             last_error: status.last_error.as_ref().map(StoredError::of),
             source_fault: status.source_fault.clone(),
             foreign: status.foreign.clone(),
-            incidents: status.ledger.incidents.iter().map(StoredIncident::of).collect(),
-            incident_count: status.ledger.count,
-            silence: status.ledger.silence.as_ref().map(StoredSilence::of),
-            openings: openings_of(&status.ledger),
+            incidents,
+            incident_count,
+            silence,
+            openings,
             next_check: status.next_check.unix(),
         }
     }
 
     fn status(self) -> Result<TokenStatus, Unreadable> {
+        let Self { incidents, incident_count, silence, openings, .. } = self;
+        let ledger = StoredLedger { incidents, incident_count, silence, openings };
         Ok(TokenStatus {
             generation: Generation {
                 number: self.generation,
@@ -205,7 +208,7 @@ impl StoredToken {
             last_error: self.last_error.map(StoredError::error).transpose()?,
             source_fault: self.source_fault,
             foreign: self.foreign,
-            ledger: ledger(self.incidents, self.incident_count, self.silence, self.openings)?,
+            ledger: ledger.ledger()?,
             next_check: Timestamp::from_unix(self.next_check),
         })
     }
@@ -217,14 +220,8 @@ struct StoredApp {
     fault: Option<(String, Box<str>)>,
     #[serde(default, skip_serializing_if = "is_zero")]
     streak: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    incidents: Vec<StoredIncident>,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    incident_count: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    silence: Option<StoredSilence>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    openings: Vec<(String, i64)>,
+    #[serde(flatten)]
+    ledger: StoredLedger,
 }
 
 impl StoredApp {
@@ -232,10 +229,7 @@ impl StoredApp {
         Self {
             fault: status.fault.as_ref().map(|(fault, text)| (fault.as_str().to_owned(), text.clone())),
             streak: status.streak,
-            incidents: status.ledger.incidents.iter().map(StoredIncident::of).collect(),
-            incident_count: status.ledger.count,
-            silence: status.ledger.silence.as_ref().map(StoredSilence::of),
-            openings: openings_of(&status.ledger),
+            ledger: StoredLedger::of(&status.ledger),
         }
     }
 
@@ -243,7 +237,7 @@ impl StoredApp {
         Ok(AppStatus {
             fault: self.fault.map(|(fault, text)| Ok((app_fault(&fault)?, text))).transpose()?,
             streak: self.streak,
-            ledger: ledger(self.incidents, self.incident_count, self.silence, self.openings)?,
+            ledger: self.ledger.ledger()?,
         })
     }
 }
@@ -256,6 +250,33 @@ struct StoredWatcher {
     clock_offset: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_digest: Option<i64>,
+    #[serde(flatten)]
+    ledger: StoredLedger,
+}
+
+impl StoredWatcher {
+    fn of(status: &WatcherStatus) -> Self {
+        Self {
+            clock_off: status.clock_off,
+            clock_offset: status.clock_offset.map(Span::as_seconds),
+            last_digest: status.last_digest.map(Timestamp::unix),
+            ledger: StoredLedger::of(&status.ledger),
+        }
+    }
+
+    fn status(self) -> Result<WatcherStatus, Unreadable> {
+        Ok(WatcherStatus {
+            clock_off: self.clock_off,
+            clock_offset: self.clock_offset.map(Span::seconds),
+            last_digest: self.last_digest.map(Timestamp::from_unix),
+            ledger: self.ledger.ledger()?,
+        })
+    }
+}
+
+/// Part of every record. In a token's, which is read at each check, its fields are written out: flattened ones are buffered.
+#[derive(Serialize, Deserialize)]
+struct StoredLedger {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     incidents: Vec<StoredIncident>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -266,48 +287,25 @@ struct StoredWatcher {
     openings: Vec<(String, i64)>,
 }
 
-impl StoredWatcher {
-    fn of(status: &WatcherStatus) -> Self {
+impl StoredLedger {
+    fn of(ledger: &Ledger) -> Self {
         Self {
-            clock_off: status.clock_off,
-            clock_offset: status.clock_offset.map(Span::as_seconds),
-            last_digest: status.last_digest.map(Timestamp::unix),
-            incidents: status.ledger.incidents.iter().map(StoredIncident::of).collect(),
-            incident_count: status.ledger.count,
-            silence: status.ledger.silence.as_ref().map(StoredSilence::of),
-            openings: openings_of(&status.ledger),
+            incidents: ledger.incidents.iter().map(StoredIncident::of).collect(),
+            incident_count: ledger.count,
+            silence: ledger.silence.as_ref().map(StoredSilence::of),
+            openings: ledger.openings.iter().map(|(thread, at)| (thread.as_str().to_owned(), at.unix())).collect(),
         }
     }
 
-    fn status(self) -> Result<WatcherStatus, Unreadable> {
-        Ok(WatcherStatus {
-            clock_off: self.clock_off,
-            clock_offset: self.clock_offset.map(Span::seconds),
-            last_digest: self.last_digest.map(Timestamp::from_unix),
-            ledger: ledger(self.incidents, self.incident_count, self.silence, self.openings)?,
+    fn ledger(self) -> Result<Ledger, Unreadable> {
+        let opening = |(word, at): (String, i64)| Ok((thread(&word)?, Timestamp::from_unix(at)));
+        Ok(Ledger {
+            incidents: self.incidents.into_iter().map(StoredIncident::incident).collect::<Result<_, _>>()?,
+            count: self.incident_count,
+            silence: self.silence.map(StoredSilence::silence),
+            openings: self.openings.into_iter().map(opening).collect::<Result<_, _>>()?,
         })
     }
-}
-
-fn openings_of(ledger: &Ledger) -> Vec<(String, i64)> {
-    ledger.openings.iter().map(|(thread, at)| (thread.as_str().to_owned(), at.unix())).collect()
-}
-
-fn ledger(
-    incidents: Vec<StoredIncident>,
-    count: u32,
-    silence: Option<StoredSilence>,
-    openings: Vec<(String, i64)>,
-) -> Result<Ledger, Unreadable> {
-    Ok(Ledger {
-        incidents: incidents.into_iter().map(StoredIncident::incident).collect::<Result<_, _>>()?,
-        count,
-        silence: silence.map(StoredSilence::silence),
-        openings: openings
-            .into_iter()
-            .map(|(word, at)| Ok((thread(&word)?, Timestamp::from_unix(at))))
-            .collect::<Result<_, _>>()?,
-    })
 }
 
 #[derive(Serialize, Deserialize)]

@@ -4,17 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::process::{PATIENCE, wait_for};
+use super::server::Server;
 
 /// How a server takes a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,35 +44,21 @@ pub struct Hook {
     /// Where it listens.
     pub port: u16,
     shared: Arc<Shared>,
+    _server: Server,
 }
 
 struct Shared {
     calls: Mutex<Vec<Call>>,
     mood: Mutex<Mood>,
-    stop: AtomicBool,
 }
 
 impl Hook {
     /// A server that answers 200.
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        let shared = Arc::new(Shared {
-            calls: Mutex::default(),
-            mood: Mutex::new(Mood::Answer(200)),
-            stop: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared { calls: Mutex::default(), mood: Mutex::new(Mood::Answer(200)) });
         let served = Arc::clone(&shared);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if served.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let shared = Arc::clone(&served);
-                thread::spawn(move || shared.serve(stream));
-            }
-        });
-        Self { port, shared }
+        let server = Server::start(move |stream| served.serve(stream));
+        Self { port: server.port, shared, _server: server }
     }
 
     /// Its address with this path.
@@ -99,14 +84,6 @@ impl Hook {
     /// Waits for a message that it took.
     pub fn wait_taken(&self, what: &str, wanted: impl Fn(&Call) -> bool) -> Call {
         wait_for(&format!("a webhook: {what}"), PATIENCE, || self.taken().into_iter().find(&wanted))
-    }
-}
-
-impl Drop for Hook {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        // Wakes the listener.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
     }
 }
 

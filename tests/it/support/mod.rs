@@ -6,3 +6,4 @@ pub mod hook;
 pub mod house;
 pub mod process;
 pub mod relay;
+pub mod server;

@@ -1,11 +1,11 @@
 //! A mail relay with bad manners: it speaks SMTP in plain text and fails where a test wants it to.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
+
+use super::server::Server;
 
 /// Where it fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,37 +31,23 @@ pub struct Relay {
     /// Where it listens.
     pub port: u16,
     shared: Arc<Shared>,
+    _server: Server,
 }
 
 struct Shared {
     manner: Mutex<Manner>,
     talks: Mutex<Vec<Manner>>,
     messages: Mutex<Vec<String>>,
-    stop: AtomicBool,
 }
 
 impl Relay {
     /// One that is up.
     pub fn start(manner: Manner) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        let shared = Arc::new(Shared {
-            manner: Mutex::new(manner),
-            talks: Mutex::default(),
-            messages: Mutex::default(),
-            stop: AtomicBool::new(false),
-        });
+        let shared =
+            Arc::new(Shared { manner: Mutex::new(manner), talks: Mutex::default(), messages: Mutex::default() });
         let served = Arc::clone(&shared);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if served.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let shared = Arc::clone(&served);
-                thread::spawn(move || shared.talk(stream));
-            }
-        });
-        Self { port, shared }
+        let server = Server::start(move |stream| served.talk(stream));
+        Self { port: server.port, shared, _server: server }
     }
 
     /// The relay as an inline table of the configuration.
@@ -82,14 +68,6 @@ impl Relay {
     /// The messages that were handed over to it.
     pub fn messages(&self) -> Vec<String> {
         lock(&self.shared.messages).clone()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        // Wakes the listener.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
     }
 }
 
