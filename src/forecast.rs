@@ -20,7 +20,7 @@ use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
 use crate::domain::verdict::{self, Case};
 use crate::ports::SlotStatus;
-use crate::settings::{Settings, Token};
+use crate::settings::{Receiver, Settings, Token};
 
 /// What will be told.
 #[derive(Clone, Debug, Serialize)]
@@ -251,7 +251,7 @@ impl<'a> Group<'a> {
 }
 
 fn message(settings: &Settings, bundle: &Bundle, at: Timestamp, held: bool) -> Message {
-    let routes = settings.receivers.get(&bundle.receiver).map(super::settings::Receiver::routes).unwrap_or_default();
+    let routes = settings.receivers.get(&bundle.receiver).map(Receiver::routes).unwrap_or_default();
     let line = |notice: &Notice| Line {
         name: notice.subject.name().to_owned(),
         finding: notice.reason.as_str(),

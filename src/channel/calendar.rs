@@ -18,24 +18,8 @@ pub fn event(notice: &Notice, steps: &[String], domain: &str) -> Option<String> 
     let thread = notice.reason.thread();
     let uid = compose::identifier(&format!("{}/{}", notice.subject, thread.as_str()));
     let name = notice.subject.name();
-    let summary = match thread {
-        Thread::DataAccess => format!("{name}: data access ends"),
-        Thread::Expiry
-        | Thread::Revoked
-        | Thread::Unreadable
-        | Thread::ExpiryUnknown
-        | Thread::ScopeMissing
-        | Thread::TargetMissing
-        | Thread::AppFault
-        | Thread::Blind
-        | Thread::SourceUnreadable
-        | Thread::Undeliverable
-        | Thread::OutboxGrowing
-        | Thread::ClockOff
-        | Thread::StateNearlyFull
-        | Thread::Digest
-        | Thread::Test => format!("{name}: access token expires"),
-    };
+    let what = if thread == Thread::DataAccess { "data access ends" } else { "access token expires" };
+    let summary = format!("{name}: {what}");
     let numbered: Vec<String> = steps.iter().enumerate().map(|(n, step)| format!("{}. {step}", n + 1)).collect();
     let mut out = String::new();
     let mut line = |text: &str| fold(&mut out, text);

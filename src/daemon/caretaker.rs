@@ -48,6 +48,8 @@ struct Round {
     next_digest: Option<Timestamp>,
     /// When the old past was last forgotten.
     pruned_at: Option<Timestamp>,
+    /// The clock was off when it was last heard of; before that nobody knows.
+    clock_off: bool,
     /// The time at the last look.
     last_now: Timestamp,
 }
@@ -56,7 +58,7 @@ impl Caretaker {
     /// Looks after things until told to stop.
     pub async fn run(mut self) {
         let last_now = self.clock.now();
-        let mut round = Round { was_well: false, next_digest: None, pruned_at: None, last_now };
+        let mut round = Round { was_well: false, next_digest: None, pruned_at: None, clock_off: true, last_now };
         loop {
             let wiring = Arc::clone(&self.wiring.borrow_and_update());
             let began = self.clock.now();
@@ -101,7 +103,11 @@ impl Caretaker {
             clock_offset: self.board.vitals.take_clock_offset(),
             disk: self.disk().await,
         };
-        let well = watcher::is_well(&signs);
+        if signs.clock_offset.is_some() {
+            round.clock_off = watcher::is_off(signs.clock_offset);
+        }
+        // A clock that was off is watched until it is heard to be right: that look ends the row of those at which it was off.
+        let well = watcher::is_well(&signs) && !round.clock_off;
         if !(well && round.was_well && self.board.vitals.findings().is_empty()) {
             let noted = self.requests.signs(signs).await;
             round.was_well = well && noted.is_ok();

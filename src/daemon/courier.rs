@@ -230,9 +230,7 @@ impl Courier {
 
 /// The channels of a lane, the one to try first in front.
 pub fn channels_of<'a>(wiring: &'a Wiring, lane: &Lane) -> Vec<&'a Arc<dyn Channel>> {
-    let known = wiring.settings.receivers.get(&lane.receiver).zip(lane.route);
-    let kinds = known.map(|(receiver, route)| receiver.channels_of(route)).unwrap_or_default();
-    kinds.into_iter().filter_map(|kind| wiring.channels.get(&kind)).collect()
+    wiring.kinds_of(lane).into_iter().filter_map(|kind| wiring.channels.get(&kind)).collect()
 }
 
 /// Conversations of one kind at once; many relays allow few from one client.

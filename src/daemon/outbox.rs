@@ -25,6 +25,7 @@ use crate::domain::token::ReceiverName;
 use crate::domain::verdict::earliest;
 use crate::domain::watcher::OVERDUE_AFTER;
 use crate::ports::{Lane, LaneSummary, OutboxRow, Settlement, StoreError};
+use crate::settings::Receiver;
 
 /// The parts that the loop works with.
 pub struct Outbox {
@@ -184,11 +185,11 @@ impl Outbox {
         // What is on its way stays in its lane until it is known what became of it.
         let busy = |lane: &Lane| memory.lanes.get(lane).is_some_and(|traffic| traffic.busy);
         for summary in lanes.iter().filter(|summary| !busy(&summary.lane)) {
-            let Lane { receiver, route } = &summary.lane;
-            let known = wiring.settings.receivers.get(receiver);
-            if known.zip(*route).is_some_and(|(known, route)| !known.channels_of(route).is_empty()) {
+            if !wiring.kinds_of(&summary.lane).is_empty() {
                 continue;
             }
+            let receiver = &summary.lane.receiver;
+            let known = wiring.settings.receivers.get(receiver);
             let rows = self.courier.store.pending(summary.lane.clone(), MOST_ROWS).await?;
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
             let ways: Vec<Lane> = match known {
@@ -296,7 +297,7 @@ impl Outbox {
         lane: &Lane,
         rows: Vec<OutboxRow>,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        if channels_of(wiring, lane).as_slice() != [ChannelKind::WhatsApp] {
+        if wiring.kinds_of(lane).as_slice() != [ChannelKind::WhatsApp] {
             return Ok(rows);
         }
         let about = |row: &OutboxRow| is_about_the_sender(&wiring.settings, &lane.receiver, &row.notice);
@@ -391,8 +392,7 @@ impl Memory {
 
 /// The lanes by which a receiver gets every notice.
 fn ways_of<'a>(wiring: &'a Wiring, receiver: &'a ReceiverName) -> impl Iterator<Item = Lane> + use<'a> {
-    let routes =
-        wiring.settings.receivers.get(receiver).map(super::super::settings::Receiver::routes).unwrap_or_default();
+    let routes = wiring.settings.receivers.get(receiver).map(Receiver::routes).unwrap_or_default();
     routes.into_iter().map(|route| Lane { receiver: receiver.clone(), route: Some(route) })
 }
 
@@ -404,14 +404,8 @@ fn quiet_until(wiring: &Wiring, lane: &Lane, now: Timestamp) -> Option<(Timestam
     Some((until, hours.except))
 }
 
-/// The kinds of channel of a lane.
-fn channels_of(wiring: &Wiring, lane: &Lane) -> Vec<ChannelKind> {
-    let known = wiring.settings.receivers.get(&lane.receiver).zip(lane.route);
-    known.map(|(receiver, route)| receiver.channels_of(route)).unwrap_or_default()
-}
-
 fn uses_whatsapp(wiring: &Wiring, lane: &Lane) -> bool {
-    channels_of(wiring, lane).contains(&ChannelKind::WhatsApp)
+    wiring.kinds_of(lane).contains(&ChannelKind::WhatsApp)
 }
 
 /// The names of all ways that a configuration has.

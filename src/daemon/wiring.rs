@@ -13,7 +13,7 @@ use crate::domain::inspection::{AppFault, CheckError, CheckOutcome};
 use crate::domain::route::ChannelKind;
 use crate::domain::token::{AppName, Fingerprint, ReceiverName, TokenId};
 use crate::outgoing::ClientError;
-use crate::ports::{Answer, Channel, Clock, Credentials, Provider, Question, Telemetry};
+use crate::ports::{Answer, Channel, Clock, Credentials, Lane, Provider, Question, Telemetry};
 use crate::provider::meta::Meta;
 use crate::secret::FingerprintKey;
 use crate::settings::source::Sources;
@@ -87,6 +87,12 @@ impl Wiring {
             Subject::App(name) => self.app(name).map_or(&[], |app| &app.spec.receivers),
             Subject::Watcher => &self.settings.watcher_receivers,
         }
+    }
+
+    /// The kinds of channel of a lane, the one to try first in front; none when it is gone from the configuration.
+    pub fn kinds_of(&self, lane: &Lane) -> Vec<ChannelKind> {
+        let known = self.settings.receivers.get(&lane.receiver).zip(lane.route);
+        known.map(|(receiver, route)| receiver.channels_of(route)).unwrap_or_default()
     }
 
     /// Whether the subject is still wanted. Of an app without tokens nobody would ever hear again.

@@ -224,6 +224,28 @@ impl Thread {
     pub const fn has_ladder(self) -> bool {
         matches!(self, Self::Expiry | Self::DataAccess)
     }
+
+    /// Whether incidents of this thread end with the secret they are about.
+    pub const fn is_about_the_secret(self) -> bool {
+        match self {
+            Self::Expiry
+            | Self::DataAccess
+            | Self::Revoked
+            | Self::Unreadable
+            | Self::ExpiryUnknown
+            | Self::ScopeMissing
+            | Self::TargetMissing => true,
+            Self::AppFault
+            | Self::Blind
+            | Self::SourceUnreadable
+            | Self::Undeliverable
+            | Self::OutboxGrowing
+            | Self::ClockOff
+            | Self::StateNearlyFull
+            | Self::Digest
+            | Self::Test => false,
+        }
+    }
 }
 
 /// How far an incident has come; only ever compared within one thread.

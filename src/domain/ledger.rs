@@ -168,7 +168,7 @@ impl Circumstances<'_> {
     /// secret itself outlive it.
     fn concerns(&self, incident: &Incident, finding: &Finding) -> bool {
         let thread = incident.thread;
-        (!is_about_the_secret(thread) || incident.generation == self.generation)
+        (!thread.is_about_the_secret() || incident.generation == self.generation)
             && (!thread.has_ladder() || incident.deadline == finding.deadline)
     }
 }
@@ -299,7 +299,7 @@ impl Teller<'_> {
     fn rides_out(&self, incident: &mut Incident, finding: Option<&Finding>) -> bool {
         let another = finding.is_some_and(|finding| finding.last_call && !self.when.concerns(incident, finding));
         let withdrawn = self.when.taken_back && incident.thread == Thread::Expiry;
-        let secret = is_about_the_secret(incident.thread).then_some(self.when.generation);
+        let secret = incident.thread.is_about_the_secret().then_some(self.when.generation);
         let seen = finding.map(|finding| (secret.unwrap_or_default(), finding.deadline));
         let Some(damped) = &mut incident.damped else { return false };
         if damped.seen != seen || withdrawn {
@@ -314,7 +314,7 @@ impl Teller<'_> {
 
     fn open(&self, number: u32, finding: &Finding, flaps: bool) -> Incident {
         let thread = finding.reason.thread();
-        let secret = is_about_the_secret(thread).then_some(self.when.generation);
+        let secret = thread.is_about_the_secret().then_some(self.when.generation);
         let seen = Some((secret.unwrap_or_default(), finding.deadline));
         Incident {
             thread,
@@ -411,28 +411,6 @@ fn remember(openings: &mut Vec<(Thread, Timestamp)>, opening: (Thread, Timestamp
         openings.remove(oldest);
     }
     openings.push(opening);
-}
-
-/// Whether incidents of that thread end with the secret they are about.
-const fn is_about_the_secret(thread: Thread) -> bool {
-    match thread {
-        Thread::Expiry
-        | Thread::DataAccess
-        | Thread::Revoked
-        | Thread::Unreadable
-        | Thread::ExpiryUnknown
-        | Thread::ScopeMissing
-        | Thread::TargetMissing => true,
-        Thread::AppFault
-        | Thread::Blind
-        | Thread::SourceUnreadable
-        | Thread::Undeliverable
-        | Thread::OutboxGrowing
-        | Thread::ClockOff
-        | Thread::StateNearlyFull
-        | Thread::Digest
-        | Thread::Test => false,
-    }
 }
 
 /// Those of both lists, each once.

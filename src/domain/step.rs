@@ -384,22 +384,8 @@ fn fate(
     match incident.thread {
         Thread::AppFault if is_dead(judgement) => Fate::End(Ending::Superseded),
         Thread::Blind if status.failing_since.is_some() => Fate::Stay,
-        Thread::AppFault
-        | Thread::SourceUnreadable
-        | Thread::Blind
-        | Thread::Undeliverable
-        | Thread::OutboxGrowing
-        | Thread::ClockOff
-        | Thread::StateNearlyFull
-        | Thread::Digest
-        | Thread::Test => Fate::End(Ending::Resolved),
-        Thread::Expiry
-        | Thread::DataAccess
-        | Thread::Revoked
-        | Thread::Unreadable
-        | Thread::ExpiryUnknown
-        | Thread::ScopeMissing
-        | Thread::TargetMissing => {
+        thread if !thread.is_about_the_secret() => Fate::End(Ending::Resolved),
+        _ => {
             let Some(facts) = status.current_facts() else { return Fate::Stay };
             let date = match incident.thread {
                 Thread::DataAccess => facts.data_access,

@@ -249,7 +249,7 @@ impl Web {
 pub(super) fn subject(settings: &Settings, name: &str) -> Option<Subject> {
     let token = |name: &str| {
         let id = TokenId::parse(name).ok()?;
-        settings.tokens.iter().any(|token| token.spec.id == id).then_some(Subject::Token(id))
+        settings.token(&id).is_some().then_some(Subject::Token(id))
     };
     let app = |name: &str| {
         let name = AppName::parse(name).ok()?;

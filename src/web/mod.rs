@@ -193,7 +193,7 @@ impl Web {
         let row = self.board.table().rows().iter().find(|row| row.id == id).cloned().ok_or_else(missing)?;
         let (spec, zone) = {
             let settings = self.settings.borrow();
-            let token = settings.tokens.iter().find(|token| token.spec.id == id).ok_or_else(missing)?;
+            let token = settings.token(&id).ok_or_else(missing)?;
             (token.spec.clone(), settings.daemon.zone.clone())
         };
         let status = self.status_of(&spec).await.map_err(|text| (StatusCode::SERVICE_UNAVAILABLE, text + "\n"))?;

@@ -235,6 +235,31 @@ async fn a_thousand_tokens_of_one_file_are_one_mail_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_strange_date_now_and_then_is_no_wrong_clock() {
+    let mut house = inhabited().await;
+    put_never(&house, "t");
+    house.start(&format!("[schedule]\ncheck = \"1h\"\n{}", house.config(&house.slot("t")))).await;
+    let skew = |house: &House, seconds| world(house, |world, _| world.switches.date_skew = seconds);
+    house.pass(Span::hours(2)).await;
+    for _ in 0..4 {
+        skew(&house, 600);
+        house.pass(Span::hours(1)).await;
+        skew(&house, 0);
+        house.pass(Span::hours(2)).await;
+    }
+    assert_eq!(house.subjects(), [""; 0], "there was a right one between any two");
+    skew(&house, 600);
+    house.pass(Span::hours(3)).await;
+    let told = house.subjects();
+    assert!(told.len() == 1 && told[0].contains("clock"), "{told:#?}");
+    skew(&house, 0);
+    house.pass(Span::hours(2)).await;
+    let told = house.subjects();
+    assert!(told.len() == 2 && told[1].starts_with("RESOLVED"), "{told:#?}");
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_and_goes_is_damped_and_says_so() {
     let mut house = inhabited().await;
     let flaps = put_never(&house, "t");
