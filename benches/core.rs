@@ -72,6 +72,7 @@ fn spec() -> TokenSpec {
         policy: Arc::new(Policy::default()),
         required: Arc::new(Required { scopes: vec!["whatsapp_business_messaging".into()], targets: Vec::new() }),
         rhythm: Rhythm::Every(Span::minutes(15)),
+        renew: None,
     }
 }
 

@@ -13,7 +13,7 @@ use tokenwatch::domain::inspection::{Expiry, Grant, Inspection, TokenKind, Valid
 use tokenwatch::domain::status::{Facts, Generation, TokenStatus};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{Fingerprint, TokenId};
-use tokenwatch::ports::{Change, SlotStatus, Store as _};
+use tokenwatch::ports::{Change, JournalChange, SlotStatus, Store as _};
 use tokenwatch::store::Sqlite;
 
 const NOW: Timestamp = Timestamp::from_unix(1_772_368_496);
@@ -92,5 +92,6 @@ fn change(index: usize, again: i64) -> Change {
         status: SlotStatus::Token(Box::new(status)),
         notices: Vec::new(),
         entries: Vec::new(),
+        journal: JournalChange::None,
     }
 }

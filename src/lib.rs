@@ -23,6 +23,7 @@ pub mod outgoing;
 pub mod ports;
 pub mod provider;
 pub mod redact;
+pub mod renewal;
 pub mod requests;
 pub mod secret;
 pub mod settings;

@@ -3,6 +3,7 @@
 //! There are four, and a new one needs a decision record. Adapters implement them and never import each other; only `daemon` and `cli`
 //! bring them together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -11,12 +12,13 @@ use crate::domain::alert::{Ending, Incident, Notice, Subject};
 use crate::domain::answer;
 use crate::domain::digest::Bundle;
 use crate::domain::finding::Severity;
-use crate::domain::inspection::{CheckError, Inspection};
+use crate::domain::inspection::{CheckError, Inspection, Validity};
 use crate::domain::ledger::Entry;
+use crate::domain::renewal::{Ended, Method, Run};
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::ReceiverName;
+use crate::domain::token::{ReceiverName, TokenId};
 use crate::domain::watcher::WatcherStatus;
 use crate::secret::{FingerprintKey, Secret};
 
@@ -38,6 +40,62 @@ pub trait Clock: Send + Sync {
 pub trait Provider: Send + Sync {
     /// Asks about one token. Never fails: what went wrong is part of the answer.
     fn inspect<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Answer>;
+
+    /// Asks for another token in the place of this one. What comes back is not believed before it was inspected.
+    fn exchange<'a>(&'a self, request: Exchange<'a>) -> BoxFuture<'a, Exchanged>;
+
+    /// Revokes a token at once and for good.
+    ///
+    /// # Errors
+    /// Why it was not, as far as is known. A token that is dead already counts as revoked.
+    fn revoke<'a>(&'a self, token: &'a Secret, app: Credentials<'a>) -> BoxFuture<'a, Result<(), CheckError>>;
+}
+
+/// What another token is asked for with.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// How.
+    pub method: Method,
+    /// The token to exchange; to read a page token again, its user token.
+    pub token: &'a Secret,
+    /// The app that asks.
+    pub app: Credentials<'a>,
+    /// The page whose token is read.
+    pub page: Option<&'a str>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Exchanged {
+    /// The new token, or why there is none.
+    pub given: Result<Given, ExchangeError>,
+    /// What the exchange showed beside it.
+    pub telemetry: Telemetry,
+}
+
+/// A new token, as the provider gives it.
+#[derive(Debug)]
+pub struct Given {
+    /// The token. It may be the old string, with a later end or without.
+    pub secret: Secret,
+    /// How long it lives, where the provider says so; the inspection knows better.
+    pub lasts: Option<Span>,
+}
+
+/// Why there is no new token.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// This says nothing about the token.
+    #[error("{error}")]
+    Unanswered {
+        /// What went wrong.
+        error: CheckError,
+        /// Whether the provider may have given one all the same.
+        may_be_done: bool,
+    },
+    /// The token that was to be exchanged is dead; the text is the provider's, redacted.
+    #[error("the token is dead: {1}")]
+    Dead(Validity, Box<str>),
 }
 
 /// What is asked.
@@ -99,6 +157,15 @@ pub trait Store: Send + Sync {
     /// delivered or not, is not put there again.
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// The runs that have not come to their end.
+    fn runs(&self) -> BoxFuture<'_, Result<Vec<Journaled>, StoreError>>;
+
+    /// The run of that token, whatever its phase.
+    fn run_of(&self, token: TokenId) -> BoxFuture<'_, Result<Option<Journaled>, StoreError>>;
+
+    /// Notes how far a run has come, with what must outlive a crash. It is durable when this returns.
+    fn journal(&self, entry: Journaled) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// The ways to people on which something waits, with what is known of each. Notices made before `late` count as late.
     fn lanes(&self, late: Timestamp) -> BoxFuture<'_, Result<Vec<LaneSummary>, StoreError>>;
 
@@ -159,6 +226,32 @@ pub enum SlotStatus {
     Watcher(WatcherStatus),
 }
 
+/// A run with what it must not lose.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Journaled {
+    /// The run.
+    pub run: Run,
+    /// Its secrets, sealed, each by what it is.
+    pub sealed: Sealed,
+}
+
+/// Sealed secrets, by what they are.
+pub type Sealed = BTreeMap<String, Vec<u8>>;
+
+/// What a change does to the journal of a token's runs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum JournalChange {
+    /// Nothing.
+    #[default]
+    None,
+    /// A run begins. What is sealed of a run that was set aside is kept, unless this one brings a secret of its own.
+    Begin(Journaled),
+    /// The run goes on to this phase; what is sealed is replaced.
+    Go(Journaled),
+    /// The run is over and its secrets are removed.
+    End,
+}
+
 /// One change to be stored.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Change {
@@ -170,6 +263,8 @@ pub struct Change {
     pub notices: Vec<Notice>,
     /// What is kept of it for those who ask later.
     pub entries: Vec<Entry>,
+    /// What happens to the journal.
+    pub journal: JournalChange,
 }
 
 /// A way to one receiver. Before its channels are looked up a notice waits in the lane without a route.
@@ -210,6 +305,8 @@ pub struct History {
     pub answers: Vec<AnswerRecord>,
     /// What was sent, or is to be.
     pub deliveries: Vec<DeliveryRecord>,
+    /// The renewals and replacements.
+    pub renewals: Vec<Ended>,
 }
 
 /// An incident that was.

@@ -542,6 +542,7 @@ pub(super) mod tests {
                 expires: Expiry::At(at.plus(Span::days(3))),
                 last_answer: Some(at),
                 message: None,
+                renewal: None,
             },
             acknowledged: None,
             silence: None,

@@ -35,7 +35,7 @@ use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenId, TokenSpec};
 use crate::domain::verdict::{self, Case};
 use crate::domain::watcher::WatcherStatus;
 use crate::metrics::Counters;
-use crate::ports::{Change, Clock, SlotStatus, Store, StoreError, Telemetry};
+use crate::ports::{Change, Clock, JournalChange, SlotStatus, Store, StoreError, Telemetry};
 use crate::requests::{Declined, Inbox, Request};
 use crate::secret::FingerprintKey;
 
@@ -183,7 +183,7 @@ impl Watch {
             if status != before {
                 info!(subject = %subject, incidents = incidents.len(), "no longer watched; its incidents end");
                 let Told { notices, entries } = retire(&subject, ProviderKind::Meta, incidents, now);
-                changes.push(Change { subject, status, notices, entries });
+                changes.push(Change { subject, status, notices, entries, journal: JournalChange::None });
             }
         }
         if !changes.is_empty() {
@@ -309,7 +309,13 @@ impl Watch {
             wakes.push((step.wake, seen.index));
             shown.push((seen.index, Row::of(spec, &step)));
             let Step { status, notices, entries, .. } = step;
-            changes.push(Change { subject, status: SlotStatus::Token(Box::new(status)), notices, entries });
+            changes.push(Change {
+                subject,
+                status: SlotStatus::Token(Box::new(status)),
+                notices,
+                entries,
+                journal: JournalChange::None,
+            });
         }
         let apps = self.decide_apps(&wiring, reports, now, &mut changes).await?;
         let tells = changes.iter().any(|change| !change.notices.is_empty());
@@ -355,7 +361,13 @@ impl Watch {
             let SideStep { status, findings, notices, entries, .. } = step;
             log_notices(&subject, &notices);
             if status != before || !notices.is_empty() {
-                changes.push(Change { subject, status: SlotStatus::App(status), notices, entries });
+                changes.push(Change {
+                    subject,
+                    status: SlotStatus::App(status),
+                    notices,
+                    entries,
+                    journal: JournalChange::None,
+                });
             }
             shown.push((name, findings));
         }
@@ -418,7 +430,14 @@ impl Watch {
         let row = Row::of(spec, &step);
         let Step { status, notices, entries, wake, .. } = step;
         let ledger = status.ledger.clone();
-        self.write(Change { subject, status: SlotStatus::Token(Box::new(status)), notices, entries }).await?;
+        self.write(Change {
+            subject,
+            status: SlotStatus::Token(Box::new(status)),
+            notices,
+            entries,
+            journal: JournalChange::None,
+        })
+        .await?;
         self.board.table().publish(vec![(index, row)]);
         // A token that is under way plans itself when it comes back.
         if !round.agenda.is_under_way(index) {
@@ -441,7 +460,8 @@ impl Watch {
         log_notices(&subject, &step.notices);
         let SideStep { status, notices, entries, .. } = step;
         let ledger = status.ledger.clone();
-        self.write(Change { subject, status: SlotStatus::App(status), notices, entries }).await?;
+        self.write(Change { subject, status: SlotStatus::App(status), notices, entries, journal: JournalChange::None })
+            .await?;
         Ok(ledger)
     }
 
@@ -467,7 +487,8 @@ impl Watch {
         let (notices, entries) = (std::mem::take(&mut step.notices), std::mem::take(&mut step.entries));
         if before.as_ref() != Some(&step.status) || !notices.is_empty() || !entries.is_empty() {
             let status = SlotStatus::Watcher(step.status.clone());
-            self.write(Change { subject: Subject::Watcher, status, notices, entries }).await?;
+            self.write(Change { subject: Subject::Watcher, status, notices, entries, journal: JournalChange::None })
+                .await?;
         }
         Ok((step, keys))
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::answer::{Signed, Silence};
 use super::finding::{Detail, Finding, Reason, Severity, Stage, Thread};
 use super::inspection::{Expiry, TokenKind};
+use super::renewal::Ended;
 use super::time::{Span, Timestamp};
 use super::token::{AppName, ProviderKind, ReceiverName, TokenId};
 
@@ -203,12 +204,31 @@ pub struct NoticeFacts {
     pub last_answer: Option<Timestamp>,
     /// The provider's own words, redacted.
     pub message: Option<Box<str>>,
+    /// What was done to renew it; `None` where nothing ever is.
+    pub renewal: Option<Box<RenewalNote>>,
+}
+
+/// What was done to renew a token, and what will be.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RenewalNote {
+    /// How the last run ended.
+    pub last: Option<Ended>,
+    /// When the next one may begin.
+    pub next: Option<Timestamp>,
+    /// Why none can begin now.
+    pub refusal: Option<Box<str>>,
 }
 
 impl NoticeFacts {
     /// Nothing is known.
-    pub const NONE: Self =
-        Self { kind: TokenKind::Unknown, issued_at: None, expires: Expiry::Unknown, last_answer: None, message: None };
+    pub const NONE: Self = Self {
+        kind: TokenKind::Unknown,
+        issued_at: None,
+        expires: Expiry::Unknown,
+        last_answer: None,
+        message: None,
+        renewal: None,
+    };
 }
 
 /// How an incident ends.

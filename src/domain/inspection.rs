@@ -19,6 +19,8 @@ pub struct Inspection {
     pub app_id: Option<Box<str>>,
     /// The provider's id of the user or system user behind it.
     pub user_id: Option<Box<str>>,
+    /// The page it acts as.
+    pub profile_id: Option<Box<str>>,
     /// When it was issued; Meta tells this for long-lived tokens only.
     pub issued_at: Option<Timestamp>,
     /// When it stops working.
@@ -39,6 +41,7 @@ impl Inspection {
             kind: TokenKind::Unknown,
             app_id: None,
             user_id: None,
+            profile_id: None,
             issued_at: None,
             expires: Expiry::Unknown,
             data_access: Expiry::Unknown,

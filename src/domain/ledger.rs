@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::alert::{self, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, Subject, should_notify};
 use super::answer::{Answer, Refused, Signed, Silence};
 use super::finding::{Detail, Finding, Reason, Thread};
+use super::renewal::Ended;
 use super::time::{Span, Timestamp};
 use super::token::{AppName, Policy, ProviderKind, ReceiverName};
 use super::verdict::earliest;
@@ -32,6 +33,8 @@ pub enum Entry {
     Incident(Incident, Option<(Timestamp, Ending)>),
     /// What somebody answered.
     Answer(Answer),
+    /// A renewal or a replacement ended.
+    Renewal(Ended),
 }
 
 /// What a look at the ledger brings.

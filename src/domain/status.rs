@@ -4,6 +4,7 @@
 
 use super::inspection::{AppFault, CheckError, Inspection, Validity};
 use super::ledger::Ledger;
+use super::renewal::RenewalStatus;
 use super::time::Timestamp;
 use super::token::Fingerprint;
 
@@ -52,6 +53,8 @@ pub struct TokenStatus {
     pub foreign: Option<Box<str>>,
     /// What is open, and how people answered.
     pub ledger: Ledger,
+    /// What became of its renewals.
+    pub renewal: RenewalStatus,
     /// When to look again.
     pub next_check: Timestamp,
 }
@@ -71,6 +74,7 @@ impl TokenStatus {
             source_fault: None,
             foreign: None,
             ledger: Ledger { incidents: Vec::new(), count: 0, silence: None, openings: Vec::new() },
+            renewal: RenewalStatus { count: 0, run: None, last: None, failures: 0, next_try: None, renewed_at: None },
             next_check: now,
         }
     }

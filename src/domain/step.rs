@@ -347,6 +347,7 @@ fn merged(seen: Inspection, known: &Inspection) -> Inspection {
         kind: if seen.kind == TokenKind::Unknown { known.kind.clone() } else { seen.kind },
         app_id: seen.app_id.or_else(|| known.app_id.clone()),
         user_id: seen.user_id.or_else(|| known.user_id.clone()),
+        profile_id: seen.profile_id.or_else(|| known.profile_id.clone()),
         issued_at: seen.issued_at.or(known.issued_at),
         expires: seen.expires.or(known.expires),
         data_access: seen.data_access.or(known.data_access),
@@ -425,6 +426,7 @@ fn notice_facts(status: &TokenStatus) -> NoticeFacts {
         expires: inspection.expires,
         last_answer: status.last_answer,
         message: inspection.message.clone(),
+        renewal: None,
     }
 }
 

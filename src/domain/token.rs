@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::renewal::RenewPolicy;
 use super::time::Span;
 
 macro_rules! slug {
@@ -231,6 +232,8 @@ pub struct TokenSpec {
     pub required: Arc<Required>,
     /// When it is looked at.
     pub rhythm: Rhythm,
+    /// When it is renewed; `None` is never.
+    pub renew: Option<Arc<RenewPolicy>>,
 }
 
 /// One app, as the operator wants it.

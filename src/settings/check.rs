@@ -58,7 +58,6 @@ impl Report {
 
     fn value(&mut self, node: &Node, path: &str, kind: Kind) {
         match (kind, &node.value) {
-            (Kind::Any, _) => {}
             (Kind::Table(keys), _) => self.table(node, path, keys),
             (Kind::Named(keys), Value::Table(table)) => {
                 for (name, child) in table {
@@ -181,6 +180,7 @@ fn text_of(kind: Kind, text: &str) -> Result<(), String> {
         Kind::ProviderUrl => value::provider_url(text).map(drop),
         Kind::RelayUrl => value::relay_url(text).map(drop),
         Kind::StateUrl => value::state(text).map(drop),
+        Kind::SqlUrl => value::sql_place(text).map(drop),
         Kind::Listen => value::listen(text).map(drop),
         Kind::Zone => Zone::parse(text)
             .map(drop)

@@ -4,6 +4,7 @@
 //! faults are told at once. No secret is read on the way; `source` does that at each check.
 
 pub mod check;
+pub mod delivery;
 pub mod layers;
 mod resolve;
 pub mod schema;
@@ -22,6 +23,7 @@ use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Span;
 use crate::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenId, TokenSpec};
 use crate::zone::Zone;
+use delivery::{Delivery, Renew};
 use layers::Node;
 use value::{Plan, RelayUrl, SecretRef};
 
@@ -328,6 +330,10 @@ pub struct Token {
     pub runbook: Option<Arc<str>>,
     /// The WhatsApp number it is for.
     pub whatsapp: Option<Arc<WhatsApp>>,
+    /// How it is renewed; `None` is never.
+    pub renew: Option<Arc<Renew>>,
+    /// How a secret that a person brings is put in place.
+    pub replace: Option<Arc<Delivery>>,
 }
 
 /// A WhatsApp number.

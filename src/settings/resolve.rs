@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::check::{did_you_mean, is_environment, item_path, join};
+use super::delivery::{self, Slot};
 use super::layers::{Node, Value};
 use super::value::{self, Plan, SecretRef};
 use super::{
@@ -37,6 +38,7 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     let smtp = smtp(&root.child("smtp"));
     let ca_file = root.child("tls").parsed("ca_file", value::path);
     let receivers = receivers(&root.child("receivers"), ca_file.as_ref(), faults);
+    let zone = root.child("daemon").parsed("timezone", Zone::parse).unwrap_or(Zone::UTC);
     let apps_at = root.child("apps");
     let mut apps = apps(&apps_at, &policy);
     passwords_have_users(&root.child("smtp").child("relays"), faults);
@@ -48,6 +50,8 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
         apps_at: &apps_at,
         rhythm: schedule.check.rhythm(spread),
         policy: &policy,
+        ca_file: ca_file.as_ref(),
+        zone: &zone,
         shared: Shared::default(),
     }
     .read(&root.child("tokens"));
@@ -56,6 +60,7 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     give_apps_their_receivers(&mut apps, &tokens);
     mail_has_a_relay(&root, &receivers, smtp.as_ref(), faults);
     whatsapp_has_a_sender(&root, &receivers, (&tokens, &by_name), faults);
+    user_tokens_are_watched(&root.child("tokens"), (&tokens, &by_name), faults);
     let watcher_receivers = told_of_the_watcher(&root.child("daemon"), &receivers, faults);
     if tokens.is_empty() && faults.is_empty() {
         warnings.push(Fault::file(&tree.origin, "watches nothing: there is no [[tokens]]".to_owned()));
@@ -81,29 +86,29 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
 }
 
 /// A place in the tree that may be empty.
-struct At<'a> {
-    node: Option<&'a Node>,
+pub(super) struct At<'a> {
+    pub(super) node: Option<&'a Node>,
     path: String,
 }
 
 impl<'a> At<'a> {
-    fn child(&self, name: &str) -> Self {
+    pub(super) fn child(&self, name: &str) -> Self {
         At { node: self.node.and_then(|node| node.get(name)), path: join(&self.path, name) }
     }
 
-    fn text(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.node?.get(name)?.text()
     }
 
-    fn owned(&self, name: &str) -> Option<String> {
+    pub(super) fn owned(&self, name: &str) -> Option<String> {
         self.text(name).map(str::to_owned)
     }
 
-    fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         parse(self.text(name)?).ok()
     }
 
-    fn count(&self, name: &str) -> Option<i64> {
+    pub(super) fn count(&self, name: &str) -> Option<i64> {
         match &self.node?.get(name)?.value {
             Value::Integer(number) => Some(*number),
             Value::Text(text) => text.parse().ok(),
@@ -111,7 +116,7 @@ impl<'a> At<'a> {
         }
     }
 
-    fn flag(&self, name: &str) -> Option<bool> {
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
         match &self.node?.get(name)?.value {
             Value::Bool(flag) => Some(*flag),
             Value::Text(text) => text.parse().ok(),
@@ -120,13 +125,31 @@ impl<'a> At<'a> {
     }
 
     /// A list of texts; one set by the environment is written with commas.
-    fn list(&self, name: &str) -> Option<Vec<&'a str>> {
+    pub(super) fn list(&self, name: &str) -> Option<Vec<&'a str>> {
         let node = self.node?.get(name)?;
         match &node.value {
             Value::List(items) => Some(items.iter().filter_map(Node::text).collect()),
             Value::Text(text) if is_environment(node) => Some(text.split(',').map(str::trim).collect()),
             _ => None,
         }
+    }
+
+    /// A text that must stand beside another key.
+    pub(super) fn needed(&self, name: &str, beside: &str, faults: &mut Vec<Fault>) -> Option<&'a str> {
+        let text = self.text(name);
+        if self.child(name).node.is_none() {
+            faults.push(self.absence(name, format!("is missing: {beside} needs it")));
+        }
+        text
+    }
+
+    /// The keys that are written here.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let table = match self.node.map(|node| &node.value) {
+            Some(Value::Table(table)) => Some(table),
+            _ => None,
+        };
+        table.into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
     fn entries(&self) -> impl Iterator<Item = (&'a String, At<'a>)> + use<'a> {
@@ -138,16 +161,16 @@ impl<'a> At<'a> {
         table.into_iter().flatten().map(move |(name, node)| (name, At { node: Some(node), path: join(&path, name) }))
     }
 
-    fn each_item(&self, mut visit: impl FnMut(&At<'_>)) {
+    pub(super) fn each_item(&self, mut visit: impl FnMut(&At<'_>)) {
         let Some(list) = self.node else { return };
         list.each_item(|index, node| visit(&At { node: Some(node), path: item_path(&self.path, index, node) }));
     }
 
-    fn is_an_empty_list(&self) -> bool {
+    pub(super) fn is_an_empty_list(&self) -> bool {
         matches!(self.node.map(|node| &node.value), Some(Value::List(items)) if items.is_empty())
     }
 
-    fn secret(&self, name: &str) -> Option<SecretRef> {
+    pub(super) fn secret(&self, name: &str) -> Option<SecretRef> {
         let at = self.child(name);
         if let Some(name) = at.text("env") {
             Some(SecretRef::Env(name.into()))
@@ -160,11 +183,11 @@ impl<'a> At<'a> {
         }
     }
 
-    fn absence(&self, name: &str, what: String) -> Fault {
+    pub(super) fn absence(&self, name: &str, what: String) -> Fault {
         Fault { absence: true, ..self.fault(name, what) }
     }
 
-    fn fault(&self, name: &str, what: String) -> Fault {
+    pub(super) fn fault(&self, name: &str, what: String) -> Fault {
         let node = self.node.and_then(|node| node.get(name)).or(self.node);
         Fault {
             origin: node.map(|node| node.origin.to_string()).unwrap_or_default(),
@@ -357,6 +380,18 @@ fn whatsapp_has_a_sender(
     }
 }
 
+/// A page token is read again with a user token that is watched as well.
+fn user_tokens_are_watched(at: &At<'_>, (tokens, by_name): (&[Token], &[u32]), faults: &mut Vec<Fault>) {
+    at.each_item(|at| {
+        let at = at.child("renew");
+        let Some(name) = at.text("user_token").and_then(|name| TokenId::parse(name).ok()) else { return };
+        if super::find(tokens, by_name, &name).is_none() {
+            let hint = did_you_mean(name.as_str(), tokens.iter().map(|token| token.spec.id.as_str()));
+            faults.push(at.absence("user_token", format!("names a token that is not in [[tokens]]{hint}")));
+        }
+    });
+}
+
 /// Who hears of trouble with the watcher itself: those it names, else `default`, else everybody.
 fn told_of_the_watcher(
     at: &At<'_>,
@@ -428,6 +463,8 @@ struct Tokens<'a> {
     apps_at: &'a At<'a>,
     rhythm: Rhythm,
     policy: &'a Arc<Policy>,
+    ca_file: Option<&'a PathBuf>,
+    zone: &'a Zone,
     shared: Shared,
 }
 
@@ -469,6 +506,14 @@ impl Tokens<'_> {
         };
         let rhythm = at.parsed("check", value::period).map_or(self.rhythm, Rhythm::Every);
         let provider = at.text("provider").and_then(ProviderKind::parse).unwrap_or(ProviderKind::Meta);
+        let secret = at.secret("secret");
+        let slot =
+            Slot { secret: secret.as_ref(), whatsapp: whatsapp.as_ref(), ca_file: self.ca_file, zone: self.zone };
+        let renew = delivery::renew(&at.child("renew"), &slot, self.faults, self.warnings);
+        let replace = delivery::replace(&at.child("replace"), &slot, self.faults, self.warnings);
+        if renew.is_some() {
+            self.exchange_has_an_app(at);
+        }
         let spec = TokenSpec {
             id,
             provider,
@@ -477,9 +522,29 @@ impl Tokens<'_> {
             policy: share(&mut self.shared.policies, policy),
             required: share(&mut self.shared.required, Arc::new(required)),
             rhythm,
+            renew: renew.as_ref().map(|renew| Arc::clone(&renew.policy)),
         };
+        let replace = replace.or_else(|| renew.as_ref().map(|renew| Arc::clone(&renew.delivery)));
         let runbook = at.text("runbook").map(|text| self.shared_text(text));
-        Some(Token { spec, secret: at.secret("secret")?, runbook, whatsapp: whatsapp.map(Arc::new) })
+        Some(Token {
+            spec,
+            secret: secret?,
+            runbook,
+            whatsapp: whatsapp.map(Arc::new),
+            renew: renew.map(Arc::new),
+            replace,
+        })
+    }
+
+    /// An exchange is asked for with the app's id and secret.
+    fn exchange_has_an_app(&mut self, at: &At<'_>) {
+        let fine = match at.text("app") {
+            None => false,
+            Some(name) => self.apps.iter().all(|(known, app)| known.as_str() != name || app.secret.is_some()),
+        };
+        if !fine {
+            self.faults.push(at.absence("app", "must name an app with a secret: a renewal needs both".to_owned()));
+        }
     }
 
     fn shared_text(&mut self, text: &str) -> Arc<str> {

@@ -51,6 +51,8 @@ pub enum Kind {
     RelayUrl,
     /// `sqlite:///path`.
     StateUrl,
+    /// `postgres://user@host/database` or `sqlite:///path`.
+    SqlUrl,
     /// `address:port`, or empty for "off".
     Listen,
     /// A time-zone name.
@@ -73,8 +75,6 @@ pub enum Kind {
     Named(&'static [Key]),
     /// An array of tables.
     Items(&'static [Key]),
-    /// Anything; belongs to a part that this version does not act on.
-    Any,
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -261,8 +261,76 @@ const TOKEN: &[Key] = &[
     key("check", Kind::Period, "A period of its own instead of [schedule] check."),
     key("policy", Kind::Table(POLICY), "What this token does differently from [policy]."),
     key("whatsapp", Kind::Table(WHATSAPP), "The WhatsApp number it is for."),
-    key("renew", Kind::Any, "When and how it is renewed; absent means never touched.").later(),
-    key("replace", Kind::Any, "How a replacement is put in place.").later(),
+    key("renew", Kind::Table(RENEW), "When and how it is renewed; absent means never touched."),
+    key("replace", Kind::Table(REPLACE), "How a replacement is put in place; without it, as `renew` says."),
+];
+
+const RENEW: &[Key] = &[
+    key("before", Kind::Lead, "How long before its end it is renewed: a duration, or a share of its lifetime."),
+    key("cron", Kind::Cron, "Instead of `before`: when it is renewed, as a cron expression (seconds first)."),
+    key("publish", Kind::Items(SINK), PUBLISH_DOC),
+    key("restart", Kind::Table(RESTART), RESTART_DOC),
+    key("confirm", Kind::Table(CONFIRM), CONFIRM_DOC),
+    key("revoke_old", Kind::Bool, "Revoke the old token at the provider once the new one is in place and confirmed.")
+        .or("false"),
+    key("user_token", Kind::Name, "For a page token: the watched user token that it is read again with."),
+    key("floor", Kind::Period, "The least time between two tries.").or("\"1m\""),
+];
+
+const REPLACE: &[Key] = &[
+    key("publish", Kind::Items(SINK), PUBLISH_DOC),
+    key("restart", Kind::Table(RESTART), RESTART_DOC),
+    key("confirm", Kind::Table(CONFIRM), CONFIRM_DOC),
+];
+
+const PUBLISH_DOC: &str = "Where the new token is written, all or none. Default: where `secret` says that it stands.";
+const RESTART_DOC: &str = "How the application is made to read it.";
+const CONFIRM_DOC: &str = "How it is proved that the application works with it; if not, everything is rolled back.";
+
+const SINK: &[Key] = &[
+    key("env_file", Kind::Path, "A file of `KEY=value` lines; one value is replaced, every other byte is kept."),
+    key("key", Kind::Text, "The variable in `env_file`."),
+    key(
+        "dialect",
+        Kind::Word(&["any", "dotenv", "python", "ruby", "systemd", "docker", "shell"]),
+        "Who reads `env_file`; `any` writes only what all of them read alike.",
+    )
+    .or("\"any\""),
+    key("file", Kind::Path, "A file that holds nothing but the token."),
+    key("sql", Kind::SqlUrl, "A database: `postgres://user@host/database` or `sqlite:///path`."),
+    key("update", Kind::Text, "An UPDATE of exactly one row; `$1` is the new token, `$2`, if used, the old one."),
+    key("password", Kind::Secret, "The password of the user named in `sql`."),
+    key("vault", Kind::ProviderUrl, "A Vault or OpenBao server; a KV v2 secret is written with check-and-set."),
+    key("mount", Kind::Text, "Where the KV engine is mounted.").or("\"secret\""),
+    key("path", Kind::Text, "The secret's path in it."),
+    key("field", Kind::Text, "The field that is replaced; the others are kept.").or("\"token\""),
+    key("token", Kind::Secret, "The token to log in to `vault` with."),
+    key("role_id", Kind::Text, "The AppRole to log in to `vault` with."),
+    key("secret_id", Kind::Secret, "The secret id of that AppRole."),
+    key("namespace", Kind::Text, "The namespace, where `vault` has any."),
+    key("run", Kind::List(&Kind::Text), "A command that gets the token on standard input."),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+    key("within", Kind::Period, "How long it may take: 10 s for `sql` and `vault`, 60 s for `run`."),
+];
+
+const RESTART: &[Key] = &[
+    key("systemd", Kind::Text, "The unit that is restarted, over D-Bus."),
+    key("run", Kind::List(&Kind::Text), "A command instead."),
+    key("within", Kind::Period, "How long it may take.").or("\"60s\""),
+];
+
+const CONFIRM: &[Key] = &[
+    key("http", Kind::HttpUrl, "Asked with GET until it answers well."),
+    key("status", Kind::Count(599), "The status that it must answer with; any of 200 to 299 without one."),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+    key("run", Kind::List(&Kind::Text), "A command instead; it must exit with 0."),
+    key(
+        "whatsapp",
+        Kind::Bool,
+        "Instead: WhatsApp answers about `whatsapp.phone_number_id`, asked with the token now in place.",
+    )
+    .or("false"),
+    key("within", Kind::Period, "How long it may take until then.").or("\"60s\""),
 ];
 
 const WHATSAPP: &[Key] = &[

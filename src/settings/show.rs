@@ -66,7 +66,7 @@ fn in_words(kind: Kind) -> String {
         Kind::Bool => "true or false".to_owned(),
         Kind::Count(most) => format!("1 to {most}"),
         Kind::Path => "absolute path".to_owned(),
-        Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl => "url".to_owned(),
+        Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl | Kind::SqlUrl => "url".to_owned(),
         Kind::Listen => "address:port".to_owned(),
         Kind::Zone => "time zone".to_owned(),
         Kind::Email => "mail address".to_owned(),
@@ -75,7 +75,7 @@ fn in_words(kind: Kind) -> String {
         Kind::Word(words) => words.join(", "),
         Kind::Secret => "secret reference".to_owned(),
         Kind::List(item) => format!("list of: {}", in_words(*item)),
-        Kind::Table(_) | Kind::Named(_) | Kind::Items(_) | Kind::Any => "table".to_owned(),
+        Kind::Table(_) | Kind::Named(_) | Kind::Items(_) => "table".to_owned(),
     }
 }
 
@@ -217,7 +217,7 @@ fn kind(kind: Kind) -> Map<String, Json> {
         Kind::Span | Kind::Period => json!({"type": "string", "pattern": SPAN_PATTERN}),
         Kind::Lead => json!({"type": "string", "pattern": format!("({SPAN_PATTERN})|(^[0-9.]+%$)")}),
         Kind::Word(words) => json!({"type": "string", "enum": words}),
-        Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl => {
+        Kind::HttpUrl | Kind::ProviderUrl | Kind::RelayUrl | Kind::StateUrl | Kind::SqlUrl => {
             json!({"type": "string", "format": "uri"})
         }
         Kind::Text
@@ -236,7 +236,6 @@ fn kind(kind: Kind) -> Map<String, Json> {
         Kind::Table(keys) => return object(keys),
         Kind::Named(keys) => json!({"type": "object", "additionalProperties": object(keys)}),
         Kind::Items(keys) => json!({"type": "array", "items": object(keys)}),
-        Kind::Any => json!({}),
     };
     match described {
         Json::Object(map) => map,

@@ -84,6 +84,43 @@ pub struct RelayUrl {
     pub tls: RelayTls,
 }
 
+/// A database.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SqlPlace {
+    /// A PostgreSQL server.
+    Postgres {
+        /// Host name or address; for a socket, its folder.
+        host: String,
+        /// Port; 5432.
+        port: u16,
+        /// The user.
+        user: String,
+        /// The database.
+        database: String,
+        /// Whether TLS is used, with the certificate verified. Only this machine may do without.
+        tls: bool,
+    },
+    /// An SQLite file.
+    Sqlite(PathBuf),
+}
+
+impl SqlPlace {
+    /// Whether there is anybody to log in.
+    pub const fn takes_password(&self) -> bool {
+        matches!(self, Self::Postgres { .. })
+    }
+}
+
+/// `helpdesk at db.example.com:5432`, `/srv/app/app.db`.
+impl std::fmt::Display for SqlPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Postgres { host, port, database, .. } => write!(f, "database {database} at {host}:{port}"),
+            Self::Sqlite(path) => write!(f, "database {}", path.display()),
+        }
+    }
+}
+
 /// Reads `90s`, `15m`, `6h`, `21d`, `2w`, and sums of them such as `1h30m`.
 pub fn span(text: &str) -> Result<Span, String> {
     let help = || format!("{} is no duration; durations look like 90s, 15m, 6h or 21d", quoted(text));
@@ -150,17 +187,18 @@ pub fn plan(text: &str) -> Result<Plan, String> {
 
 /// Checks a cron expression with seconds first.
 pub fn cron(text: &str) -> Result<(), String> {
-    croner::parser::CronParser::builder()
-        .seconds(croner::parser::Seconds::Required)
-        .build()
-        .parse(text.trim())
-        .map(drop)
-        .map_err(|error| {
-            format!(
-                "{} is no cron expression ({error}); six fields, seconds first, such as \"0 0 9 * * Mon\"",
-                quoted(text)
-            )
-        })
+    cron_schedule(text).map(drop)
+}
+
+/// Reads a cron expression with seconds first.
+pub fn cron_schedule(text: &str) -> Result<croner::Cron, String> {
+    let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).build();
+    parser.parse(text.trim()).map_err(|error| {
+        format!(
+            "{} is no cron expression ({error}); six fields, seconds first, such as \"0 0 9 * * Mon\"",
+            quoted(text)
+        )
+    })
 }
 
 /// Checks `address:port`; names are not taken, because what they mean may change.
@@ -239,6 +277,89 @@ pub fn relay_url(text: &str) -> Result<RelayUrl, String> {
     Ok(RelayUrl { host, port: url.port().unwrap_or(port), user: (!user.is_empty()).then_some(user), tls })
 }
 
+/// Reads `postgres://user@host:port/database?sslmode=verify-full` or `sqlite:///path`. A socket is named by its folder:
+/// `postgres://user@/database?host=/run/postgresql`.
+pub fn sql_place(text: &str) -> Result<SqlPlace, String> {
+    if text.starts_with("sqlite:") {
+        let path = text.strip_prefix("sqlite://").unwrap_or_default();
+        return self::path(path).map(SqlPlace::Sqlite);
+    }
+    // A url needs a host to have a user; where there is none the socket's folder follows.
+    let spelled = text.replacen("@/", "@localhost/", 1);
+    let url = url::Url::parse(&spelled).map_err(|error| format!("{} is no url ({error})", quoted(text)))?;
+    if !matches!(url.scheme(), "postgres" | "postgresql") {
+        return Err(format!("{} is no database; write postgres://user@host/database or sqlite:///path", quoted(text)));
+    }
+    if url.password().is_some() || url.fragment().is_some() {
+        return Err(format!("a password in plain text is refused; write password = {}", super::schema::SECRET_FORMS));
+    }
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, database) = (decoded(url.username()), decoded(url.path().trim_start_matches('/')));
+    if user.is_empty() || database.is_empty() || database.contains('/') {
+        return Err(format!("{} must name a user and a database: postgres://user@host/database", quoted(text)));
+    }
+    let (mut socket, mut sslmode) = (None, None);
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "host" if value.starts_with('/') => socket = Some(value.into_owned()),
+            "sslmode" if matches!(&*value, "disable" | "verify-full") => sslmode = Some(value.into_owned()),
+            "sslmode" => {
+                return Err(format!("sslmode={} is neither verify-full nor disable", quoted(&value)));
+            }
+            other => return Err(format!("{} is no option here; known: host (of a socket), sslmode", quoted(other))),
+        }
+    }
+    let host = url.host_str().unwrap_or("localhost").trim_start_matches('[').trim_end_matches(']').to_owned();
+    let local = socket.is_some() || is_loopback(&host);
+    let tls = match sslmode.as_deref() {
+        Some("disable") if local => false,
+        Some("disable") => return Err("sslmode=disable is allowed on this machine only".to_owned()),
+        Some(_) => true,
+        None => !local,
+    };
+    let port = url.port().unwrap_or(5432);
+    Ok(SqlPlace::Postgres { host: socket.unwrap_or(host), port, user, database, tls })
+}
+
+/// Checks the statement of a database sink.
+pub fn sql_update(text: &str) -> Result<(), String> {
+    let statement = text.trim().trim_end_matches(';');
+    let verb = statement.split_whitespace().next().unwrap_or_default();
+    if !verb.eq_ignore_ascii_case("update") {
+        return Err("must be an UPDATE of exactly one row".to_owned());
+    }
+    if statement.contains(';') {
+        return Err("must be one statement".to_owned());
+    }
+    if !statement.to_ascii_lowercase().split_whitespace().any(|word| word == "where") {
+        return Err("has no WHERE: it would change every row".to_owned());
+    }
+    let numbers: Vec<&str> = statement
+        .split('$')
+        .skip(1)
+        .map(|rest| &rest[..rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len()])
+        .collect();
+    if !numbers.contains(&"1") {
+        return Err("does not use $1, which is the new secret".to_owned());
+    }
+    match numbers.iter().find(|number| !matches!(**number, "1" | "2")) {
+        Some(other) => Err(format!("uses ${other}; there are only $1 (the new secret) and $2 (the one before)")),
+        None => Ok(()),
+    }
+}
+
+/// Checks the name of a systemd unit.
+pub fn unit(text: &str) -> Result<(), String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '.' | '\\' | '@' | '-');
+    match text.rsplit_once('.') {
+        Some((name, suffix)) if UNIT_SUFFIXES.contains(&suffix) && !name.is_empty() && text.chars().all(fine) => Ok(()),
+        Some(_) if !text.chars().all(fine) => Err(format!("{} is no unit name", quoted(text))),
+        _ => {
+            Err(format!("{} is no unit; write its name in full, such as {:?}", quoted(text), format!("{text}.service")))
+        }
+    }
+}
+
 /// Checks a mail address, perhaps with a name in front.
 pub fn email(text: &str) -> Result<(), String> {
     text.parse::<lettre::message::Mailbox>().map(drop).map_err(|_| format!("{} is no mail address", quoted(text)))
@@ -288,6 +409,8 @@ pub fn quoted(text: &str) -> String {
     format!("{short:?}")
 }
 
+/// What can be restarted (systemd.unit(5)).
+const UNIT_SUFFIXES: [&str; 3] = ["service", "socket", "target"];
 /// Anything longer is a slip of the keyboard.
 const LONGEST_SPAN: Span = Span::days(36_525);
 
@@ -349,6 +472,61 @@ mod tests {
         ] {
             let fault = relay_url(text).err().unwrap_or_default();
             assert!(!fault.is_empty() && !fault.contains("hunter2"), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn databases() {
+        let postgres = |host: &str, port: u16, tls: bool| SqlPlace::Postgres {
+            host: host.to_owned(),
+            port,
+            user: "app".to_owned(),
+            database: "helpdesk".to_owned(),
+            tls,
+        };
+        for (text, place) in [
+            ("postgres://app@db.example.com/helpdesk", postgres("db.example.com", 5432, true)),
+            ("postgresql://app@[::1]:5433/helpdesk", postgres("::1", 5433, false)),
+            ("postgres://app@127.0.0.1/helpdesk?sslmode=verify-full", postgres("127.0.0.1", 5432, true)),
+            ("postgres://app@/helpdesk?host=/run/postgresql", postgres("/run/postgresql", 5432, false)),
+            ("sqlite:///srv/app.db", SqlPlace::Sqlite("/srv/app.db".into())),
+        ] {
+            assert_eq!(sql_place(text), Ok(place), "{text}");
+        }
+        for text in [
+            "postgres://app:hunter2@h/d",
+            "postgres://app@h/d?sslmode=disable",
+            "postgres://app@h/d?sslmode=prefer",
+            "postgres://app@h/d?x=1",
+            "postgres://app@h",
+            "postgres://h/d",
+            "sqlite://relative.db",
+            "mysql://app@h/d",
+        ] {
+            let fault = sql_place(text).err().unwrap_or_default();
+            assert!(!fault.is_empty() && !fault.contains("hunter2"), "{text}: {fault}");
+        }
+        assert_eq!(sql_update("UPDATE settings SET token = $1 WHERE name = 'wa' AND token = $2;"), Ok(()));
+        assert_eq!(sql_update("update t set x=$1 where y=2"), Ok(()));
+        for text in [
+            "DELETE FROM t WHERE x = $1",
+            "UPDATE t SET x = $1",
+            "UPDATE t SET x = 1 WHERE y = 2",
+            "UPDATE t SET x = $1 WHERE y = $3",
+            "UPDATE t SET x = $11 WHERE y = 2",
+            "UPDATE t SET x = $1 WHERE y = 2; DROP TABLE t",
+        ] {
+            assert!(sql_update(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn units() {
+        for text in ["itsm-backend.service", "app@1.service", "a.b.socket", "x\\x2dy.service"] {
+            assert_eq!(unit(text), Ok(()), "{text}");
+        }
+        for text in ["itsm-backend", ".service", "a b.service", "a/b.service", "../x.service", "x.timer"] {
+            assert!(unit(text).is_err(), "{text}");
         }
     }
 

@@ -3,12 +3,15 @@
 //! The core knows nothing of serialisation, so its types are mirrored here. A field may be added with a default; the meaning of a field
 //! never changes without a migration.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{
-    AlertKey, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, Subject, WATCHER, incident_key,
+    AlertKey, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, RenewalNote, Subject, WATCHER, incident_key,
 };
 use crate::domain::answer::{Answer, Signed, Silence};
 use crate::domain::finding::{Detail, Reason, Severity, Stage, Thread};
@@ -16,13 +19,14 @@ use crate::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
 use crate::domain::ledger::Ledger;
+use crate::domain::renewal::{Ended, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
 use crate::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use crate::domain::summary::Summary;
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
 use crate::domain::verdict::Verdict;
 use crate::domain::watcher::WatcherStatus;
-use crate::ports::{AnswerRecord, IncidentRecord, SlotStatus};
+use crate::ports::{AnswerRecord, IncidentRecord, Sealed, SlotStatus};
 
 /// What is stored cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +117,40 @@ pub fn decode_answer(text: &str, at: i64) -> Result<AnswerRecord, Unreadable> {
     Ok(AnswerRecord { at, answer })
 }
 
+/// A run as text, for the journal.
+pub fn encode_run(run: &Run) -> Result<String, Unreadable> {
+    serde_json::to_string(&StoredRun::of(run)).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The run of that text.
+pub fn decode_run(text: &str) -> Result<Run, Unreadable> {
+    serde_json::from_str::<StoredRun>(text).map_err(|error| Unreadable(error.to_string()))?.run()
+}
+
+/// Sealed secrets as text: base64 by what they are.
+pub fn encode_sealed(sealed: &Sealed) -> Result<String, Unreadable> {
+    let stored: BTreeMap<&str, String> =
+        sealed.iter().map(|(name, bytes)| (name.as_str(), STANDARD.encode(bytes))).collect();
+    serde_json::to_string(&stored).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The sealed secrets of that text.
+pub fn decode_sealed(text: &str) -> Result<Sealed, Unreadable> {
+    let stored: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))?;
+    let bytes = |text: &str| STANDARD.decode(text).map_err(|error| Unreadable(error.to_string()));
+    stored.into_iter().map(|(name, text)| Ok((name, bytes(&text)?))).collect()
+}
+
+/// A renewal that ended as text, for the history.
+pub fn encode_ended(ended: &Ended) -> Result<String, Unreadable> {
+    serde_json::to_string(&StoredEnded::of(ended)).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// The renewal of that text.
+pub fn decode_ended(text: &str) -> Result<Ended, Unreadable> {
+    serde_json::from_str::<StoredEnded>(text).map_err(|error| Unreadable(error.to_string()))?.ended()
+}
+
 /// The key of an incident in the history.
 pub fn history_key(subject: &Subject, incident: &Incident) -> String {
     incident_key(subject, incident)
@@ -163,6 +201,8 @@ struct StoredToken {
     silence: Option<StoredSilence>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     openings: Vec<(String, i64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renewal: Option<StoredRenewal>,
     next_check: i64,
 }
 
@@ -186,6 +226,7 @@ impl StoredToken {
             incident_count,
             silence,
             openings,
+            renewal: StoredRenewal::of(&status.renewal),
             next_check: status.next_check.unix(),
         }
     }
@@ -209,7 +250,214 @@ impl StoredToken {
             source_fault: self.source_fault,
             foreign: self.foreign,
             ledger: ledger.ledger()?,
+            renewal: self.renewal.map_or(Ok(RenewalStatus::default()), StoredRenewal::renewal)?,
             next_check: Timestamp::from_unix(self.next_check),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRenewal {
+    #[serde(default, skip_serializing_if = "is_zero")]
+    count: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<StoredMark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<StoredEnded>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    failures: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_try: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renewed_at: Option<i64>,
+}
+
+impl StoredRenewal {
+    /// `None` where nothing was ever tried: a hundred thousand tokens need not say so.
+    fn of(renewal: &RenewalStatus) -> Option<Self> {
+        (*renewal != RenewalStatus::default()).then(|| Self {
+            count: renewal.count,
+            run: renewal.run.as_ref().map(StoredMark::of),
+            last: renewal.last.as_ref().map(StoredEnded::of),
+            failures: renewal.failures,
+            next_try: renewal.next_try.map(Timestamp::unix),
+            renewed_at: renewal.renewed_at.map(Timestamp::unix),
+        })
+    }
+
+    fn renewal(self) -> Result<RenewalStatus, Unreadable> {
+        Ok(RenewalStatus {
+            count: self.count,
+            run: self.run.map(StoredMark::mark).transpose()?,
+            last: self.last.map(StoredEnded::ended).transpose()?,
+            failures: self.failures,
+            next_try: self.next_try.map(Timestamp::from_unix),
+            renewed_at: self.renewed_at.map(Timestamp::from_unix),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredMark {
+    number: u32,
+    since: i64,
+    origin: StoredOrigin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stuck: Option<Box<str>>,
+}
+
+impl StoredMark {
+    fn of(mark: &Mark) -> Self {
+        let origin = StoredOrigin::of(&mark.origin);
+        Self { number: mark.number, since: mark.since.unix(), origin, stuck: mark.stuck.clone() }
+    }
+
+    fn mark(self) -> Result<Mark, Unreadable> {
+        let since = Timestamp::from_unix(self.since);
+        Ok(Mark { number: self.number, since, origin: self.origin.origin()?, stuck: self.stuck })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredOrigin {
+    how: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<Box<str>>,
+}
+
+impl StoredOrigin {
+    fn of(origin: &Origin) -> Self {
+        let (how, by) = match origin {
+            Origin::Schedule => ("schedule", None),
+            Origin::Asked(by) => ("asked", Some(by.clone())),
+            Origin::Replaced(by) => ("replaced", Some(by.clone())),
+        };
+        Self { how: how.to_owned(), by }
+    }
+
+    fn origin(self) -> Result<Origin, Unreadable> {
+        let by = self.by.unwrap_or_default();
+        match self.how.as_str() {
+            "schedule" => Ok(Origin::Schedule),
+            "asked" => Ok(Origin::Asked(by)),
+            "replaced" => Ok(Origin::Replaced(by)),
+            other => Err(unknown("origin", other)),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredEnded {
+    at: i64,
+    outcome: String,
+    text: Box<str>,
+    origin: StoredOrigin,
+    generation: u32,
+}
+
+impl StoredEnded {
+    fn of(ended: &Ended) -> Self {
+        Self {
+            at: ended.at.unix(),
+            outcome: ended.outcome.as_str().to_owned(),
+            text: ended.text.clone(),
+            origin: StoredOrigin::of(&ended.origin),
+            generation: ended.generation,
+        }
+    }
+
+    fn ended(self) -> Result<Ended, Unreadable> {
+        Ok(Ended {
+            at: Timestamp::from_unix(self.at),
+            outcome: Outcome::parse(&self.outcome).ok_or_else(|| unknown("outcome", &self.outcome))?,
+            text: self.text,
+            origin: self.origin.origin()?,
+            generation: self.generation,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRun {
+    token: String,
+    number: u32,
+    origin: StoredOrigin,
+    generation: u32,
+    began_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    old: Option<StoredFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proved: Option<StoredFacts>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sinks: Vec<Box<str>>,
+    phase: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<Box<str>>,
+}
+
+impl StoredRun {
+    fn of(run: &Run) -> Self {
+        let facts = |inspection: &Inspection| {
+            StoredFacts::of(&Facts { generation: run.generation, inspection: inspection.clone() })
+        };
+        Self {
+            token: run.token.to_string(),
+            number: run.number,
+            origin: StoredOrigin::of(&run.origin),
+            generation: run.generation,
+            began_at: run.began_at.unix(),
+            old: run.old.as_ref().map(facts),
+            proved: run.proved.as_ref().map(facts),
+            sinks: run.sinks.clone(),
+            phase: run.phase.as_str().to_owned(),
+            why: match &run.phase {
+                Phase::RollingBack(why) => Some(why.clone()),
+                _ => None,
+            },
+        }
+    }
+
+    fn run(self) -> Result<Run, Unreadable> {
+        let inspection =
+            |stored: Option<StoredFacts>| stored.map(|stored| stored.facts().map(|facts| facts.inspection)).transpose();
+        Ok(Run {
+            token: TokenId::parse(&self.token).map_err(|_| unknown("token", &self.token))?,
+            number: self.number,
+            origin: self.origin.origin()?,
+            generation: self.generation,
+            began_at: Timestamp::from_unix(self.began_at),
+            old: inspection(self.old)?,
+            proved: inspection(self.proved)?,
+            sinks: self.sinks,
+            phase: Phase::parse(&self.phase, self.why).ok_or_else(|| unknown("phase", &self.phase))?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRenewalNote {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<StoredEnded>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refusal: Option<Box<str>>,
+}
+
+impl StoredRenewalNote {
+    fn of(note: &RenewalNote) -> Self {
+        Self {
+            last: note.last.as_ref().map(StoredEnded::of),
+            next: note.next.map(Timestamp::unix),
+            refusal: note.refusal.clone(),
+        }
+    }
+
+    fn note(self) -> Result<RenewalNote, Unreadable> {
+        Ok(RenewalNote {
+            last: self.last.map(StoredEnded::ended).transpose()?,
+            next: self.next.map(Timestamp::from_unix),
+            refusal: self.refusal,
         })
     }
 }
@@ -419,6 +667,8 @@ struct StoredFacts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user_id: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    profile_id: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     issued_at: Option<i64>,
     expires: StoredExpiry,
     data_access: StoredExpiry,
@@ -442,6 +692,7 @@ impl StoredFacts {
             kind: seen.kind.as_str().to_owned(),
             app_id: seen.app_id.clone(),
             user_id: seen.user_id.clone(),
+            profile_id: seen.profile_id.clone(),
             issued_at: seen.issued_at.map(Timestamp::unix),
             expires: StoredExpiry::of(seen.expires),
             data_access: StoredExpiry::of(seen.data_access),
@@ -467,6 +718,7 @@ impl StoredFacts {
                 kind: TokenKind::parse(&self.kind),
                 app_id: self.app_id,
                 user_id: self.user_id,
+                profile_id: self.profile_id,
                 issued_at: self.issued_at.map(Timestamp::from_unix),
                 expires: self.expires.expiry(),
                 data_access: self.data_access.expiry(),
@@ -658,6 +910,8 @@ struct StoredNotice {
     silence: Option<StoredSilence>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flaps: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renewal: Option<StoredRenewalNote>,
     receivers: Vec<String>,
 }
 
@@ -684,6 +938,7 @@ impl StoredNotice {
             acknowledged: notice.acknowledged.as_ref().map(StoredSigned::of),
             silence: notice.silence.as_ref().map(StoredSilence::of),
             flaps: notice.flaps,
+            renewal: notice.facts.renewal.as_deref().map(StoredRenewalNote::of),
             receivers: notice.receivers.iter().map(ToString::to_string).collect(),
         }
     }
@@ -712,6 +967,7 @@ impl StoredNotice {
                 expires: self.expires.expiry(),
                 last_answer: self.last_answer.map(Timestamp::from_unix),
                 message: self.message,
+                renewal: self.renewal.map(|note| note.note().map(Box::new)).transpose()?,
             },
             acknowledged: self.acknowledged.map(StoredSigned::signed),
             silence: self.silence.map(StoredSilence::silence),

@@ -16,11 +16,13 @@ use super::codec;
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::finding::Severity;
 use crate::domain::ledger::Entry;
+use crate::domain::renewal::Phase;
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Timestamp;
+use crate::domain::token::TokenId;
 use crate::ports::{
-    Change, DeliveryRecord, History, Lane, LaneSummary, OutboxRow, OutboxSummary, Settlement, SlotStatus, Store,
-    StoreError,
+    Change, DeliveryRecord, History, JournalChange, Journaled, Lane, LaneSummary, OutboxRow, OutboxSummary, Settlement,
+    SlotStatus, Store, StoreError,
 };
 use crate::secret::FingerprintKey;
 
@@ -149,7 +151,10 @@ impl Store for Sqlite {
                 )?;
                 let mut answered =
                     transaction.prepare_cached("INSERT INTO answers (subject, at, record) VALUES (?1, ?2, ?3)")?;
+                let mut renewed =
+                    transaction.prepare_cached("INSERT INTO renewals (subject, at, record) VALUES (?1, ?2, ?3)")?;
                 for change in &changes {
+                    note_run(&transaction, &change.subject, &change.journal)?;
                     let seen_at = seen_at(&change.status);
                     let subject = change.subject.to_string();
                     slot.execute(params![subject, codec::encode_status(&change.status)?, seen_at])?;
@@ -172,10 +177,41 @@ impl Store for Sqlite {
                                 let (at, record) = (answer.signed().at.unix(), codec::encode_answer(answer)?);
                                 answered.execute(params![subject, at, record])?;
                             }
+                            Entry::Renewal(ended) => {
+                                let (at, record) = (ended.at.unix(), codec::encode_ended(ended)?);
+                                renewed.execute(params![subject, at, record])?;
+                            }
                         }
                     }
                 }
             }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    fn runs(&self) -> BoxFuture<'_, Result<Vec<Journaled>, StoreError>> {
+        self.run(|connection| {
+            let mut statement = connection.prepare_cached("SELECT run, sealed FROM runs ORDER BY subject")?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let all: Result<Vec<Journaled>, Problem> = rows.map(|row| journaled(&row?)).collect();
+            Ok(all?.into_iter().filter(|entry| entry.run.phase != Phase::SetAside).collect())
+        })
+    }
+
+    fn run_of(&self, token: TokenId) -> BoxFuture<'_, Result<Option<Journaled>, StoreError>> {
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached("SELECT run, sealed FROM runs WHERE subject = ?1")?;
+            let subject = Subject::Token(token).to_string();
+            let row = statement.query_row([subject], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
+            row.optional()?.as_ref().map(journaled).transpose()
+        })
+    }
+
+    fn journal(&self, entry: Journaled) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            note_run(&transaction, &Subject::Token(entry.run.token.clone()), &JournalChange::Go(entry))?;
             transaction.commit()?;
             Ok(())
         })
@@ -377,6 +413,12 @@ impl Store for Sqlite {
             while let Some(row) = rows.next()? {
                 history.answers.push(codec::decode_answer(&row.get::<_, String>(0)?, row.get(1)?)?);
             }
+            let mut renewals = connection
+                .prepare_cached("SELECT record FROM renewals WHERE subject = ?1 ORDER BY id DESC LIMIT ?2")?;
+            let mut rows = renewals.query(params![name, limit])?;
+            while let Some(row) = rows.next()? {
+                history.renewals.push(codec::decode_ended(&row.get::<_, String>(0)?)?);
+            }
             // All keys of a subject begin with its name and a slash, and '0' follows '/'.
             let mut deliveries = connection.prepare_cached(
                 "SELECT notice, receiver, route, delivered_at, channel, attempts, failure FROM outbox
@@ -421,8 +463,10 @@ impl Store for Sqlite {
                 &format!("DELETE FROM outbox WHERE delivered_at < ?1 AND NOT ({told_last})"),
                 "DELETE FROM incidents WHERE ended_at < ?1",
                 "DELETE FROM answers WHERE at < ?1",
+                "DELETE FROM renewals WHERE at < ?1",
                 "DELETE FROM slots WHERE seen_at < ?1
-                   AND NOT EXISTS (SELECT 1 FROM incidents WHERE subject = slots.subject AND ended_at IS NULL)",
+                   AND NOT EXISTS (SELECT 1 FROM incidents WHERE subject = slots.subject AND ended_at IS NULL)
+                   AND NOT EXISTS (SELECT 1 FROM runs WHERE subject = slots.subject)",
             ] {
                 transaction.execute(sql, [before.unix()])?;
             }
@@ -433,6 +477,7 @@ impl Store for Sqlite {
                 ),
                 "DELETE FROM incidents WHERE ended_at IS NOT NULL AND rowid <= (SELECT max(rowid) FROM incidents) - ?1",
                 "DELETE FROM answers WHERE id <= (SELECT max(id) FROM answers) - ?1",
+                "DELETE FROM renewals WHERE id <= (SELECT max(id) FROM renewals) - ?1",
             ] {
                 transaction.execute(sql, [MOST_KEPT])?;
             }
@@ -440,6 +485,35 @@ impl Store for Sqlite {
             Ok(())
         })
     }
+}
+
+/// What a change says about the journal.
+fn note_run(connection: &Connection, subject: &Subject, change: &JournalChange) -> Result<(), Problem> {
+    let subject = subject.to_string();
+    match change {
+        JournalChange::None => {}
+        JournalChange::Begin(entry) | JournalChange::Go(entry) => {
+            let kept = matches!(change, JournalChange::Begin(entry) if entry.sealed.is_empty());
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO runs (subject, run, sealed) VALUES (?1, ?2, ?3) ON CONFLICT (subject) DO UPDATE
+                 SET run = excluded.run, sealed = CASE WHEN ?4 THEN sealed ELSE excluded.sealed END",
+            )?;
+            statement.execute(params![
+                subject,
+                codec::encode_run(&entry.run)?,
+                codec::encode_sealed(&entry.sealed)?,
+                kept
+            ])?;
+        }
+        JournalChange::End => {
+            connection.prepare_cached("DELETE FROM runs WHERE subject = ?1")?.execute([subject])?;
+        }
+    }
+    Ok(())
+}
+
+fn journaled((run, sealed): &(String, String)) -> Result<Journaled, Problem> {
+    Ok(Journaled { run: codec::decode_run(run)?, sealed: codec::decode_sealed(sealed)? })
 }
 
 /// Rows of the outbox as they were read: number, notice, message, failure.
@@ -546,7 +620,7 @@ fn sqlite_words(error: &rusqlite::Error) -> String {
 /// The log is folded into the file after this many pages (16 MiB); each folding costs two more syncs.
 const CHECKPOINT_PAGES: i64 = 4_096;
 /// The schema, step by step. A step is never changed once it was released; a new one is added.
-const MIGRATIONS: [&str; 2] = ["
+const MIGRATIONS: [&str; 3] = ["
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER) WITHOUT ROWID;
     CREATE TABLE outbox (
@@ -637,6 +711,17 @@ const MIGRATIONS: [&str; 2] = ["
               FROM slots, json_each(CASE WHEN json_valid(status) THEN status ELSE '{}' END,
                                     CASE WHEN subject LIKE 'app/%' THEN '$.app.incidents' ELSE '$.token.incidents' END) AS open)
         WHERE thread IS NOT NULL;
+",
+"
+    -- Runs of renewals and replacements, with their secrets sealed (base64 by what they are); and those that ended.
+    CREATE TABLE runs (subject TEXT PRIMARY KEY, run TEXT NOT NULL, sealed TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE renewals (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subject TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX renewals_subject ON renewals (subject, id);
 "];
 /// The route of a notice whose ways were not looked up yet.
 const NO_ROUTE: &str = "";

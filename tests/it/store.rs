@@ -25,6 +25,7 @@ use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
 use tokenwatch::domain::ledger::{Entry, Ledger};
+use tokenwatch::domain::renewal::RenewalStatus;
 use tokenwatch::domain::route::{ChannelKind, Route};
 use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use tokenwatch::domain::summary::Summary;
@@ -33,8 +34,8 @@ use tokenwatch::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName
 use tokenwatch::domain::verdict::Verdict;
 use tokenwatch::domain::watcher::WatcherStatus;
 use tokenwatch::ports::{
-    AnswerRecord, Change, DeliveryRecord, History, IncidentRecord, Lane, LaneSummary, OutboxRow, OutboxSummary,
-    Settlement, SlotStatus, Store, StoreError,
+    AnswerRecord, Change, DeliveryRecord, History, IncidentRecord, JournalChange, Lane, LaneSummary, OutboxRow,
+    OutboxSummary, Settlement, SlotStatus, Store, StoreError,
 };
 use tokenwatch::secret::Secret;
 use tokenwatch::store::Sqlite;
@@ -786,6 +787,7 @@ mod contract {
                     incidents: of().map(|n| IncidentRecord { incident: dated(n), ended: ending(n) }).collect(),
                     answers: of().map(|n| AnswerRecord { at: answer(n).signed().at, answer: answer(n) }).collect(),
                     deliveries: of().map(|n| delivery(subject, n)).collect(),
+                    renewals: Vec::new(),
                 };
                 assert_eq!(shelf.history(subject, limit).await, expected, "{limit} of {subject}");
             }
@@ -1084,6 +1086,7 @@ mod contract {
                         Entry::Answer(answer) => {
                             answers.insert(0, AnswerRecord { at: answer.signed().at, answer: answer.clone() });
                         }
+                        Entry::Renewal(_) => {}
                     }
                 }
                 for notice in &change.notices {
@@ -1288,6 +1291,7 @@ async fn records_of_the_first_release_are_still_read() {
         status: SlotStatus::App(full_app()),
         notices: vec![full_notice()],
         entries: vec![],
+        journal: JournalChange::None,
     };
     shelf.commit(vec![change, app]).await;
     shelf.close();
@@ -1336,6 +1340,7 @@ async fn records_are_written_as_they_always_were() {
             status: SlotStatus::Watcher(watcher.clone()),
             notices: vec![told.clone()],
             entries: vec![],
+            journal: JournalChange::None,
         },
     ];
     shelf.commit(changes).await;
@@ -1626,7 +1631,13 @@ fn unrouted(receiver: &str) -> Lane {
 fn change(name: &str, checked: i64) -> Change {
     let at = Timestamp::from_unix(checked);
     let status = TokenStatus { last_check: Some(at), ..TokenStatus::new(at) };
-    Change { subject: token(name), status: slot(status), notices: Vec::new(), entries: Vec::new() }
+    Change {
+        subject: token(name),
+        status: slot(status),
+        notices: Vec::new(),
+        entries: Vec::new(),
+        journal: JournalChange::None,
+    }
 }
 
 fn notice(name: &str, key: &str, at: i64) -> Notice {
@@ -1676,6 +1687,7 @@ fn full_status() -> TokenStatus {
         kind: TokenKind::SystemUser,
         app_id: Some("634900000000001".into()),
         user_id: Some("10001".into()),
+        profile_id: None,
         issued_at: Some(Timestamp::from_unix(5)),
         expires: Expiry::At(Timestamp::from_unix(6)),
         data_access: Expiry::Never,
@@ -1701,6 +1713,7 @@ fn full_status() -> TokenStatus {
         source_fault: Some("/srv/config.env: has no key T".into()),
         foreign: Some("it belongs to app 2".into()),
         ledger: Ledger { incidents: vec![incident(Reason::Revoked, 7)], count: 7, ..Ledger::default() },
+        renewal: RenewalStatus::default(),
         next_check: Timestamp::from_unix(9),
     }
 }
@@ -1733,6 +1746,7 @@ fn full_notice() -> Notice {
             expires: Expiry::At(Timestamp::from_unix(26)),
             last_answer: Some(Timestamp::from_unix(27)),
             message: Some("its words".into()),
+            renewal: None,
         },
         acknowledged: None,
         silence: None,
@@ -1846,6 +1860,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 kind,
                 app_id,
                 user_id,
+                profile_id: None,
                 issued_at,
                 expires,
                 data_access,
@@ -1937,6 +1952,7 @@ fn token_status() -> impl Strategy<Value = TokenStatus> {
                 source_fault,
                 foreign,
                 ledger,
+                renewal: RenewalStatus::default(),
             }
         },
     )
@@ -2001,6 +2017,7 @@ fn notices() -> impl Strategy<Value = Vec<Notice>> {
             expires,
             last_answer,
             message,
+            renewal: None,
         },
     );
     let told = proptest::collection::btree_set(name(), 0..4);
@@ -2037,6 +2054,7 @@ fn token_changes() -> impl Strategy<Value = Change> {
         status: slot(status),
         notices,
         entries,
+        journal: JournalChange::None,
     })
 }
 
@@ -2050,5 +2068,6 @@ fn other_changes() -> impl Strategy<Value = Change> {
         status,
         notices,
         entries,
+        journal: JournalChange::None,
     })
 }

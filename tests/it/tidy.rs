@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may know. The graph has one direction; adapters never know each other.
-const ROOMS: [(&str, &[&str]); 24] = [
+const ROOMS: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("secret", &["domain"]),
     ("redact", &["secret"]),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 24] = [
     ("clock", &["domain", "ports"]),
     ("outgoing", &["domain", "redact", "settings", "tls"]),
     ("provider", &["domain", "outgoing", "ports", "redact", "secret", "settings"]),
+    ("renewal", &["domain", "outgoing", "ports", "redact", "secret", "settings", "tls"]),
     ("store", &["domain", "ports", "secret"]),
     ("channel", &["advice", "domain", "outgoing", "ports", "redact", "secret", "settings", "tls", "zone"]),
     ("web", &["advice", "board", "domain", "explain", "forecast", "metrics", "ports", "requests", "settings", "zone"]),
@@ -29,8 +30,8 @@ const ROOMS: [(&str, &[&str]); 24] = [
     (
         "daemon",
         &[
-            "board", "channel", "clock", "domain", "metrics", "outgoing", "ports", "provider", "requests", "secret",
-            "settings", "store", "web", "zone",
+            "board", "channel", "clock", "domain", "metrics", "outgoing", "ports", "provider", "renewal", "requests",
+            "secret", "settings", "store", "web", "zone",
         ],
     ),
     (

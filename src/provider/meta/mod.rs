@@ -4,6 +4,7 @@
 //! that leaves it is redacted.
 
 mod classify;
+mod exchange;
 mod session_end;
 mod usage;
 mod wire;
@@ -20,7 +21,7 @@ use super::http::Http;
 use crate::domain::inspection::{Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Validity};
 use crate::domain::time::Timestamp;
 use crate::outgoing::{ClientError, Reply};
-use crate::ports::{Answer, Clock, Credentials, Provider, Question, Telemetry};
+use crate::ports::{Answer, Clock, Credentials, Exchange, Exchanged, Provider, Question, Telemetry};
 use crate::redact::redact;
 use crate::secret::{Secret, hmac_sha256};
 use crate::settings;
@@ -101,6 +102,14 @@ impl Meta {
 impl Provider for Meta {
     fn inspect<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Answer> {
         Box::pin(self.ask(question))
+    }
+
+    fn exchange<'a>(&'a self, request: Exchange<'a>) -> BoxFuture<'a, Exchanged> {
+        Box::pin(exchange::exchange(self, request))
+    }
+
+    fn revoke<'a>(&'a self, token: &'a Secret, app: Credentials<'a>) -> BoxFuture<'a, Result<(), CheckError>> {
+        Box::pin(exchange::revoke(self, token, app))
     }
 }
 
@@ -224,6 +233,7 @@ fn living(data: DebugData) -> Inspection {
         kind: data.kind.map_or(TokenKind::Unknown, |kind| TokenKind::parse(&label(&kind))),
         app_id: data.app_id.map(|id| word(&id)),
         user_id: data.user_id.map(|id| word(&id)),
+        profile_id: data.profile_id.map(|id| word(&id)),
         issued_at: data.issued_at.filter(|at| *at > 0).map(Timestamp::from_unix),
         expires: expiry(data.expires_at),
         data_access: expiry(data.data_access_expires_at),

@@ -92,6 +92,9 @@ pub struct DebugData {
     /// The user.
     #[serde(default, deserialize_with = "text")]
     pub user_id: Option<String>,
+    /// The page, of a token that acts as one.
+    #[serde(default, deserialize_with = "text")]
+    pub profile_id: Option<String>,
     /// What any call would answer for this token.
     #[serde(default)]
     pub error: Option<GraphError>,

@@ -51,6 +51,7 @@ pub fn spec(name: &str, policy: Policy, period: i64) -> TokenSpec {
         policy: Arc::new(policy),
         required: Arc::new(Required { scopes: vec![SCOPE.into()], targets: Vec::new() }),
         rhythm: Rhythm::Every(Span::seconds(period)),
+        renew: None,
     }
 }
 

@@ -1153,7 +1153,7 @@ fn history_keeps_every_change_of_an_incident_and_nothing_else() {
         let entries = slot.see(second, seen).entries;
         let incident = |entry| match entry {
             Entry::Incident(incident, ended) => Some((incident.number, incident.severity, ended.map(|(_, how)| how))),
-            Entry::Answer(_) => None,
+            Entry::Answer(_) | Entry::Renewal(_) => None,
         };
         entries.into_iter().map(incident).collect::<Vec<_>>()
     };

@@ -1,0 +1,1 @@
+//! Seals secrets that must outlive a crash: authenticated encryption under a key of this installation.

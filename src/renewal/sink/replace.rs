@@ -1,0 +1,1 @@
+//! Replaces a file as a whole: whoever reads it sees the old one or the new one, also after a crash.
