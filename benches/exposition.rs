@@ -89,6 +89,7 @@ fn row(index: i64) -> Row {
         last_check: Some(NOW),
         last_answer: Some(NOW),
         next_check: NOW.plus(Span::minutes(15)),
+        renewal: None,
         answered: None,
     }
 }

@@ -16,10 +16,11 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokenwatch::clock::System;
-use tokenwatch::daemon::reader::Reader;
 use tokenwatch::daemon::wiring::Wiring;
 use tokenwatch::daemon::{Daemon, Doors};
 use tokenwatch::ports::Clock;
+use tokenwatch::reader::Reader;
+use tokenwatch::renewal::keyring::{KEY_FILE, Keyring};
 use tokenwatch::secret::FingerprintKey;
 use tokenwatch::settings;
 use tokenwatch::settings::source::Sources;
@@ -138,7 +139,8 @@ async fn pass_of_a_daemon(provider: &Provider, house: &House) -> f64 {
     let clock: Arc<dyn Clock> = Arc::new(System);
     let state = tempfile::tempdir_in(provider.folder()).expect("a folder");
     let store = Arc::new(Sqlite::open(&state.path().join("state.db")).expect("a store"));
-    let daemon = Daemon::new(Arc::clone(&clock), store, wiring(house, &clock));
+    let daemon =
+        Daemon::new(Arc::clone(&clock), store, wiring(house, &clock), Keyring::new(None, state.path().join(KEY_FILE)));
     let (board, stop) = (daemon.board(), CancellationToken::new());
     let mut running = JoinSet::new();
     let watch = Stopwatch::start();

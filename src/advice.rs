@@ -18,6 +18,7 @@ use crate::settings::{Settings, WhatsApp};
 use crate::zone::Zone;
 
 mod common;
+mod renewal;
 mod watcher;
 
 pub use common::{Shared, shared, title};
@@ -39,6 +40,8 @@ pub struct Links<'a> {
     pub whatsapp: Option<&'a WhatsApp>,
     /// How often a critical incident is told again; zero means never.
     pub repeat: Option<Span>,
+    /// Whether `tokenwatch replace` can put a new token in place.
+    pub replaceable: bool,
 }
 
 impl<'a> Links<'a> {
@@ -55,6 +58,7 @@ impl<'a> Links<'a> {
                     scopes: &token.spec.required.scopes,
                     whatsapp: token.whatsapp.as_deref(),
                     repeat: Some(token.spec.policy.repeat),
+                    replaceable: token.replace.is_some(),
                 }
             }
             Subject::App(name) => {
@@ -92,6 +96,10 @@ pub const fn reason_in_words(reason: Reason) -> &'static str {
         Reason::StateNearlyFull => "the folder of the state is nearly full",
         Reason::Digest => "nothing is wrong: the regular summary",
         Reason::Test => "nothing is wrong: a test",
+        Reason::RenewalFailed => "the token could not be renewed",
+        Reason::RenewalOverdue => "the token should have been renewed by now",
+        Reason::RenewalWithoutGain => "the token was renewed, but its end did not move",
+        Reason::Renewed => "nothing is wrong: the token was renewed or replaced",
     }
 }
 
@@ -196,6 +204,9 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
                 short_name(notice)
             )
         }
+        Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
+            renewal::what_happens(notice, zone)
+        }
         Reason::Undeliverable
         | Reason::OutboxGrowing
         | Reason::ClockOff
@@ -236,6 +247,8 @@ pub fn evidence(notice: &Notice, zone: &Zone) -> Vec<(&'static str, String)> {
             let label = match notice.reason {
                 Reason::Blind => "Last failure",
                 Reason::SourceUnreadable => "Problem",
+                Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain => "Why",
+                Reason::Renewed => "Done",
                 Reason::Expiring
                 | Reason::Expired
                 | Reason::Revoked
@@ -295,6 +308,9 @@ pub fn what_breaks(notice: &Notice, links: &Links<'_>) -> String {
                 format!("The watch over this token. If the application reads the same place, also: {users}.")
             }
         },
+        Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
+            renewal::what_breaks(notice, &users)
+        }
         Reason::Undeliverable
         | Reason::OutboxGrowing
         | Reason::ClockOff
@@ -334,6 +350,12 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         },
         Reason::Blind => blind(notice),
         Reason::SourceUnreadable => source(links),
+        Reason::Renewed => return Vec::new(),
+        Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain => {
+            let mut steps = renewal::steps(notice, links);
+            steps.extend(new_token(notice, links));
+            steps
+        }
         Reason::Undeliverable
         | Reason::OutboxGrowing
         | Reason::ClockOff
@@ -349,12 +371,16 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
 }
 
 /// What was already done about it.
-pub fn already_done(notice: &Notice) -> &'static str {
+pub fn already_done(notice: &Notice, zone: &Zone) -> String {
     match (notice.why, &notice.subject) {
-        (NotifyReason::Resolved, _) => "Nothing is left to do.",
-        (_, Subject::Watcher) => "Nothing: tokenwatch goes on watching, and keeps what it could not deliver.",
-        (_, Subject::Token(_)) => "tokenwatch does not renew this token: this version only watches.",
-        (_, Subject::App(_)) => "Nothing: an app is put right by a person only.",
+        (NotifyReason::Resolved, Subject::Token(_)) if notice.facts.renewal.is_some() => {
+            renewal::already_done(notice, zone)
+        }
+        (NotifyReason::Resolved, _) => "Nothing is left to do.".to_owned(),
+        (_, Subject::Watcher) => {
+            "Nothing: tokenwatch goes on watching, and keeps what it could not deliver.".to_owned()
+        }
+        (_, Subject::Token(_) | Subject::App(_)) => renewal::already_done(notice, zone),
     }
 }
 
@@ -499,6 +525,9 @@ fn bad_news(notice: &Notice) -> String {
             None => format!("{name} could never be checked: no answer yet"),
         },
         Reason::SourceUnreadable => format!("{}: its secret cannot be read", short_name(notice)),
+        Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
+            renewal::headline(notice)
+        }
         Reason::Undeliverable
         | Reason::OutboxGrowing
         | Reason::ClockOff
@@ -545,6 +574,9 @@ fn good_news(notice: &Notice) -> String {
         },
         Reason::Blind => format!("{name} is being checked again"),
         Reason::SourceUnreadable => format!("{}: its secret can be read again", short_name(notice)),
+        Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
+            renewal::good_news(notice)
+        }
         Reason::Undeliverable
         | Reason::OutboxGrowing
         | Reason::ClockOff
@@ -668,7 +700,7 @@ fn new_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
             ticked(links)
         )],
     };
-    steps.push(put_in_place(links));
+    steps.push(put_in_place(notice, links));
     steps
 }
 
@@ -694,7 +726,14 @@ fn ticked(links: &Links<'_>) -> String {
     if links.scopes.is_empty() { String::new() } else { format!(" Tick {}.", listed(links.scopes, LONGEST_LIST)) }
 }
 
-fn put_in_place(links: &Links<'_>) -> String {
+fn put_in_place(notice: &Notice, links: &Links<'_>) -> String {
+    if links.replaceable {
+        let name = notice.subject.name();
+        return format!(
+            "Hand the new token over with `tokenwatch replace {name}`: it is inspected, put in place, and the application is restarted and \
+             tried, or everything is rolled back."
+        );
+    }
     let place =
         links.secret.map_or_else(|| "where the application reads it".to_owned(), |place| plain(&place.to_string()));
     format!("Put the new token in place of the old one ({place}) and restart or reload what uses it.")
@@ -756,7 +795,7 @@ fn reauthorise(notice: &Notice, links: &Links<'_>) -> Vec<String> {
     if notice.facts.kind == TokenKind::SystemUser {
         steps.push(format!("For a system user, generate a new token: {SYSTEM_USERS}.{}", ticked(links)));
     }
-    steps.push(format!("If that gave you a new token: {}", lower_first(&put_in_place(links))));
+    steps.push(format!("If that gave you a new token: {}", lower_first(&put_in_place(notice, links))));
     steps
 }
 
@@ -841,7 +880,10 @@ fn foreign_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
     vec![
         format!("Paste the token at {DEBUGGER}: it shows the app that the token belongs to."),
         format!("If that app is right, name it in the token's app = …; the configuration now says {app}."),
-        format!("If the token is wrong, issue one for the configured app: {}", lower_first(&put_in_place(links))),
+        format!(
+            "If the token is wrong, issue one for the configured app: {}",
+            lower_first(&put_in_place(notice, links))
+        ),
     ]
 }
 
@@ -1020,7 +1062,7 @@ mod tests {
                     assert!(line.contains(name) && line.chars().count() <= LONGEST_HEADLINE + 3, "{line}");
                     let mut texts = vec![line, what_happens(&notice, &Zone::UTC), what_breaks(&notice, &links())];
                     texts.push(next_notice(&notice, &Zone::UTC));
-                    texts.push(already_done(&notice).to_owned());
+                    texts.push(already_done(&notice, &Zone::UTC));
                     texts.extend(acknowledgement(&notice, &links()));
                     texts.extend(evidence(&notice, &Zone::UTC).into_iter().map(|(_, value)| value));
                     let steps = steps(&notice, &links());

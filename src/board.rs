@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use crate::domain::finding::{Finding, Reason, Severity};
 use crate::domain::inspection::{Expiry, TokenKind};
 use crate::domain::ledger::Ledger;
+use crate::domain::renewal::{self, Outcome, Report};
 use crate::domain::status::TokenStatus;
 use crate::domain::step::Step;
 use crate::domain::time::{Span, Timestamp};
@@ -43,6 +44,8 @@ pub struct Row {
     pub last_answer: Option<Timestamp>,
     /// When it is looked at next.
     pub next_check: Timestamp,
+    /// When it is renewed next.
+    pub renewal: Option<Timestamp>,
     /// How people answered, where they did.
     pub answered: Option<Box<Answered>>,
 }
@@ -82,6 +85,7 @@ impl Row {
             last_check: status.last_check,
             last_answer: status.last_answer,
             next_check: status.next_check,
+            renewal: renewal::next_run(spec, status).or_else(|| renewal::due(spec, status)),
             answered: Answered::of(&status.ledger),
         }
     }
@@ -164,6 +168,8 @@ pub struct Board {
     table: RwLock<Arc<Table>>,
     /// Signs of life.
     pub vitals: Vitals,
+    /// Renewals and replacements under way, and those that ended last.
+    pub runs: Runs,
 }
 
 impl Board {
@@ -177,6 +183,63 @@ impl Board {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 }
+
+/// Renewals and replacements, step by step, for whoever waits for one. The journal holds the truth; this is what may be shown of it.
+#[derive(Debug, Default)]
+pub struct Runs(Mutex<BTreeMap<TokenId, Progress>>);
+
+/// How far a run has come.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Which run of the token.
+    pub number: u32,
+    /// What was done, in words.
+    pub steps: Vec<String>,
+    /// How it ended.
+    pub ended: Option<(Outcome, Box<str>)>,
+}
+
+impl Runs {
+    /// A run begins, or goes on after it was cut off.
+    pub fn begins(&self, id: &TokenId, number: u32) {
+        let mut runs = lock(&self.0);
+        // Of those that ended only so many are kept.
+        if runs.len() >= MOST_RUNS
+            && let Some(over) = runs.iter().find(|(_, run)| run.ended.is_some()).map(|(id, _)| id.clone())
+        {
+            runs.remove(&over);
+        }
+        let run = runs.entry(id.clone()).or_default();
+        if run.number != number {
+            *run = Progress { number, ..Progress::default() };
+        }
+    }
+
+    /// A step was made.
+    pub fn goes_on(&self, id: &TokenId, number: u32, step: String) {
+        if let Some(run) = lock(&self.0).get_mut(id).filter(|run| run.number == number && run.steps.len() < MOST_STEPS)
+        {
+            run.steps.push(step);
+        }
+    }
+
+    /// A run ended.
+    pub fn ends(&self, id: &TokenId, report: &Report) {
+        if let Some(run) = lock(&self.0).get_mut(id).filter(|run| run.number == report.number) {
+            run.ended = Some((report.outcome, report.text.clone()));
+        }
+    }
+
+    /// How far the token's run has come.
+    pub fn of(&self, id: &TokenId) -> Option<Progress> {
+        lock(&self.0).get(id).cloned()
+    }
+}
+
+/// Runs that are shown at most.
+const MOST_RUNS: usize = 1_000;
+/// Steps of one run that are shown at most.
+const MOST_STEPS: usize = 100;
 
 /// Signs of life. Each is written by one part and read by many.
 #[derive(Debug)]

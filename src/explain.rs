@@ -10,10 +10,13 @@ use crate::domain::answer::Signed;
 use crate::domain::finding::{Detail, Finding};
 use crate::domain::inspection::{Expiry, Inspection};
 use crate::domain::ledger::CALM;
+use crate::domain::renewal::{self, Method, Refusal};
 use crate::domain::status::TokenStatus;
 use crate::domain::time::{Timestamp, relative};
 use crate::domain::token::TokenSpec;
 use crate::domain::verdict::{self, Case, RULES, Ruling};
+use crate::settings::Token;
+use crate::settings::delivery::Renew;
 use crate::zone::Zone;
 
 /// A verdict with its reasons.
@@ -77,6 +80,7 @@ pub fn explain(spec: &TokenSpec, status: &TokenStatus, zone: &Zone, now: Timesta
         let (signed, until) = (words.signed(&silence.signed), words.when(silence.until));
         next.push(format!("silenced by {signed}, holding back {hides}; it ends: {until}"));
     }
+    next.extend(renewal_in_words(spec, status, now, &words));
     Explanation {
         name: spec.id.to_string(),
         verdict: judgement.verdict.as_str(),
@@ -84,6 +88,99 @@ pub fn explain(spec: &TokenSpec, status: &TokenStatus, zone: &Zone, now: Timesta
         rules,
         next,
     }
+}
+
+/// What a renewal would do now, or why there is none.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The token.
+    pub name: String,
+    /// Why none would begin.
+    pub refused: Option<String>,
+    /// When one begins by itself, in unix seconds.
+    pub next_run: Option<i64>,
+    /// All of it in words.
+    pub lines: Vec<String>,
+}
+
+/// What a renewal of this token would do now.
+pub fn plan(token: &Token, status: &TokenStatus, zone: &Zone, now: Timestamp) -> Plan {
+    let spec = &token.spec;
+    let words = Words { zone, now };
+    let next_run = renewal::next_run(spec, status);
+    let may = renewal::may_renew(spec, status, now);
+    let mut lines = match &may {
+        Ok(method) => vec![format!("{} would be renewed now: {}", spec.id, method_in_words(*method))],
+        Err(refusal) => vec![format!("{} would not be renewed now: {refusal}", spec.id)],
+    };
+    lines.extend(renewal_in_words(spec, status, now, &words));
+    if let (Ok(method), Some(renew)) = (&may, &token.renew) {
+        lines.extend(
+            steps_in_words(*method, status, renew, &words)
+                .iter()
+                .enumerate()
+                .map(|(i, step)| format!("  {}. {step}", i + 1)),
+        );
+        lines.push(
+            "What fails before anything is written changes nothing; what fails after it is rolled back.".to_owned(),
+        );
+    }
+    Plan {
+        name: spec.id.to_string(),
+        refused: may.err().map(|refusal| refusal.to_string()),
+        next_run: next_run.map(Timestamp::unix),
+        lines,
+    }
+}
+
+fn method_in_words(method: Method) -> &'static str {
+    match method {
+        Method::Exchange => "a user token is exchanged for a long-lived one",
+        Method::Refresh => "a system user's token is refreshed for 60 days; the old one lives to its own end",
+        Method::Reread => "a page token is read again with its user token",
+    }
+}
+
+fn steps_in_words(method: Method, status: &TokenStatus, renew: &Renew, words: &Words<'_>) -> Vec<String> {
+    let end = status.current_facts().and_then(|facts| facts.expires.date()).map(|at| words.zone.long(at));
+    let later = end.map_or_else(String::new, |end| format!(" an end later than {end},"));
+    let ask = match method {
+        Method::Exchange | Method::Refresh => "ask the provider for another token, and seal it",
+        Method::Reread => "read the page's token again, and seal it",
+    };
+    let mut steps =
+        vec![ask.to_owned(), format!("inspect it: valid,{later} the same app and user, permissions no fewer")];
+    steps.extend(renew.delivery.publish.iter().map(|sink| format!("write it to {sink}")));
+    steps.extend(renew.delivery.restart.iter().map(|restart| format!("restart: {restart}")));
+    steps.extend(renew.delivery.confirm.iter().map(|confirm| format!("confirm: {confirm}")));
+    if renew.revoke_old {
+        steps.push("revoke the old token".to_owned());
+    }
+    steps
+}
+
+/// When it is renewed, and what became of the last try.
+fn renewal_in_words(spec: &TokenSpec, status: &TokenStatus, now: Timestamp, words: &Words<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(run) = &status.renewal.run {
+        let stuck = run.stuck.as_ref().map(|why| format!("; it is stuck: {}", advice::plain(why))).unwrap_or_default();
+        lines.push(format!("a renewal is under way since {}{stuck}", words.when(run.since)));
+    } else if spec.renew.is_some() {
+        match (renewal::next_run(spec, status), renewal::may_renew(spec, status, now)) {
+            (Some(at), Ok(_)) => lines.push(format!("it is renewed: {}", words.when(at))),
+            (Some(at), Err(Refusal::TooSoon(_))) => lines.push(format!("it is renewed: {}", words.when(at))),
+            (Some(at), Err(refusal)) => {
+                lines.push(format!("it is to be renewed {}, but now it cannot be: {refusal}", words.when(at)))
+            }
+            (None, Err(refusal)) => lines.push(format!("it is not renewed: {refusal}")),
+            (None, Ok(_)) => lines.push("no renewal is planned".to_owned()),
+        }
+    }
+    if let Some(last) = &status.renewal.last {
+        let outcome = last.outcome.as_str().replace('_', " ");
+        lines.push(format!("the last renewal: {outcome}, {}: {}", words.when(last.at), advice::plain(&last.text)));
+    }
+    lines
 }
 
 fn facts(status: &TokenStatus, spec: &TokenSpec, words: &Words<'_>) -> Vec<(&'static str, String)> {

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod outgoing;
 pub mod ports;
 pub mod provider;
+pub mod reader;
 pub mod redact;
 pub mod renewal;
 pub mod requests;

@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::domain::inspection::CheckError;
+use crate::domain::renewal::Outcome;
 use crate::domain::route::ChannelKind;
 use crate::domain::token::ProviderKind;
 use crate::ports::Telemetry;
@@ -26,6 +27,7 @@ pub struct Counters {
     notices: IntCounterVec,
     notice_failures: IntCounterVec,
     heartbeats: IntCounterVec,
+    renewals: IntCounterVec,
 }
 
 impl Counters {
@@ -88,6 +90,11 @@ impl Counters {
         for outcome in HEARTBEATS {
             heartbeats.with_label_values(&[outcome]);
         }
+        let renewals =
+            counter("tokenwatch_renewals_total", "Renewals and replacements that ended, by outcome.", &["outcome"]);
+        for outcome in Outcome::ALL {
+            renewals.with_label_values(&[outcome.as_str()]);
+        }
         Self {
             registry,
             checks,
@@ -99,6 +106,7 @@ impl Counters {
             notices,
             notice_failures,
             heartbeats,
+            renewals,
         }
     }
 
@@ -127,6 +135,11 @@ impl Counters {
         for (resource, ratio) in &telemetry.usage {
             self.usage.with_label_values(&[app, resource]).set(*ratio);
         }
+    }
+
+    /// Counts one renewal or replacement that ended.
+    pub fn renewed(&self, outcome: Outcome) {
+        self.renewals.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// Counts one sign of life, or its lack.

@@ -163,6 +163,9 @@ pub trait Store: Send + Sync {
     /// The run of that token, whatever its phase.
     fn run_of(&self, token: TokenId) -> BoxFuture<'_, Result<Option<Journaled>, StoreError>>;
 
+    /// Removes that run of that token and its secrets; another run of the token is left alone.
+    fn end_run(&self, token: TokenId, number: u32) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Notes how far a run has come, with what must outlive a crash. It is durable when this returns.
     fn journal(&self, entry: Journaled) -> BoxFuture<'_, Result<(), StoreError>>;
 

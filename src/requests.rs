@@ -8,8 +8,11 @@ use crate::domain::alert::{AlertKey, Subject};
 use crate::domain::answer::{Answer, Refused};
 use crate::domain::finding::Finding;
 use crate::domain::ledger::Ledger;
-use crate::domain::token::ReceiverName;
+use crate::domain::renewal::{Origin, Report};
+use crate::domain::token::{ReceiverName, TokenId};
 use crate::domain::watcher::Signs;
+use crate::ports::JournalChange;
+use crate::secret::Secret;
 
 /// A request, and where its outcome goes.
 #[derive(Debug)]
@@ -18,6 +21,14 @@ pub enum Request {
     Answer(Subject, Answer, oneshot::Sender<Result<Ledger, Declined>>),
     /// The watcher's signs of life were taken.
     Signs(Signs, oneshot::Sender<Result<(), Declined>>),
+    /// Somebody asks for a renewal.
+    Renew(TokenId, Origin, oneshot::Sender<Result<u32, Declined>>),
+    /// Somebody brings a new secret; the flag says that what speaks against it, but not hard, does not count.
+    Replace(TokenId, Origin, Secret, bool, oneshot::Sender<Result<u32, Declined>>),
+    /// A run cannot go on at present.
+    Stuck(TokenId, u32, String, oneshot::Sender<Result<(), Declined>>),
+    /// A run came to its end; with what becomes of its journal.
+    Ended(TokenId, Report, JournalChange, oneshot::Sender<Result<(), Declined>>),
     /// A word that is about no finding is to be said to these receivers.
     Say(Finding, Arc<[ReceiverName]>, oneshot::Sender<Result<AlertKey, Declined>>),
 }
@@ -31,6 +42,9 @@ pub enum Declined {
     /// The answer does not fit.
     #[error("{0}")]
     Refused(Refused),
+    /// No renewal begins, or no replacement.
+    #[error("{0}")]
+    NotRenewed(String),
     /// The state could not be written, so nothing was changed.
     #[error("the state could not be written: {0}")]
     Store(String),
@@ -80,6 +94,46 @@ impl Requests {
     pub async fn signs(&self, signs: Signs) -> Result<(), Declined> {
         let (sender, outcome) = oneshot::channel();
         self.send(Request::Signs(signs, sender)).await?;
+        outcome.await.map_err(|_| Declined::Stopping)?
+    }
+
+    /// Asks for a renewal; the number of the run that begins.
+    ///
+    /// # Errors
+    /// Why none begins.
+    pub async fn renew(&self, id: TokenId, origin: Origin) -> Result<u32, Declined> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Request::Renew(id, origin, sender)).await?;
+        outcome.await.map_err(|_| Declined::Stopping)?
+    }
+
+    /// Hands over a new secret; the number of the run that puts it in place.
+    ///
+    /// # Errors
+    /// Why none begins.
+    pub async fn replace(&self, id: TokenId, origin: Origin, secret: Secret, anyway: bool) -> Result<u32, Declined> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Request::Replace(id, origin, secret, anyway, sender)).await?;
+        outcome.await.map_err(|_| Declined::Stopping)?
+    }
+
+    /// Tells that a run cannot go on at present.
+    ///
+    /// # Errors
+    /// Why that was not noted.
+    pub async fn stuck(&self, id: TokenId, number: u32, why: String) -> Result<(), Declined> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Request::Stuck(id, number, why, sender)).await?;
+        outcome.await.map_err(|_| Declined::Stopping)?
+    }
+
+    /// Tells how a run ended; returns when that is stored, together with what becomes of its journal.
+    ///
+    /// # Errors
+    /// Why it was not.
+    pub async fn ended(&self, id: TokenId, report: Report, journal: JournalChange) -> Result<(), Declined> {
+        let (sender, outcome) = oneshot::channel();
+        self.send(Request::Ended(id, report, journal, sender)).await?;
         outcome.await.map_err(|_| Declined::Stopping)?
     }
 

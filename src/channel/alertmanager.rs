@@ -335,7 +335,10 @@ pub const fn alert_name(reason: Reason) -> Option<&'static str> {
         Reason::ClockOff => "TokenwatchClockOff",
         Reason::StateNearlyFull => "TokenwatchStateNearlyFull",
         Reason::Test => "TokenwatchTest",
-        Reason::Digest => return None,
+        Reason::RenewalFailed => "TokenRenewalFailed",
+        Reason::RenewalOverdue => "TokenRenewalOverdue",
+        Reason::RenewalWithoutGain => "TokenRenewalWithoutGain",
+        Reason::Digest | Reason::Renewed => return None,
     })
 }
 
@@ -343,7 +346,11 @@ pub const fn alert_name(reason: Reason) -> Option<&'static str> {
 const fn comes_as(reason: Reason, severity: Severity) -> bool {
     match reason {
         Reason::Expiring | Reason::DataAccessExpiring => true,
-        Reason::Blind | Reason::StateNearlyFull => !matches!(severity, Severity::Info),
+        Reason::Blind
+        | Reason::StateNearlyFull
+        | Reason::RenewalFailed
+        | Reason::RenewalOverdue
+        | Reason::RenewalWithoutGain => !matches!(severity, Severity::Info),
         Reason::Expired
         | Reason::Revoked
         | Reason::Unreadable
@@ -354,7 +361,7 @@ const fn comes_as(reason: Reason, severity: Severity) -> bool {
         Reason::ScopeMissing | Reason::TargetMissing | Reason::OutboxGrowing | Reason::ClockOff => {
             matches!(severity, Severity::Warning)
         }
-        Reason::ExpiryUnknown | Reason::Digest | Reason::Test => matches!(severity, Severity::Info),
+        Reason::ExpiryUnknown | Reason::Digest | Reason::Test | Reason::Renewed => matches!(severity, Severity::Info),
     }
 }
 

@@ -331,7 +331,7 @@ fn whole(notice: &Notice, bundle: &Bundle, settings: &Settings) -> Vec<Part> {
         let steps = Block::Steps(steps.iter().map(|step| pieces(step)).collect());
         parts.push(Part { title: "What to do now".to_owned(), blocks: vec![steps] });
     }
-    let mut facts = vec![("Already done", advice::already_done(notice).to_owned()), ("Told", told(notice, bundle))];
+    let mut facts = vec![("Already done", advice::already_done(notice, zone)), ("Told", told(notice, bundle))];
     facts.extend(advice::answered(notice, zone).map(|text| ("Answered", text)));
     facts.push(("Next notice", advice::next_notice(notice, zone)));
     let mut blocks = vec![Block::Facts(facts)];

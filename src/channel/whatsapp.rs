@@ -268,7 +268,7 @@ fn parameters(bundle: &Bundle, settings: &Settings) -> [String; 2] {
             format!("{} `tokenwatch status` shows the others.", fit(&step, LONGEST_STEP))
         }
         (_, Some(step)) => step,
-        (Some(lead), None) if lead.why == NotifyReason::Resolved => advice::already_done(lead).to_owned(),
+        (Some(lead), None) if lead.why == NotifyReason::Resolved => "Nothing is left to do.".to_owned(),
         (_, None) => "`tokenwatch status` shows how all tokens stand.".to_owned(),
     };
     [fit(&format!("{label}: {title}"), LONGEST_TITLE), fit(&next, LONGEST_STEP + ROOM_FOR_OTHERS)]

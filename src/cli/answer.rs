@@ -49,7 +49,7 @@ pub async fn run(context: &Context, name: String, why: Option<String>, said: Sai
 }
 
 /// Who sits at the terminal: `sudo` keeps the name of whoever called it.
-fn who(context: &Context) -> Option<String> {
+pub fn who(context: &Context) -> Option<String> {
     ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| variable(&context.environment, name)).map(str::to_owned)
 }
 

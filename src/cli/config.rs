@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use super::{Context, Exit, io};
-use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
+use crate::reader::Reader;
 use crate::settings::show;
 use crate::settings::source::Sources;
 

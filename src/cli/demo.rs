@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, io};
 use crate::clock::{Lens, System};
-use crate::daemon::reader::Reader;
 use crate::daemon::wiring::Wiring;
 use crate::daemon::{Daemon, Doors, bind_control, control_path};
 use crate::domain::alert::Subject;
@@ -22,6 +21,8 @@ use crate::domain::answer::{Answer, Signed};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::TokenId;
 use crate::ports::{Clock, Store};
+use crate::reader::Reader;
+use crate::renewal::keyring::{KEY_FILE, Keyring};
 use crate::requests::Requests;
 use crate::settings;
 use crate::settings::source::Sources;
@@ -84,7 +85,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let page = listener.local_addr()?;
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
-    let daemon = Daemon::new(Arc::clone(&clock), store, wiring);
+    let daemon = Daemon::new(Arc::clone(&clock), store, wiring, Keyring::new(None, state.with_file_name(KEY_FILE)));
     let (start, requests) = (clock.now(), daemon.requests());
     let stage = Stage { sim, clock, start, folder: folder.clone(), env, requests };
     let doors = Doors { listener: Some(listener), control: Some(bind_control(&control_path(None, &state))?) };

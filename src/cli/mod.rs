@@ -11,6 +11,7 @@ mod explain;
 mod forecast;
 mod io;
 mod logging;
+mod renew;
 mod status;
 mod test_alert;
 
@@ -39,7 +40,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The daemon: poll, export, alert.
+    /// The daemon: poll, export, alert, renew.
     Run,
     /// One pass now: prints a table and exits with the worst verdict (0 fine, 1 warning, 2 critical, 3 could not tell).
     Check(check::Arguments),
@@ -94,6 +95,28 @@ enum Command {
     Unsilence {
         /// A token, an app or tokenwatch itself.
         name: String,
+    },
+    /// Renew a token now: exchange, prove, publish, restart, confirm, or roll back.
+    Renew {
+        /// The token.
+        name: String,
+        /// Only say what would happen, and why.
+        #[arg(long)]
+        dry_run: bool,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hand over a new token, on standard input or at a prompt: it is inspected, published, the application restarted and confirmed.
+    Replace {
+        /// The token.
+        name: String,
+        /// Take it although it may do less, is of another kind, or ends sooner.
+        #[arg(long)]
+        anyway: bool,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
     },
     /// Send a real notice through the real channels and say what became of it (exit 2 when it did not arrive).
     TestAlert {
@@ -199,6 +222,8 @@ fn dispatch(arguments: Arguments) -> Exit {
                 answer::run(&context, name, Some(why), answer::Said::Silence { lasts, even_critical }).await
             }
             Command::Unsilence { name } => answer::run(&context, name, None, answer::Said::Unsilence).await,
+            Command::Renew { name, dry_run, json } => renew::renew(&context, &name, dry_run, json).await,
+            Command::Replace { name, anyway, json } => renew::replace(&context, &name, anyway, json).await,
             Command::TestAlert { receiver, severity, json } => {
                 test_alert::run(&context, receiver, severity, json).await
             }

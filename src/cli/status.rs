@@ -177,9 +177,20 @@ fn past(status: &Value, subject: &Value, token: Option<&Value>, paint: io::Paint
         let what = format!("{} ({})", word(&delivery["finding"]), word(&delivery["why"]));
         vec![when(&delivery["made_at"]), what, word(&delivery["severity"]), way, went]
     });
+    let renewals = list("renewals").map(|renewal| {
+        let who = match (renewal["by"].as_str(), renewal["replacement"] == true) {
+            (None, _) => "it was due".to_owned(),
+            (Some(by), false) => format!("asked for by {by}"),
+            (Some(by), true) => format!("replaced by {by}"),
+        };
+        vec![when(&renewal["at"]), word(&renewal["outcome"]).replace('_', " "), who, word(&renewal["text"])]
+    });
     let head = ["BEGAN", "FINDING", "SEVERITY", "LAST TOLD", "ACKNOWLEDGED", "ENDED"];
     text.push_str(&section("Incidents", &head, incidents.collect()));
     text.push_str(&section("Answers", &["WHEN", "WHO", "WHAT", "WHY"], answers.collect()));
+    if token.is_some() {
+        text.push_str(&section("Renewals", &["WHEN", "OUTCOME", "WHO", "WHAT WAS DONE"], renewals.collect()));
+    }
     text.push_str(&section("Told", &["MADE", "NOTICE", "SEVERITY", "WAY", "DELIVERED"], deliveries.collect()));
     text
 }

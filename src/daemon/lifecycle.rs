@@ -12,11 +12,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::reader::Reader;
 use super::wiring::Wiring;
 use super::{Daemon, Doors, Fatal, Reloader, bind_control, control_path, unit};
 use crate::clock::System;
 use crate::ports::{Clock, Store, StoreError};
+use crate::reader::Reader;
+use crate::renewal::keyring::{KEY_FILE, Keyring};
 use crate::settings::source::Sources;
 use crate::settings::{self, Loaded, Settings};
 use crate::store::Sqlite;
@@ -49,7 +50,9 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let (tokens, zone) = (settings.tokens.len(), settings.daemon.zone.clone());
     let wiring = Wiring::new(settings, &reader, &clock)?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
-    let daemon = Daemon::new(Arc::clone(&clock), store, wiring).with_folder(state.parent().map(Path::to_path_buf));
+    let keyring = keyring(&state, &start.environment);
+    let daemon =
+        Daemon::new(Arc::clone(&clock), store, wiring, keyring).with_folder(state.parent().map(Path::to_path_buf));
     let (board, reloader) = (daemon.board(), daemon.reloader());
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     info!(
@@ -149,6 +152,12 @@ pub fn state_path(settings: &Settings, environment: &[(String, String)]) -> Resu
         made.map_err(|error| StoreError::Open { path: path.display().to_string(), problem: error.to_string() })?;
     }
     Ok(path)
+}
+
+/// The key that seals secrets: a systemd credential, else a file beside the state.
+pub fn keyring(state: &Path, environment: &[(String, String)]) -> Keyring {
+    let credentials = variable(environment, "CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    Keyring::new(credentials, state.with_file_name(KEY_FILE))
 }
 
 /// A variable of the captured environment.

@@ -1,7 +1,7 @@
 //! The composition root: the only place where adapters meet.
 //!
-//! It builds every part, starts the tasks, and ends them in order: first the watch loop finishes what is under way, then the outbox makes a
-//! last pass, then the listeners close. A task that ends early ends the daemon, and the exit code says so.
+//! It builds every part, starts the tasks, and ends them in order: first renewals and the watch loop finish what is under way, then the outbox
+//! makes a last pass, then the listeners close. A task that ends early ends the daemon, and the exit code says so.
 
 mod agenda;
 mod bells;
@@ -12,7 +12,8 @@ mod heartbeat;
 mod kin;
 pub mod lifecycle;
 mod outbox;
-pub mod reader;
+mod renewals;
+pub mod single;
 mod sustain;
 pub mod unit;
 mod watch;
@@ -31,6 +32,7 @@ use self::caretaker::Caretaker;
 use self::courier::Courier;
 use self::heartbeat::Heart;
 use self::outbox::Outbox;
+use self::renewals::Renewals;
 use self::sustain::Sustain;
 use self::watch::Watch;
 use self::wiring::{Wiring, WiringError};
@@ -39,6 +41,7 @@ use crate::domain::time::Span;
 use crate::metrics::Counters;
 use crate::ports::{Clock, Store, StoreError};
 use crate::provider::meta::KNOWN_CODES;
+use crate::renewal::keyring::Keyring;
 use crate::requests::{Inbox, Requests};
 use crate::settings::Settings;
 use crate::web::{self, Web};
@@ -54,6 +57,7 @@ pub struct Daemon {
     requests: Requests,
     inbox: Inbox,
     folder: Option<PathBuf>,
+    keyring: Arc<Keyring>,
 }
 
 /// Where the daemon listens. Everything is bound before it says that it is ready.
@@ -98,14 +102,15 @@ pub struct Reloader {
 
 impl Daemon {
     /// A daemon with these parts.
-    pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, wiring: Wiring) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, wiring: Wiring, keyring: Keyring) -> Self {
         let board = Arc::new(Board::default());
         board.vitals.reloaded(true, clock.now());
         let counters = Arc::new(Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label)).with_process());
         let settings = latest::Sender::new(Arc::clone(&wiring.settings));
         let (requests, inbox) = Requests::new();
         let wiring = latest::Sender::new(Arc::new(wiring));
-        Self { clock, store, board, counters, wiring, settings, requests, inbox, folder: None }
+        let keyring = Arc::new(keyring);
+        Self { clock, store, board, counters, wiring, settings, requests, inbox, folder: None, keyring }
     }
 
     /// Keeps an eye on the disk that this folder is on: the state's.
@@ -142,8 +147,8 @@ impl Daemon {
         let grace = self.settings.borrow().daemon.grace;
         let nudge = Arc::new(Notify::new());
         let bell = Arc::new(Notify::new());
-        let (stop_watch, stop_outbox, stop_doors) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let [stop_renewals, stop_watch, stop_outbox, stop_doors] = [(); 4].map(|()| CancellationToken::new());
+        let run_begins = Arc::new(Notify::new());
         let mut tasks: JoinSet<(Task, Result<(), StoreError>)> = JoinSet::new();
         let watch = Watch {
             clock: Arc::clone(&self.clock),
@@ -154,10 +159,27 @@ impl Daemon {
             bell: Arc::clone(&bell),
             inbox: std::mem::replace(&mut self.inbox, Requests::new().1),
             outbox: Arc::clone(&nudge),
+            renewals: Arc::clone(&run_begins),
+            keyring: Arc::clone(&self.keyring),
             longest_sleep: unit::longest_sleep(LONGEST_SLEEP),
             stop: stop_watch.clone(),
         };
         tasks.spawn(async move { (Task::Watch, watch.run(grace).await) });
+        let renewals = Renewals {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&self.store),
+            board: Arc::clone(&self.board),
+            counters: Arc::clone(&self.counters),
+            wiring: self.wiring.subscribe(),
+            keyring: Arc::clone(&self.keyring),
+            requests: self.requests.clone(),
+            nudge: run_begins,
+            stop: stop_renewals.clone(),
+        };
+        tasks.spawn(async move {
+            renewals.run(grace).await;
+            (Task::Renewals, Ok(()))
+        });
         let courier = Courier::new(
             Arc::clone(&self.clock),
             Arc::clone(&self.store),
@@ -194,6 +216,8 @@ impl Daemon {
             info!("stopping: finishing what is under way");
         }
         let ending = async {
+            stop_renewals.cancel();
+            settle(&mut tasks, Task::Renewals, ended_early).await;
             stop_watch.cancel();
             settle(&mut tasks, Task::Watch, ended_early).await;
             stop_outbox.cancel();
@@ -320,6 +344,7 @@ pub fn control_path(runtime_directory: Option<&str>, state: &Path) -> PathBuf {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Task {
     Watch,
+    Renewals,
     Outbox,
     Bells,
     Caretaker,
@@ -333,6 +358,7 @@ impl Task {
     const fn name(self) -> &'static str {
         match self {
             Self::Watch => "watch",
+            Self::Renewals => "renewals",
             Self::Outbox => "outbox",
             Self::Bells => "bells",
             Self::Caretaker => "caretaker",
@@ -376,9 +402,9 @@ fn log_end(what: &str, served: std::io::Result<()>) {
     }
 }
 
-/// Both drains together may take this long: the grace for checks, and the same again for the last mails.
+/// The drains together may take this long: the grace for renewals, for checks, and for the last mails.
 fn last_moment(grace: Span) -> std::time::Duration {
-    std::time::Duration::from_secs(u64::try_from(grace.as_seconds()).unwrap_or(0).saturating_mul(2).saturating_add(1))
+    std::time::Duration::from_secs(u64::try_from(grace.as_seconds()).unwrap_or(0).saturating_mul(3).saturating_add(1))
 }
 
 /// A wall clock that jumped, or a suspended machine, is noticed within this time.

@@ -25,6 +25,7 @@ use crate::domain::cadence;
 use crate::domain::finding::Finding;
 use crate::domain::inspection::CheckError;
 use crate::domain::ledger::{Ledger, Told};
+use crate::domain::renewal::{RenewalStatus, Report, Run};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::step::{
     AppObservation, AppReport, Observation, SideStep, Step, WatcherObservation, WatcherSpec, retire, step, step_app,
@@ -35,9 +36,11 @@ use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenId, TokenSpec};
 use crate::domain::verdict::{self, Case};
 use crate::domain::watcher::WatcherStatus;
 use crate::metrics::Counters;
-use crate::ports::{Change, Clock, JournalChange, SlotStatus, Store, StoreError, Telemetry};
+use crate::ports::{Change, Clock, JournalChange, Journaled, Sealed, SlotStatus, Store, StoreError, Telemetry};
+use crate::renewal::keyring::Keyring;
+use crate::renewal::run::sealed_new;
 use crate::requests::{Declined, Inbox, Request};
-use crate::secret::FingerprintKey;
+use crate::secret::{FingerprintKey, Secret};
 
 /// The parts that the loop works with.
 pub struct Watch {
@@ -57,10 +60,24 @@ pub struct Watch {
     pub inbox: Inbox,
     /// Told when there is something to deliver.
     pub outbox: Arc<Notify>,
+    /// Told when a run was put into the journal.
+    pub renewals: Arc<Notify>,
+    /// The key that seals what a person brings.
+    pub keyring: Arc<Keyring>,
     /// The longest sleep; half a watchdog period when systemd watches us.
     pub longest_sleep: Span,
     /// The end.
     pub stop: CancellationToken,
+}
+
+/// What an observation does to the journal.
+enum Journal {
+    /// What the step decides.
+    AsDecided,
+    /// The run that begins puts this secret in place; the flag is [`Run::anyway`].
+    Brings(Secret, bool),
+    /// A run ends, with this.
+    Ends(JournalChange),
 }
 
 /// One check that came back, or was put off.
@@ -170,6 +187,7 @@ impl Watch {
                     let fresh = TokenStatus {
                         ledger: status.ledger.fresh(),
                         last_check: status.last_check,
+                        renewal: RenewalStatus { count: status.renewal.count, ..RenewalStatus::default() },
                         ..TokenStatus::new(status.next_check)
                     };
                     (status.ledger.incidents, SlotStatus::Token(Box::new(fresh)))
@@ -183,7 +201,9 @@ impl Watch {
             if status != before {
                 info!(subject = %subject, incidents = incidents.len(), "no longer watched; its incidents end");
                 let Told { notices, entries } = retire(&subject, ProviderKind::Meta, incidents, now);
-                changes.push(Change { subject, status, notices, entries, journal: JournalChange::None });
+                let journal =
+                    if matches!(subject, Subject::Token(_)) { JournalChange::End } else { JournalChange::None };
+                changes.push(Change { subject, status, notices, entries, journal });
             }
         }
         if !changes.is_empty() {
@@ -283,6 +303,7 @@ impl Watch {
         let mut shown = Vec::with_capacity(batch.len());
         let mut wakes = Vec::with_capacity(batch.len());
         let mut suspects = Vec::new();
+        let mut runs = false;
         for seen in batch {
             let Some(spec) = specs(seen.index) else { continue };
             let subject = Subject::Token(spec.id.clone());
@@ -308,14 +329,10 @@ impl Watch {
             }
             wakes.push((step.wake, seen.index));
             shown.push((seen.index, Row::of(spec, &step)));
-            let Step { status, notices, entries, .. } = step;
-            changes.push(Change {
-                subject,
-                status: SlotStatus::Token(Box::new(status)),
-                notices,
-                entries,
-                journal: JournalChange::None,
-            });
+            let Step { status, notices, entries, run, .. } = step;
+            let (status, journal) = (SlotStatus::Token(Box::new(status)), begun(run));
+            runs |= journal != JournalChange::None;
+            changes.push(Change { subject, status, notices, entries, journal });
         }
         let apps = self.decide_apps(&wiring, reports, now, &mut changes).await?;
         let tells = changes.iter().any(|change| !change.notices.is_empty());
@@ -333,6 +350,9 @@ impl Watch {
         }
         if tells {
             self.outbox.notify_one();
+        }
+        if runs {
+            self.renewals.notify_one();
         }
         Ok(())
     }
@@ -390,7 +410,10 @@ impl Watch {
             Request::Answer(subject, answer, reply) => {
                 info!(subject = %subject, by = &*answer.signed().by, "an answer was given");
                 let outcome = match &subject {
-                    Subject::Token(id) => self.answer_token(round, id, answer).await,
+                    Subject::Token(id) => {
+                        let step = self.observe(round, id, Observation::Answered(answer), Journal::AsDecided).await;
+                        step.map(|step| step.status.ledger)
+                    }
                     Subject::App(name) => self.answer_app(round, name, answer).await,
                     Subject::Watcher => {
                         let answered = self.about_watcher(round, WatcherObservation::Answered(answer)).await;
@@ -405,6 +428,26 @@ impl Watch {
                 let noted = seen.map(|(step, _)| self.board.vitals.set_findings(step.findings));
                 let _ = reply.send(noted);
             }
+            Request::Renew(id, origin, reply) => {
+                info!(token = id.as_str(), "a renewal was asked for");
+                let step = self.observe(round, &id, Observation::Asked(origin), Journal::AsDecided).await;
+                let _ = reply.send(step.map(|step| step.status.renewal.count));
+            }
+            Request::Replace(id, origin, secret, anyway, reply) => {
+                info!(token = id.as_str(), "a new secret was brought");
+                let brought = Journal::Brings(secret, anyway);
+                let step = self.observe(round, &id, Observation::Asked(origin), brought).await;
+                let _ = reply.send(step.map(|step| step.status.renewal.count));
+            }
+            Request::Stuck(id, number, why, reply) => {
+                let stuck = Observation::Stuck(number, why.into());
+                let step = self.observe(round, &id, stuck, Journal::AsDecided).await;
+                let _ = reply.send(step.map(drop));
+            }
+            Request::Ended(id, report, journal, reply) => {
+                let step = self.observe(round, &id, Observation::Ended(report), Journal::Ends(journal)).await;
+                let _ = reply.send(step.map(drop));
+            }
             Request::Say(finding, receivers, reply) => {
                 let said = self.about_watcher(round, WatcherObservation::Saying(finding, receivers)).await;
                 let key = said.and_then(|(_, keys)| keys.into_iter().next().ok_or(Declined::Unknown));
@@ -413,37 +456,76 @@ impl Watch {
         }
     }
 
-    async fn answer_token(&self, round: &mut Round, id: &TokenId, answer: Answer) -> Result<Ledger, Declined> {
+    /// Takes in something about one token that is no check.
+    async fn observe(
+        &self,
+        round: &mut Round,
+        id: &TokenId,
+        observation: Observation,
+        journal: Journal,
+    ) -> Result<Step, Declined> {
         let wiring = Arc::clone(&round.wiring);
         let index = wiring.index(id).ok_or(Declined::Unknown)?;
-        let spec = wiring.settings.tokens.get(index).map(|token| &token.spec).ok_or(Declined::Unknown)?;
+        let token = wiring.settings.tokens.get(index).ok_or(Declined::Unknown)?;
+        if matches!(journal, Journal::Brings(..)) && token.replace.is_none() {
+            return Err(Declined::NotRenewed(NO_PLACE.to_owned()));
+        }
         let (subject, now) = (Subject::Token(id.clone()), self.clock.now());
         let status = match self.known(&subject).await? {
             Some(SlotStatus::Token(status)) => *status,
             Some(SlotStatus::App(_) | SlotStatus::Watcher(_)) | None => TokenStatus::new(now),
         };
-        let step = step(spec, status, Observation::Answered(answer), now);
+        // Whoever tells of another run than the one under way is late.
+        let under_way = status.renewal.run.as_ref().map(|run| run.number);
+        if let Observation::Ended(Report { number, .. }) | Observation::Stuck(number, _) = &observation
+            && under_way != Some(*number)
+        {
+            return Err(Declined::Unknown);
+        }
+        let mut step = step(&token.spec, status, observation, now);
         if let Some(refused) = step.refused {
             return Err(Declined::Refused(refused));
         }
+        if let Some(refusal) = &step.declined {
+            return Err(Declined::NotRenewed(refusal.to_string()));
+        }
+        let journal = self.journal(step.run.take(), journal).await?;
+        let begins = matches!(journal, JournalChange::Begin(_));
         log_notices(&subject, &step.notices);
-        let row = Row::of(spec, &step);
-        let Step { status, notices, entries, wake, .. } = step;
-        let ledger = status.ledger.clone();
-        self.write(Change {
-            subject,
-            status: SlotStatus::Token(Box::new(status)),
-            notices,
-            entries,
-            journal: JournalChange::None,
-        })
-        .await?;
-        self.board.table().publish(vec![(index, row)]);
+        let status = SlotStatus::Token(Box::new(step.status.clone()));
+        let (notices, entries) = (std::mem::take(&mut step.notices), std::mem::take(&mut step.entries));
+        let mut changes = vec![Change { subject, status, notices, entries, journal }];
+        let reports = token.spec.app.clone().zip(step.app.take()).map(|(app, report)| (app, vec![report]));
+        let apps = self.decide_apps(&wiring, reports.into_iter().collect(), now, &mut changes).await;
+        let apps = apps.map_err(|failure| Declined::Store(failure.to_string()))?;
+        self.write(changes).await?;
+        let table = self.board.table();
+        table.publish(vec![(index, Row::of(&token.spec, &step))]);
+        for (name, findings) in apps {
+            table.publish_app(&name, findings);
+        }
+        round.kin.learn(index, &step.status);
         // A token that is under way plans itself when it comes back.
         if !round.agenda.is_under_way(index) {
-            round.agenda.push(wake, index);
+            round.agenda.push(step.wake, index);
         }
-        Ok(ledger)
+        if begins {
+            self.renewals.notify_one();
+        }
+        Ok(step)
+    }
+
+    /// What happens to the journal of a token together with its status.
+    async fn journal(&self, run: Option<Run>, journal: Journal) -> Result<JournalChange, Declined> {
+        match (run, journal) {
+            (Some(run), Journal::Brings(secret, anyway)) => {
+                let run = Run { anyway, ..run };
+                let sealed = sealed_new(&self.keyring, &run, &secret).await.map_err(Declined::NotRenewed)?;
+                Ok(JournalChange::Begin(Journaled { run, sealed }))
+            }
+            (_, Journal::Ends(change)) => Ok(change),
+            (run, Journal::AsDecided | Journal::Brings(..)) => Ok(begun(run)),
+        }
     }
 
     async fn answer_app(&self, round: &Round, name: &AppName, answer: Answer) -> Result<Ledger, Declined> {
@@ -460,8 +542,8 @@ impl Watch {
         log_notices(&subject, &step.notices);
         let SideStep { status, notices, entries, .. } = step;
         let ledger = status.ledger.clone();
-        self.write(Change { subject, status: SlotStatus::App(status), notices, entries, journal: JournalChange::None })
-            .await?;
+        let status = SlotStatus::App(status);
+        self.write(vec![Change { subject, status, notices, entries, journal: JournalChange::None }]).await?;
         Ok(ledger)
     }
 
@@ -487,8 +569,8 @@ impl Watch {
         let (notices, entries) = (std::mem::take(&mut step.notices), std::mem::take(&mut step.entries));
         if before.as_ref() != Some(&step.status) || !notices.is_empty() || !entries.is_empty() {
             let status = SlotStatus::Watcher(step.status.clone());
-            self.write(Change { subject: Subject::Watcher, status, notices, entries, journal: JournalChange::None })
-                .await?;
+            let subject = Subject::Watcher;
+            self.write(vec![Change { subject, status, notices, entries, journal: JournalChange::None }]).await?;
         }
         Ok((step, keys))
     }
@@ -499,9 +581,9 @@ impl Watch {
         Ok(found.into_iter().next().map(|(_, status)| status))
     }
 
-    async fn write(&self, change: Change) -> Result<(), Declined> {
-        let tells = !change.notices.is_empty();
-        self.store.commit(vec![change]).await.map_err(|failure| Declined::Store(failure.to_string()))?;
+    async fn write(&self, changes: Vec<Change>) -> Result<(), Declined> {
+        let tells = changes.iter().any(|change| !change.notices.is_empty());
+        self.store.commit(changes).await.map_err(|failure| Declined::Store(failure.to_string()))?;
         if tells {
             self.outbox.notify_one();
         }
@@ -674,6 +756,11 @@ impl Round {
     }
 }
 
+/// A run that begins is put into the journal with nothing sealed yet.
+fn begun(run: Option<Run>) -> JournalChange {
+    run.map_or(JournalChange::None, |run| JournalChange::Begin(Journaled { run, sealed: Sealed::new() }))
+}
+
 /// Whose budget a question about this token uses up.
 fn budget_of(spec: &TokenSpec) -> Subject {
     match &spec.app {
@@ -719,6 +806,8 @@ fn log_notices(subject: &Subject, notices: &[Notice]) {
     }
 }
 
+/// Why a secret that a person brings cannot be put in place.
+pub const NO_PLACE: &str = "there is no place to put it: name one with publish in [tokens.replace] or [tokens.renew]";
 /// Results committed in one transaction, at most.
 const BATCH: usize = 500;
 /// Statuses read at once when starting.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::reader::Reader;
 use crate::channel::alertmanager::AlertmanagerChannel;
 use crate::channel::mail::MailChannel;
 use crate::channel::webhook::WebhookChannel;
@@ -15,6 +14,8 @@ use crate::domain::token::{AppName, Fingerprint, ReceiverName, TokenId};
 use crate::outgoing::ClientError;
 use crate::ports::{Answer, Channel, Clock, Credentials, Lane, Provider, Question, Telemetry};
 use crate::provider::meta::Meta;
+use crate::reader::Reader;
+use crate::renewal::run::Slot;
 use crate::secret::FingerprintKey;
 use crate::settings::source::Sources;
 use crate::settings::{App, Settings, Token};
@@ -108,6 +109,23 @@ impl Wiring {
     pub async fn fingerprints(&self, tokens: &[Token], key: &FingerprintKey) -> Vec<Option<Fingerprint>> {
         let read = self.reader.read(tokens.iter().map(|token| token.secret.clone()).collect()).await;
         read.into_iter().map(|secret| secret.ok().map(|secret| key.fingerprint(&secret))).collect()
+    }
+
+    /// What reads secrets.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// What a run of that token works on.
+    pub fn slot(&self, id: &TokenId) -> Option<Slot<'_>> {
+        let token = self.token(id)?;
+        let user_token = token.spec.renew.as_ref().and_then(|policy| policy.user_token.as_ref());
+        Some(Slot {
+            token,
+            app: token.spec.app.as_ref().and_then(|name| self.app(name)),
+            user_token: user_token.and_then(|id| self.token(id)).map(|token| &token.secret),
+            meta: &self.settings.meta,
+        })
     }
 
     /// One check: read the secrets, ask, and say what came of it. It never fails; what went wrong is the outcome.

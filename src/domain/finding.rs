@@ -63,6 +63,12 @@ pub enum Reason {
     Blind,
     /// The secret cannot be read.
     SourceUnreadable,
+    /// A renewal was tried in vain, or taken back.
+    RenewalFailed,
+    /// A renewal is long due, and nothing was tried.
+    RenewalOverdue,
+    /// The provider renewed it, and its end did not move.
+    RenewalWithoutGain,
     /// About the watcher: notices cannot be delivered for long.
     Undeliverable,
     /// About the watcher: notices pile up.
@@ -75,11 +81,13 @@ pub enum Reason {
     Digest,
     /// Nothing is wrong: somebody tries the way to people.
     Test,
+    /// Nothing is wrong: the token was renewed or replaced.
+    Renewed,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Expiring,
         Self::Expired,
         Self::Revoked,
@@ -92,12 +100,16 @@ impl Reason {
         Self::AppFault,
         Self::Blind,
         Self::SourceUnreadable,
+        Self::RenewalFailed,
+        Self::RenewalOverdue,
+        Self::RenewalWithoutGain,
         Self::Undeliverable,
         Self::OutboxGrowing,
         Self::ClockOff,
         Self::StateNearlyFull,
         Self::Digest,
         Self::Test,
+        Self::Renewed,
     ];
 
     /// What can be wrong with the watcher itself.
@@ -118,12 +130,16 @@ impl Reason {
             Self::AppFault => "app_fault",
             Self::Blind => "blind",
             Self::SourceUnreadable => "source_unreadable",
+            Self::RenewalFailed => "renewal_failed",
+            Self::RenewalOverdue => "renewal_overdue",
+            Self::RenewalWithoutGain => "renewal_without_gain",
             Self::Undeliverable => "undeliverable",
             Self::OutboxGrowing => "outbox_growing",
             Self::ClockOff => "clock_off",
             Self::StateNearlyFull => "state_nearly_full",
             Self::Digest => "digest",
             Self::Test => "test",
+            Self::Renewed => "renewed",
         }
     }
 
@@ -145,18 +161,20 @@ impl Reason {
             Self::AppFault => Thread::AppFault,
             Self::Blind => Thread::Blind,
             Self::SourceUnreadable => Thread::SourceUnreadable,
+            Self::RenewalFailed | Self::RenewalOverdue | Self::RenewalWithoutGain => Thread::Renewal,
             Self::Undeliverable => Thread::Undeliverable,
             Self::OutboxGrowing => Thread::OutboxGrowing,
             Self::ClockOff => Thread::ClockOff,
             Self::StateNearlyFull => Thread::StateNearlyFull,
             Self::Digest => Thread::Digest,
             Self::Test => Thread::Test,
+            Self::Renewed => Thread::Renewed,
         }
     }
 
-    /// Whether it says that something is wrong. The digest and a test say that all is in order, as far as they came.
+    /// Whether it says that something is wrong. The digest, a test and a renewal say that all is in order, as far as they came.
     pub const fn is_a_finding(self) -> bool {
-        !matches!(self, Self::Digest | Self::Test)
+        !matches!(self, Self::Digest | Self::Test | Self::Renewed)
     }
 }
 
@@ -183,6 +201,8 @@ pub enum Thread {
     Blind,
     /// No secret.
     SourceUnreadable,
+    /// Renewals in vain.
+    Renewal,
     /// The watcher is not heard.
     Undeliverable,
     /// The watcher's notices pile up.
@@ -195,6 +215,8 @@ pub enum Thread {
     Digest,
     /// A test.
     Test,
+    /// A renewal that succeeded.
+    Renewed,
 }
 
 impl Thread {
@@ -211,12 +233,14 @@ impl Thread {
             Self::AppFault => "app",
             Self::Blind => "blind",
             Self::SourceUnreadable => "source",
+            Self::Renewal => "renewal",
             Self::Undeliverable => "undeliverable",
             Self::OutboxGrowing => "outbox",
             Self::ClockOff => "clock",
             Self::StateNearlyFull => "disk",
             Self::Digest => "digest",
             Self::Test => "test",
+            Self::Renewed => "renewed",
         }
     }
 
@@ -234,7 +258,8 @@ impl Thread {
             | Self::Unreadable
             | Self::ExpiryUnknown
             | Self::ScopeMissing
-            | Self::TargetMissing => true,
+            | Self::TargetMissing
+            | Self::Renewal => true,
             Self::AppFault
             | Self::Blind
             | Self::SourceUnreadable
@@ -243,7 +268,8 @@ impl Thread {
             | Self::ClockOff
             | Self::StateNearlyFull
             | Self::Digest
-            | Self::Test => false,
+            | Self::Test
+            | Self::Renewed => false,
         }
     }
 }

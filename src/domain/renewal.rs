@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cadence;
+use super::finding::Reason;
 use super::inspection::{CheckError, Expiry, Inspection, TokenKind, Validity};
 use super::status::TokenStatus;
 use super::time::{Span, Timestamp};
@@ -341,10 +342,26 @@ pub struct Run {
     pub old: Option<Inspection>,
     /// What was proved of the new one.
     pub proved: Option<Inspection>,
+    /// What speaks against the new secret, but not hard, does not count: whoever brought it said so.
+    pub anyway: bool,
     /// The sinks whose contents are kept, in the order in which they are written.
     pub sinks: Vec<Box<str>>,
     /// How far it has come.
     pub phase: Phase,
+}
+
+impl RenewalStatus {
+    /// Nothing is remembered from a clock that ran ahead, and no try is put off by it.
+    pub(super) fn draw_back(&mut self, now: Timestamp) {
+        if let Some(run) = &mut self.run {
+            run.since = run.since.min(now);
+        }
+        if let Some(last) = self.last.as_mut().filter(|last| last.at > now) {
+            self.next_try = self.next_try.map(|at| now.plus(at.since(last.at)));
+            last.at = now;
+        }
+        self.renewed_at = self.renewed_at.map(|at| at.min(now));
+    }
 }
 
 /// What a run brought, told by those who carried it out.
@@ -358,7 +375,7 @@ pub struct Report {
     pub text: Box<str>,
     /// The secret now in place and what was proved of it, after a success.
     pub proved: Option<(Fingerprint, Inspection)>,
-    /// Why the provider gave nothing, where that says something about the app or the token.
+    /// Why the provider gave nothing, where that says something about the app.
     pub error: Option<CheckError>,
 }
 
@@ -395,6 +412,19 @@ pub fn may_renew(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Resu
         Some(until) => Err(Refusal::TooSoon(until)),
         None => Ok(method),
     }
+}
+
+/// How this token is renewed, as the provider describes it now: the last look before it is exchanged.
+///
+/// # Errors
+/// Why it is not.
+pub fn method(spec: &TokenSpec, seen: &Inspection, now: Timestamp) -> Result<Method, Refusal> {
+    let policy = spec.renew.as_deref().ok_or(Refusal::NotConfigured)?;
+    let method = method_of(&seen.kind, policy)?;
+    if method != Method::Reread {
+        still_alive(seen, now)?;
+    }
+    Ok(method)
 }
 
 fn method_of(kind: &TokenKind, policy: &RenewPolicy) -> Result<Method, Refusal> {
@@ -471,6 +501,56 @@ pub fn retry_at(spec: &TokenSpec, status: &TokenStatus, outcome: Outcome, failur
     let wait = Span::seconds(backoff.as_seconds() + spread).max(floor);
     let wait = left.filter(|left| *left > floor).map_or(wait, |left| wait.min(left));
     now.plus(wait)
+}
+
+/// The last run of the secret now in the slot, where it was in vain, and what that is called. A replacement that came to nothing is told to whoever
+/// brought it; one that was taken back is told to everybody.
+pub fn in_vain(status: &TokenStatus) -> Option<(Reason, &Ended)> {
+    let last = status.renewal.last.as_ref().filter(|last| last.generation == status.generation.number)?;
+    let reason = match last.outcome {
+        Outcome::Renewed => return None,
+        Outcome::WithoutGain => Reason::RenewalWithoutGain,
+        Outcome::Refused | Outcome::Failed if last.origin.is_replacement() => return None,
+        Outcome::Refused | Outcome::RolledBack | Outcome::Failed => Reason::RenewalFailed,
+    };
+    Some((reason, last))
+}
+
+/// Notes that a run begins.
+pub(super) fn begin(status: &mut TokenStatus, token: &TokenId, origin: Origin, now: Timestamp) -> Run {
+    let renewal = &mut status.renewal;
+    renewal.count = renewal.count.saturating_add(1);
+    let number = renewal.count;
+    renewal.run = Some(Mark { number, since: now, origin: origin.clone(), stuck: None });
+    Run {
+        token: token.clone(),
+        number,
+        origin,
+        generation: status.generation.number,
+        began_at: now,
+        old: status.current_facts().cloned(),
+        proved: None,
+        anyway: false,
+        sinks: Vec::new(),
+        phase: Phase::Ordered,
+    }
+}
+
+/// Notes how a run ended; `None` when it is not the one under way.
+pub(super) fn end(spec: &TokenSpec, status: &mut TokenStatus, report: &Report, now: Timestamp) -> Option<Ended> {
+    let mark = status.renewal.run.take_if(|run| run.number == report.number)?;
+    let (outcome, text, generation) = (report.outcome, report.text.clone(), status.generation.number);
+    let ended = Ended { at: now, outcome, text, origin: mark.origin, generation };
+    if outcome == Outcome::Renewed {
+        status.renewal.failures = 0;
+        status.renewal.next_try = None;
+        status.renewal.renewed_at = Some(now);
+    } else if !ended.origin.is_replacement() {
+        status.renewal.failures = status.renewal.failures.saturating_add(1);
+        status.renewal.next_try = Some(retry_at(spec, status, outcome, status.renewal.failures, now));
+    }
+    status.renewal.last = Some(ended.clone());
+    Some(ended)
 }
 
 /// A deadline later by less than this is the same one: a provider rounds.

@@ -87,6 +87,7 @@ impl TokenStatus {
             *moment = moment.map(|at| at.min(now));
         }
         self.ledger.draw_back(now);
+        self.renewal.draw_back(now);
     }
 
     /// Whether the provider says that the secret now in the slot has run out.

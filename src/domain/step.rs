@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use super::alert::{Ending, Incident, Notice, NoticeFacts, Subject};
+use super::alert::{Ending, Incident, Notice, NoticeFacts, NotifyReason, RenewalNote, Subject};
 use super::answer::{Answer, Refused};
 use super::cadence;
 use super::finding::{Detail, Finding, Reason, Severity, Thread};
 use super::inspection::{AppFault, CheckError, CheckOutcome, Inspection, TokenKind, Validity};
 use super::ledger::{Circumstances, Entry, Fate, Ledger, Teller, Told};
+use super::renewal::{self, Ended, Origin, Outcome, Refusal, Report, Run};
 use super::status::{AppStatus, Facts, Generation, TokenStatus};
 use super::time::{Span, Timestamp};
 use super::token::{AppSpec, Policy, ProviderKind, ReceiverName, TokenSpec};
@@ -26,6 +27,12 @@ pub enum Observation {
     Deferred(Timestamp),
     /// Somebody answered what was told.
     Answered(Answer),
+    /// Somebody asks for a renewal, or brings a new secret.
+    Asked(Origin),
+    /// A run cannot come to its end at present: which one, and why.
+    Stuck(u32, Box<str>),
+    /// A run came to its end.
+    Ended(Report),
 }
 
 /// What happened to an app since the last step.
@@ -72,6 +79,10 @@ pub struct Step {
     pub refused: Option<Refused>,
     /// What this says about the app.
     pub app: Option<AppReport>,
+    /// A renewal or replacement that begins; it is put into the journal together with the status.
+    pub run: Option<Run>,
+    /// Why none begins, where somebody asked for one.
+    pub declined: Option<Refusal>,
     /// When the next step is due: the next check, or the moment at which the clock alone changes the judgement.
     pub wake: Timestamp,
 }
@@ -105,7 +116,14 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
     status.draw_back(now);
     let said_expired = status.said_expired().then_some(status.generation.number);
     let mut reply = Reply::default();
+    let (mut run, mut declined, mut ended) = (None, None, None);
     let app = match observation {
+        Observation::Checked(outcome) if is_unconfirmed(&status, &outcome) => {
+            // What a run published says nothing before it is confirmed (contract §10.8).
+            status.last_check = Some(now);
+            status.next_check = cadence::confirming(spec.rhythm, now);
+            None
+        }
         Observation::Checked(outcome) => {
             let report = app_report(&outcome);
             absorb(spec, &mut status, outcome, now);
@@ -121,7 +139,28 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
             reply = Reply::to(&mut status.ledger, answer, now);
             None
         }
+        Observation::Asked(origin) => {
+            match asked(spec, &status, &origin, now) {
+                Ok(()) => run = Some(renewal::begin(&mut status, &spec.id, origin, now)),
+                Err(refusal) => declined = Some(refusal),
+            }
+            None
+        }
+        Observation::Stuck(number, why) => {
+            if let Some(mark) = status.renewal.run.as_mut().filter(|mark| mark.number == number) {
+                mark.stuck = Some(why);
+            }
+            None
+        }
+        Observation::Ended(report) => {
+            ended = renewal::end(spec, &mut status, &report, now);
+            ended.as_ref().and_then(|_| absorb_report(spec, &mut status, report, now))
+        }
     };
+    if ended.is_none() && renewal::next_run(spec, &status).is_some_and(|at| at <= now) {
+        let begins = renewal::may_renew(spec, &status, now).is_ok();
+        run = run.or_else(|| begins.then(|| renewal::begin(&mut status, &spec.id, Origin::Schedule, now)));
+    }
     let judgement = verdict::judge(Case { spec, status: &status, now });
     let taken_back = said_expired == Some(status.generation.number)
         && !status.said_expired()
@@ -131,17 +170,21 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         provider: spec.provider,
         app: spec.app.as_ref(),
         receivers: &spec.receivers,
-        facts: notice_facts(&status),
+        facts: notice_facts(spec, &status, now),
         when: Circumstances { policy: &spec.policy, generation: status.generation.number, taken_back, now },
     };
     let mut ledger = std::mem::take(&mut status.ledger);
     let fate = |incident: &Incident, finding: Option<&Finding>, withdrawn: bool| {
         fate(incident, finding, &status, &judgement, withdrawn)
     };
-    let Told { notices, entries } = reply.with(teller.reconcile(&mut ledger, &judgement.findings, fate));
+    let Told { mut notices, mut entries } = reply.with(teller.reconcile(&mut ledger, &judgement.findings, fate));
+    if let Some(ended) = ended {
+        notices.extend(renewed(&teller, &mut ledger, &notices, &ended));
+        entries.push(Entry::Renewal(ended));
+    }
     status.ledger = ledger;
     let wake = wake(spec, &status, &judgement, now).max(now.plus(Span::seconds(1)));
-    Step { status, judgement, notices, entries, refused: reply.refused, app, wake }
+    Step { status, judgement, notices, entries, refused: reply.refused, app, run, declined, wake }
 }
 
 /// Decides about one app.
@@ -264,6 +307,7 @@ impl Reply {
 pub fn wake(spec: &TokenSpec, status: &TokenStatus, judgement: &Judgement, now: Timestamp) -> Timestamp {
     let when = Circumstances { policy: &spec.policy, generation: status.generation.number, taken_back: false, now };
     let by_clock = earliest(judgement.next, status.ledger.wake(&judgement.findings, &when));
+    let by_clock = earliest(by_clock, renewal::next_run(spec, status).filter(|at| *at > now));
     by_clock.map_or(status.next_check, |at| at.min(status.next_check))
 }
 
@@ -287,6 +331,45 @@ pub fn retire(subject: &Subject, provider: ProviderKind, incidents: Vec<Incident
 /// What a notice says about a slot that was taken out of the configuration.
 pub const NO_LONGER_WATCHED: &str = "no longer watched";
 
+/// Whether somebody's wish for a run can be granted. What a person brings needs no permission of the token that it replaces.
+fn asked(spec: &TokenSpec, status: &TokenStatus, origin: &Origin, now: Timestamp) -> Result<(), Refusal> {
+    match origin {
+        Origin::Replaced(_) if status.renewal.run.is_some() => Err(Refusal::UnderWay),
+        Origin::Replaced(_) => Ok(()),
+        Origin::Schedule | Origin::Asked(_) => renewal::may_renew(spec, status, now).map(drop),
+    }
+}
+
+/// Whether another secret stands in the slot while a run is under way.
+fn is_unconfirmed(status: &TokenStatus, outcome: &CheckOutcome) -> bool {
+    status.renewal.run.is_some() && outcome.fingerprint.is_some_and(|seen| status.generation.fingerprint != Some(seen))
+}
+
+/// That it was renewed is told once: where an incident ended by it, that is the word.
+fn renewed(teller: &Teller<'_>, ledger: &mut Ledger, told: &[Notice], ended: &Ended) -> Option<Notice> {
+    if ended.outcome != Outcome::Renewed || told.iter().any(|notice| notice.why == NotifyReason::Resolved) {
+        return None;
+    }
+    ledger.count = ledger.count.saturating_add(1);
+    Some(teller.say(ledger.count, &saying(Reason::Renewed, Severity::Info, Detail::Text(ended.text.clone()))))
+}
+
+/// Takes in what a run brought.
+fn absorb_report(spec: &TokenSpec, status: &mut TokenStatus, report: Report, now: Timestamp) -> Option<AppReport> {
+    if let Some((fingerprint, inspection)) = report.proved {
+        let outcome = CheckOutcome { fingerprint: Some(fingerprint), answer: Ok(inspection) };
+        let report = app_report(&outcome);
+        absorb(spec, status, outcome, now);
+        return report;
+    }
+    // Whatever went wrong, the token in the slot is looked at soon.
+    status.next_check = status.next_check.min(cadence::confirming(spec.rhythm, now));
+    match report.error {
+        Some(CheckError::App(fault, text)) => Some(AppReport::Fault(fault, text)),
+        _ => None,
+    }
+}
+
 /// Takes in what was seen. Nothing is decided here.
 fn absorb(spec: &TokenSpec, status: &mut TokenStatus, outcome: CheckOutcome, now: Timestamp) {
     status.last_check = Some(now);
@@ -296,6 +379,9 @@ fn absorb(spec: &TokenSpec, status: &mut TokenStatus, outcome: CheckOutcome, now
             let number = status.generation.number.saturating_add(1);
             status.generation = Generation { number, fingerprint: Some(fingerprint), since: now };
             status.invalid_streak = 0;
+            // What was tried in vain was tried with the secret before.
+            status.renewal.failures = 0;
+            status.renewal.next_try = None;
         }
     }
     match outcome.answer {
@@ -416,9 +502,10 @@ fn is_dead(judgement: &Judgement) -> bool {
         .any(|reason| judgement.find(reason).is_some())
 }
 
-fn notice_facts(status: &TokenStatus) -> NoticeFacts {
+fn notice_facts(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> NoticeFacts {
+    let renewal = renewal_note(spec, status, now);
     let Some(Facts { inspection, .. }) = &status.facts else {
-        return NoticeFacts { last_answer: status.last_answer, ..NoticeFacts::NONE };
+        return NoticeFacts { last_answer: status.last_answer, renewal, ..NoticeFacts::NONE };
     };
     NoticeFacts {
         kind: inspection.kind.clone(),
@@ -426,8 +513,21 @@ fn notice_facts(status: &TokenStatus) -> NoticeFacts {
         expires: inspection.expires,
         last_answer: status.last_answer,
         message: inspection.message.clone(),
-        renewal: None,
+        renewal,
     }
+}
+
+/// What was done to renew it, for whoever is told anything about it.
+fn renewal_note(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Option<Box<RenewalNote>> {
+    let last = status.renewal.last.clone();
+    if spec.renew.is_none() && last.is_none() {
+        return None;
+    }
+    let refusal = match renewal::may_renew(spec, status, now) {
+        Ok(_) | Err(Refusal::NotConfigured | Refusal::TooSoon(_) | Refusal::UnderWay) => None,
+        Err(refusal) => Some(refusal.to_string().into()),
+    };
+    Some(Box::new(RenewalNote { last, next: renewal::next_run(spec, status), refusal }))
 }
 
 /// The deadline that matters most: the earlier of the token's own end and the end of data access (reference §15.3).

@@ -5,9 +5,10 @@
 
 use super::finding::{Detail, Finding, Reason, Severity, Stage};
 use super::inspection::{AppFault, Cause, CheckError, Expiry, Grant, Inspection, Validity};
+use super::renewal;
 use super::status::TokenStatus;
 use super::time::{Span, Timestamp};
-use super::token::{SHORT_LIFETIME, TokenSpec};
+use super::token::{Required, SHORT_LIFETIME, TokenSpec};
 
 /// The one word about a token.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -96,7 +97,7 @@ pub enum Ruling {
 }
 
 /// The chain, in the order in which `explain` tells it.
-pub const RULES: [Rule; 9] = [
+pub const RULES: [Rule; 10] = [
     Rule { name: "source", asks: "a secret that cannot be read", judge: source },
     Rule { name: "blind", asks: "too long a time without an authoritative answer", judge: blind },
     Rule { name: "foreign", asks: "a token of another app", judge: foreign },
@@ -106,6 +107,7 @@ pub const RULES: [Rule; 9] = [
     Rule { name: "expiry-known", asks: "a token without a known deadline", judge: expiry_known },
     Rule { name: "scopes", asks: "a required permission that is not granted", judge: scopes },
     Rule { name: "targets", asks: "a required object that is not covered", judge: targets },
+    Rule { name: "renewal", asks: "a renewal that failed, gained nothing or is overdue", judge: renewal },
 ];
 
 /// Runs the whole chain.
@@ -301,27 +303,35 @@ fn scopes(case: Case<'_>) -> Ruling {
     let Some(facts) = case.status.current_facts().filter(|facts| facts.validity == Validity::Valid) else {
         return Ruling::Clear;
     };
-    let Some(grants) = &facts.grants else { return Ruling::Clear };
-    let missing: Vec<Box<str>> = case
-        .spec
-        .required
-        .scopes
-        .iter()
-        .filter(|scope| !grants.iter().any(|grant| grant.scope == **scope))
-        .cloned()
-        .collect();
+    let missing = missing_scopes(&case.spec.required, facts);
     if missing.is_empty() {
         return Ruling::Clear;
     }
     holds(Reason::ScopeMissing, Severity::Warning, Detail::Missing(missing))
 }
 
-/// Only the `whatsapp_*` permissions carry WhatsApp Business Account ids, and a grant without targets covers all of them.
 fn targets(case: Case<'_>) -> Ruling {
     let Some(facts) = case.status.current_facts().filter(|facts| facts.validity == Validity::Valid) else {
         return Ruling::Clear;
     };
-    let Some(grants) = &facts.grants else { return Ruling::Clear };
+    let missing = missing_targets(&case.spec.required, facts);
+    if missing.is_empty() {
+        return Ruling::Clear;
+    }
+    holds(Reason::TargetMissing, Severity::Warning, Detail::Missing(missing))
+}
+
+/// The required permissions that are not granted; none where the provider did not say which are.
+pub fn missing_scopes(required: &Required, facts: &Inspection) -> Vec<Box<str>> {
+    let Some(grants) = &facts.grants else { return Vec::new() };
+    let granted = |scope: &str| grants.iter().any(|grant| *grant.scope == *scope);
+    required.scopes.iter().filter(|scope| !granted(scope)).cloned().collect()
+}
+
+/// The required objects that are not covered. Only the `whatsapp_*` permissions carry WhatsApp Business Account ids, and a grant without targets
+/// covers all of them.
+pub fn missing_targets(required: &Required, facts: &Inspection) -> Vec<Box<str>> {
+    let Some(grants) = &facts.grants else { return Vec::new() };
     let whatsapp = |grant: &&Grant| grant.scope.starts_with(WHATSAPP_SCOPES);
     let covers = |grant: &Grant, target: &str| {
         grant.targets.as_ref().is_none_or(|targets| targets.iter().any(|covered| **covered == *target))
@@ -329,11 +339,48 @@ fn targets(case: Case<'_>) -> Ruling {
     let covered = |target: &str| {
         grants.iter().any(|grant| whatsapp(&grant)) && grants.iter().filter(whatsapp).all(|grant| covers(grant, target))
     };
-    let missing: Vec<Box<str>> = case.spec.required.targets.iter().filter(|target| !covered(target)).cloned().collect();
-    if missing.is_empty() {
-        return Ruling::Clear;
+    required.targets.iter().filter(|target| !covered(target)).cloned().collect()
+}
+
+/// Of a dead token its end is told; that it was not renewed is part of that.
+fn renewal(case: Case<'_>) -> Ruling {
+    let Case { spec, status, now } = case;
+    let run = status.renewal.run.as_ref();
+    if let Some(text) = run.and_then(|run| run.stuck.as_ref()) {
+        let stuck = finding(Reason::RenewalFailed, Severity::Critical, Detail::Text(text.clone()));
+        return Ruling::Holds(Finding { stage: Stage(2), ..stuck });
     }
-    holds(Reason::TargetMissing, Severity::Warning, Detail::Missing(missing))
+    let alive =
+        |facts: &&Inspection| facts.validity == Validity::Valid && facts.expires.date().is_none_or(|end| end > now);
+    let Some(facts) = status.current_facts().filter(alive) else { return Ruling::Clear };
+    let due = renewal::due(spec, status);
+    let urgent = due.zip(facts.expires.date()).map(|(due, end)| {
+        let lead = Span::seconds(end.since(due).as_seconds() / URGENT_SHARE);
+        end.minus(lead.min(URGENT_LEAD))
+    });
+    let holds = |reason: Reason, text: Box<str>| match urgent {
+        Some(at) if now >= at => {
+            let late = finding(reason, Severity::Critical, Detail::Text(text));
+            Ruling::Holds(Finding { stage: Stage(2), ..late })
+        }
+        next => Ruling::Holds(Finding { next, ..finding(reason, Severity::Warning, Detail::Text(text)) }),
+    };
+    if let Some((reason, ended)) = renewal::in_vain(status) {
+        return holds(reason, ended.text.clone());
+    }
+    let Some(due) = due else { return Ruling::Clear };
+    if now < due {
+        return Ruling::ClearUntil(due);
+    }
+    // A run that began late is given its time, too.
+    let since = run.map_or(due, |run| run.since.max(due));
+    let lead = facts.expires.date().map_or(OVERDUE_AFTER, |end| end.since(due));
+    let overdue = since.plus(Span::seconds(lead.as_seconds() / OVERDUE_SHARE).min(OVERDUE_AFTER).max(OVERDUE_AT_LEAST));
+    if now < overdue {
+        return Ruling::ClearUntil(overdue);
+    }
+    let why = renewal::may_renew(spec, status, now).err().map(|refusal| refusal.to_string()).unwrap_or_default();
+    holds(Reason::RenewalOverdue, why.into())
 }
 
 fn window_passed(facts: &Inspection, now: Timestamp) -> bool {
@@ -354,6 +401,14 @@ pub(super) const fn finding(reason: Reason, severity: Severity, detail: Detail) 
 
 /// Everything is critical this close to the end of a long life (contract §3).
 const URGENT_LEAD: Span = Span::days(3);
+/// A renewal in vain is critical in the last quarter of the time that there was for it, and in any case in the last three days.
+const URGENT_SHARE: i64 = 4;
+/// A renewal is overdue after a tenth of the time that there is for it, …
+const OVERDUE_SHARE: i64 = 10;
+/// … at most after a day, …
+const OVERDUE_AFTER: Span = Span::days(1);
+/// … and not before a second try could have been made.
+const OVERDUE_AT_LEAST: Span = Span::minutes(2);
 /// A blindness this many times longer than `blind_after` is critical.
 const BLIND_CRITICAL_FACTOR: i64 = 4;
 /// The permissions whose `target_ids` are WhatsApp Business Account ids (reference §10).

@@ -4,6 +4,9 @@
 
 pub mod command;
 pub mod confirm;
+pub mod keyring;
 pub mod restart;
+pub mod run;
 pub mod seal;
 pub mod sink;
+pub mod turns;

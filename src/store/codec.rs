@@ -388,6 +388,8 @@ struct StoredRun {
     old: Option<StoredFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proved: Option<StoredFacts>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    anyway: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<Box<str>>,
     phase: String,
@@ -408,6 +410,7 @@ impl StoredRun {
             began_at: run.began_at.unix(),
             old: run.old.as_ref().map(facts),
             proved: run.proved.as_ref().map(facts),
+            anyway: run.anyway,
             sinks: run.sinks.clone(),
             phase: run.phase.as_str().to_owned(),
             why: match &run.phase {
@@ -428,6 +431,7 @@ impl StoredRun {
             began_at: Timestamp::from_unix(self.began_at),
             old: inspection(self.old)?,
             proved: inspection(self.proved)?,
+            anyway: self.anyway,
             sinks: self.sinks,
             phase: Phase::parse(&self.phase, self.why).ok_or_else(|| unknown("phase", &self.phase))?,
         })

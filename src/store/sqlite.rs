@@ -208,6 +208,14 @@ impl Store for Sqlite {
         })
     }
 
+    fn end_run(&self, token: TokenId, number: u32) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run(move |connection| {
+            let sql = "DELETE FROM runs WHERE subject = ?1 AND run ->> 'number' = ?2";
+            connection.prepare_cached(sql)?.execute(params![Subject::Token(token).to_string(), number])?;
+            Ok(())
+        })
+    }
+
     fn journal(&self, entry: Journaled) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -1,4 +1,4 @@
-//! The control socket's own part: answers, tests and the forecast. It is the only door through which something can be changed.
+//! The control socket's own part: answers, renewals, tests and the forecast. It is the only door through which something can be changed.
 //!
 //! Who asks is known by the system: the user id stands beside the name that was given. Nothing here is reachable over the network.
 
@@ -13,9 +13,11 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::Web;
 use super::json::{DeliveryJson, IncidentJson, SilenceJson};
@@ -24,11 +26,16 @@ use crate::domain::alert::{Subject, WATCHER};
 use crate::domain::answer::{Answer, Signed};
 use crate::domain::finding::{Detail, Reason, Severity};
 use crate::domain::ledger::Ledger;
+use crate::domain::renewal::Origin;
+use crate::domain::status::TokenStatus;
 use crate::domain::step::saying;
 use crate::domain::time::Span;
 use crate::domain::token::{AppName, ReceiverName, TokenId};
+use crate::explain::plan;
 use crate::forecast::Outlook;
+use crate::ports::SlotStatus;
 use crate::requests::Declined;
+use crate::secret::Secret;
 use crate::settings::Settings;
 
 /// Who is at the other end of the socket, as the system says.
@@ -49,6 +56,10 @@ pub fn router(web: Web) -> Router {
         .route("/control/v1/ack", post(ack))
         .route("/control/v1/silence", post(silence))
         .route("/control/v1/unsilence", post(unsilence))
+        .route("/control/v1/renew", post(renew))
+        .route("/control/v1/replace", post(replace))
+        .route("/control/v1/run", get(run))
+        .route("/control/v1/plan", get(planned))
         .route("/control/v1/test-alert", post(test_alert))
         .route("/control/v1/deliveries", get(deliveries))
         .route("/control/v1/forecast", get(forecasted))
@@ -109,6 +120,34 @@ pub struct TestedJson {
     pub receivers: Vec<String>,
 }
 
+/// Somebody asks for a renewal.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RenewJson {
+    /// The token.
+    pub name: String,
+    /// Who asks, by their own account.
+    pub by: Option<String>,
+}
+
+/// Somebody brings a new secret. It cannot be printed.
+#[derive(Serialize, Deserialize)]
+pub struct ReplaceJson {
+    /// The token.
+    pub name: String,
+    /// Who brings it, by their own account.
+    pub by: Option<String>,
+    /// What speaks against it, but not hard, does not count.
+    pub anyway: bool,
+    /// The new secret.
+    pub secret: Zeroizing<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NameQuery {
+    name: String,
+    number: Option<u32>,
+}
+
 #[derive(Debug, Deserialize)]
 struct DeliveriesQuery {
     key: String,
@@ -144,6 +183,56 @@ async fn unsilence(
 ) -> Response {
     let answer = Answer::Unsilence(web.signed(peer, &asked));
     web.answer(&asked.name, answer).await
+}
+
+async fn renew(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<Peer>, Json(asked): Json<RenewJson>) -> Response {
+    let Some(id) = token(&web, &asked.name) else { return stranger(&asked.name) };
+    let origin = Origin::Asked(by(peer, asked.by.as_deref()).into());
+    match web.requests.renew(id, origin).await {
+        Ok(number) => Json(json!({"number": number})).into_response(),
+        Err(why) => refused(&why),
+    }
+}
+
+async fn replace(
+    State(web): State<Web>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json(asked): Json<ReplaceJson>,
+) -> Response {
+    let ReplaceJson { name, by: who, anyway, secret } = asked;
+    let Some(id) = token(&web, &name) else { return stranger(&name) };
+    let origin = Origin::Replaced(by(peer, who.as_deref()).into());
+    match web.requests.replace(id, origin, Secret::new(secret), anyway).await {
+        Ok(number) => Json(json!({"number": number})).into_response(),
+        Err(why) => refused(&why),
+    }
+}
+
+/// How far a run has come.
+async fn run(State(web): State<Web>, Query(query): Query<NameQuery>) -> Response {
+    let Some(id) = token(&web, &query.name) else { return stranger(&query.name) };
+    let progress = web.board.runs.of(&id).filter(|run| query.number.is_none_or(|number| run.number == number));
+    let progress = progress.unwrap_or_default();
+    let (outcome, text) = progress.ended.map(|(outcome, text)| (outcome.as_str(), text)).unzip();
+    Json(json!({"number": progress.number, "steps": progress.steps, "outcome": outcome, "text": text})).into_response()
+}
+
+/// What a renewal would do now.
+async fn planned(State(web): State<Web>, Query(query): Query<NameQuery>) -> Response {
+    let settings = Arc::clone(&web.settings.borrow());
+    let known = TokenId::parse(&query.name).ok().and_then(|id| settings.token(&id));
+    let Some(token) = known else { return stranger(&query.name) };
+    match web.store.load(vec![Subject::Token(token.spec.id.clone())]).await {
+        Ok(found) => {
+            let now = web.clock.now();
+            let status = match found.into_iter().next() {
+                Some((_, SlotStatus::Token(status))) => *status,
+                _ => TokenStatus::new(now),
+            };
+            Json(plan(token, &status, &settings.daemon.zone, now)).into_response()
+        }
+        Err(failure) => declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+    }
 }
 
 async fn test_alert(State(web): State<Web>, Json(asked): Json<TestJson>) -> Response {
@@ -232,17 +321,30 @@ impl Web {
     }
 
     fn signed(&self, peer: Peer, asked: &AnswerJson) -> Signed {
-        let uid = peer.uid.map(|uid| format!("uid {uid}"));
-        let name = asked.by.as_deref().map(short).filter(|name| !name.is_empty());
-        let by = match (name, uid) {
-            (Some(name), Some(uid)) => format!("{name} ({uid})"),
-            (Some(name), None) => name,
-            (None, Some(uid)) => uid,
-            (None, None) => "somebody".to_owned(),
-        };
+        let by = by(peer, asked.by.as_deref());
         let why = asked.why.as_deref().map(advice::plain).filter(|why| !why.is_empty());
         Signed { by: by.into(), at: self.clock.now(), why: why.map(Into::into) }
     }
+}
+
+/// Who it is: the name that was given, and the user id that the system vouches for.
+fn by(peer: Peer, name: Option<&str>) -> String {
+    let uid = peer.uid.map(|uid| format!("uid {uid}"));
+    match (name.map(short).filter(|name| !name.is_empty()), uid) {
+        (Some(name), Some(uid)) => format!("{name} ({uid})"),
+        (Some(name), None) => name,
+        (None, Some(uid)) => uid,
+        (None, None) => "somebody".to_owned(),
+    }
+}
+
+fn token(web: &Web, name: &str) -> Option<TokenId> {
+    let id = TokenId::parse(name).ok()?;
+    web.settings.borrow().token(&id).map(|token| token.spec.id.clone())
+}
+
+fn stranger(name: &str) -> Response {
+    declined(StatusCode::NOT_FOUND, &format!("no token is called {:?}", short(name)))
 }
 
 /// The subject of that name: a token before an app before the watcher, unless the name says which.
@@ -275,7 +377,7 @@ fn answered(subject: &Subject, ledger: &Ledger) -> AnsweredJson {
 fn refused(why: &Declined) -> Response {
     let code = match why {
         Declined::Unknown => StatusCode::NOT_FOUND,
-        Declined::Refused(_) => StatusCode::CONFLICT,
+        Declined::Refused(_) | Declined::NotRenewed(_) => StatusCode::CONFLICT,
         Declined::Store(_) | Declined::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
     declined(code, &why.to_string())

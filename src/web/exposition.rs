@@ -117,7 +117,7 @@ impl Iterator for Exposition {
     }
 }
 
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 11] = [
     Family {
         name: "tokenwatch_token_info",
         help: "What is known of a token that does not change; always 1.",
@@ -137,6 +137,11 @@ const FAMILIES: [Family; 10] = [
         name: "tokenwatch_token_issued_timestamp_seconds",
         help: "When the token was issued.",
         write: |out, row| moment(out, "tokenwatch_token_issued_timestamp_seconds", row, row.issued_at),
+    },
+    Family {
+        name: "tokenwatch_token_renewal_timestamp_seconds",
+        help: "When the next renewal is due, or tried again; absent where there is none.",
+        write: |out, row| moment(out, "tokenwatch_token_renewal_timestamp_seconds", row, row.renewal),
     },
     Family { name: "tokenwatch_token_verdict", help: "1 for the verdict in force, 0 for the others.", write: verdicts },
     Family { name: FINDING, help: "1 for each open finding.", write: findings },

@@ -13,6 +13,7 @@ use crate::domain::answer::{Answer, Signed, Silence};
 use crate::domain::finding::{Reason, Severity};
 use crate::domain::inspection::Expiry;
 use crate::domain::ledger::Ledger;
+use crate::domain::renewal::{Ended, Origin};
 use crate::domain::route::ChannelKind;
 use crate::domain::time::{Timestamp, relative};
 use crate::explain::Explanation;
@@ -48,6 +49,8 @@ pub struct TokenJson {
     pub last_answer: Option<i64>,
     /// The next attempt; absent while it waits for a cron expression.
     pub next_check: Option<i64>,
+    /// When the next renewal is due, or tried again; absent where there is none.
+    pub renewal_at: Option<i64>,
     /// Whether something that is open was acknowledged.
     pub acknowledged: bool,
     /// Until when a silence holds.
@@ -188,6 +191,23 @@ pub struct HistoryJson {
     pub answers: Vec<AnsweredJson>,
     /// What was sent, or is to be.
     pub deliveries: Vec<DeliveryJson>,
+    /// The renewals and replacements.
+    pub renewals: Vec<RenewalJson>,
+}
+
+/// A renewal or a replacement that ended.
+#[derive(Debug, Serialize)]
+pub struct RenewalJson {
+    /// When.
+    pub at: i64,
+    /// How: renewed, without_gain, refused, rolled_back, failed.
+    pub outcome: &'static str,
+    /// What was done, and why it ended so.
+    pub text: String,
+    /// Who wanted it; absent when it was due.
+    pub by: Option<String>,
+    /// Whether a person brought the new token.
+    pub replacement: bool,
 }
 
 /// An incident.
@@ -281,6 +301,22 @@ pub struct DeliveryJson {
     pub failure: Option<String>,
 }
 
+impl RenewalJson {
+    fn of(ended: &Ended) -> Self {
+        let by = match &ended.origin {
+            Origin::Schedule => None,
+            Origin::Asked(by) | Origin::Replaced(by) => Some(by.to_string()),
+        };
+        Self {
+            at: ended.at.unix(),
+            outcome: ended.outcome.as_str(),
+            text: ended.text.to_string(),
+            by,
+            replacement: ended.origin.is_replacement(),
+        }
+    }
+}
+
 impl SignedJson {
     /// The JSON of a signature.
     pub fn of(signed: &Signed) -> Self {
@@ -369,6 +405,7 @@ impl HistoryJson {
             incidents: history.incidents.iter().map(incident).collect(),
             answers: history.answers.iter().map(answered).collect(),
             deliveries: history.deliveries.iter().map(DeliveryJson::of).collect(),
+            renewals: history.renewals.iter().map(RenewalJson::of).collect(),
         }
     }
 }
@@ -420,6 +457,7 @@ impl TokenJson {
             last_check: row.last_check.map(Timestamp::unix),
             last_answer: row.last_answer.map(Timestamp::unix),
             next_check: Some(row.next_check.unix()).filter(|at| *at != i64::MAX),
+            renewal_at: row.renewal.map(Timestamp::unix),
             acknowledged: row.answered.as_ref().is_some_and(|answered| answered.acknowledged),
             silenced_until: row.answered.as_ref().and_then(|answered| answered.silenced_until).map(Timestamp::unix),
         }

@@ -7,6 +7,7 @@ use askama::Template;
 use crate::advice;
 use crate::board::Row;
 use crate::domain::answer::Answer;
+use crate::domain::renewal::Origin;
 use crate::domain::time::Timestamp;
 use crate::explain::Explanation;
 use crate::ports::{AnswerRecord, History, IncidentRecord};
@@ -119,6 +120,8 @@ pub struct Past {
     pub answers: Vec<[String; 4]>,
     /// Deliveries: when made, what, to whom, how it went.
     pub deliveries: Vec<[String; 4]>,
+    /// Renewals and replacements: when, how it ended, who wanted it, what was done.
+    pub renewals: Vec<[String; 4]>,
 }
 
 impl Past {
@@ -157,7 +160,20 @@ impl Past {
             };
             [ago(notice.at), format!("{} ({})", notice.reason.as_str(), notice.why.as_str()), lane.to_string(), went]
         });
-        Self { incidents: incidents.collect(), answers: answers.collect(), deliveries: deliveries.collect() }
+        let renewals = history.renewals.iter().map(|ended| {
+            let by = match &ended.origin {
+                Origin::Schedule => "it was due".to_owned(),
+                Origin::Asked(by) => format!("asked for by {}", advice::plain(by)),
+                Origin::Replaced(by) => format!("replaced by {}", advice::plain(by)),
+            };
+            [ago(ended.at), ended.outcome.as_str().replace('_', " "), by, advice::plain(&ended.text)]
+        });
+        Self {
+            incidents: incidents.collect(),
+            answers: answers.collect(),
+            deliveries: deliveries.collect(),
+            renewals: renewals.collect(),
+        }
     }
 }
 

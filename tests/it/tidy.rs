@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may know. The graph has one direction; adapters never know each other.
-const ROOMS: [(&str, &[&str]); 25] = [
+const ROOMS: [(&str, &[&str]); 26] = [
     ("domain", &[]),
     ("secret", &["domain"]),
     ("redact", &["secret"]),
@@ -14,31 +14,38 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("ports", &["domain", "secret"]),
     ("settings", &["domain", "redact", "secret", "zone"]),
     ("advice", &["domain", "settings", "zone"]),
-    ("explain", &["advice", "domain", "zone"]),
+    ("explain", &["advice", "domain", "settings", "zone"]),
     ("forecast", &["advice", "domain", "ports", "settings", "zone"]),
-    ("requests", &["domain"]),
+    ("requests", &["domain", "ports", "secret"]),
     ("board", &["domain"]),
     ("metrics", &["domain", "ports"]),
     ("clock", &["domain", "ports"]),
     ("outgoing", &["domain", "redact", "settings", "tls"]),
     ("provider", &["domain", "outgoing", "ports", "redact", "secret", "settings"]),
-    ("renewal", &["domain", "outgoing", "ports", "redact", "secret", "settings", "tls"]),
+    ("reader", &["secret", "settings"]),
+    ("renewal", &["domain", "outgoing", "ports", "reader", "redact", "secret", "settings", "tls"]),
     ("store", &["domain", "ports", "secret"]),
     ("channel", &["advice", "domain", "outgoing", "ports", "redact", "secret", "settings", "tls", "zone"]),
-    ("web", &["advice", "board", "domain", "explain", "forecast", "metrics", "ports", "requests", "settings", "zone"]),
+    (
+        "web",
+        &[
+            "advice", "board", "domain", "explain", "forecast", "metrics", "ports", "requests", "secret", "settings",
+            "zone",
+        ],
+    ),
     ("sim", &[]),
     (
         "daemon",
         &[
-            "board", "channel", "clock", "domain", "metrics", "outgoing", "ports", "provider", "renewal", "requests",
-            "secret", "settings", "store", "web", "zone",
+            "board", "channel", "clock", "domain", "metrics", "outgoing", "ports", "provider", "reader", "renewal",
+            "requests", "secret", "settings", "store", "web", "zone",
         ],
     ),
     (
         "cli",
         &[
             "advice", "board", "clock", "daemon", "domain", "explain", "forecast", "metrics", "ports", "provider",
-            "redact", "requests", "secret", "settings", "sim", "store", "tls", "web", "zone",
+            "reader", "redact", "renewal", "requests", "secret", "settings", "sim", "store", "tls", "web", "zone",
         ],
     ),
     ("lib", &[]),

@@ -252,6 +252,8 @@ pub fn story_of(reason: Reason) -> Story {
         AppFault => Story::Foreign,
         Blind => Story::Blind,
         SourceUnreadable => Story::NoSecret,
+        // Renewals have a model of their own, in `renewals`.
+        RenewalFailed | RenewalOverdue | RenewalWithoutGain | Renewed => unreachable!("nothing is renewed here"),
         Undeliverable | OutboxGrowing | ClockOff | StateNearlyFull | Digest | Test => {
             unreachable!("{reason:?} is not about a token")
         }

@@ -312,6 +312,7 @@ fn row(n: usize, verdict: Verdict, findings: &[(Reason, Severity)]) -> Row {
         last_check: Some(Timestamp::from_unix(START)),
         last_answer: Some(Timestamp::from_unix(START)),
         next_check: Timestamp::from_unix(START + 900),
+        renewal: None,
         answered: None,
     }
 }

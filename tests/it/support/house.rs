@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 use tokenwatch::board::Board;
 use tokenwatch::clock::Lens;
-use tokenwatch::daemon::reader::Reader;
 use tokenwatch::daemon::wiring::Wiring;
 use tokenwatch::daemon::{Daemon, Doors, Reloader};
 use tokenwatch::domain::alert::Subject;
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::ports::{Clock, SlotStatus, Store, StoreError};
+use tokenwatch::reader::Reader;
+use tokenwatch::renewal::keyring::{KEY_FILE, Keyring};
 use tokenwatch::requests::Requests;
 use tokenwatch::settings;
 use tokenwatch::settings::source::Sources;
@@ -173,7 +174,12 @@ impl House {
     pub async fn start(&mut self, config: &str) {
         let wiring = self.wiring(config);
         let store: Arc<dyn Store> = Arc::new(self.open().await);
-        let daemon = Daemon::new(self.clock.clone(), Arc::clone(&store), wiring);
+        let daemon = Daemon::new(
+            self.clock.clone(),
+            Arc::clone(&store),
+            wiring,
+            Keyring::new(None, self.state().with_file_name(KEY_FILE)),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let page = listener.local_addr().expect("bound");
         let (stop, now) = (CancellationToken::new(), CancellationToken::new());
