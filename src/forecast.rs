@@ -12,12 +12,13 @@ use serde::Serialize;
 use crate::advice;
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::digest::{self, Bundle};
-use crate::domain::inspection::CheckOutcome;
+use crate::domain::inspection::{CheckOutcome, Expiry, Inspection};
+use crate::domain::renewal::{Outcome, Report};
 use crate::domain::route::Route;
 use crate::domain::status::TokenStatus;
 use crate::domain::step::{Observation, step};
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::ReceiverName;
+use crate::domain::token::{Fingerprint, ReceiverName};
 use crate::domain::verdict::{self, Case};
 use crate::ports::SlotStatus;
 use crate::settings::{Receiver, Settings, Token};
@@ -35,6 +36,8 @@ pub struct Forecast {
     pub assumes: &'static str,
     /// The messages, in order.
     pub messages: Vec<Message>,
+    /// The renewals, in order.
+    pub renewals: Vec<Renewal>,
     /// Tokens about which nothing is known yet.
     pub unknown: Vec<String>,
     /// Whether there would be more messages than are listed.
@@ -58,6 +61,17 @@ pub struct Message {
     pub notices: Vec<Line>,
     /// Held back by quiet hours.
     pub held: bool,
+}
+
+/// One renewal.
+#[derive(Clone, Debug, Serialize)]
+pub struct Renewal {
+    /// When it begins, in unix seconds.
+    pub at: i64,
+    /// The token.
+    pub name: String,
+    /// When the token then ends.
+    pub until: Option<i64>,
 }
 
 /// One notice.
@@ -90,6 +104,7 @@ pub struct Outlook {
     now: Timestamp,
     end: Timestamp,
     notices: Vec<Notice>,
+    renewals: Vec<Renewal>,
     unknown: Vec<String>,
     cut: bool,
 }
@@ -97,7 +112,7 @@ pub struct Outlook {
 impl Outlook {
     /// Nothing is added yet.
     pub const fn new(now: Timestamp, span: Span) -> Self {
-        Self { now, end: now.plus(span), notices: Vec::new(), unknown: Vec::new(), cut: false }
+        Self { now, end: now.plus(span), notices: Vec::new(), renewals: Vec::new(), unknown: Vec::new(), cut: false }
     }
 
     /// Lives the future of these tokens through, of which this is known.
@@ -117,12 +132,18 @@ impl Outlook {
         let mut messages = post(settings, &self.notices, self.end);
         self.cut |= messages.len() > MOST_MESSAGES;
         messages.truncate(MOST_MESSAGES);
+        let end = self.end.unix();
+        self.renewals.retain(|renewal| renewal.at <= end);
+        self.renewals.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
+        self.cut |= self.renewals.len() > MOST_MESSAGES;
+        self.renewals.truncate(MOST_MESSAGES);
         Forecast {
             from: self.now.unix(),
             to: self.end.unix(),
             timezone: settings.daemon.zone.name().to_owned(),
             assumes: ASSUMES,
             messages,
+            renewals: self.renewals,
             unknown: self.unknown,
             cut: self.cut,
         }
@@ -130,19 +151,37 @@ impl Outlook {
 
     fn live(&mut self, token: &Token, mut status: TokenStatus) {
         let spec = &token.spec;
-        let seen = Observation::Checked(CheckOutcome {
+        let mut seen = CheckOutcome {
             fingerprint: status.generation.fingerprint,
             answer: match (&status.last_error, status.current_facts()) {
                 (Some(error), _) => Err(error.clone()),
                 (None, Some(facts)) => Ok(facts.clone()),
                 (None, None) => return,
             },
-        });
+        };
         let mut at = self.now;
         for _ in 0..MOST_STEPS {
-            let step = step(spec, status, seen.clone(), at);
-            status = step.status;
-            self.notices.extend(step.notices);
+            let look = step(spec, status, Observation::Checked(seen.clone()), at);
+            status = look.status;
+            self.notices.extend(look.notices);
+            if let Some(number) = status.renewal.run.as_ref().map(|run| run.number)
+                && let Ok(facts) = &mut seen.answer
+            {
+                *facts = renewed(facts, at);
+                self.renewals.push(Renewal {
+                    at: at.unix(),
+                    name: spec.id.to_string(),
+                    until: facts.expires.date().map(Timestamp::unix),
+                });
+                // The secret is told apart by its date: only that there is another one matters here.
+                let fingerprint = fingerprint(at);
+                seen.fingerprint = Some(fingerprint);
+                let proved = Some((fingerprint, facts.clone()));
+                let report = Report { number, outcome: Outcome::Renewed, text: SUCCEEDS.into(), proved, error: None };
+                let end = step(spec, status, Observation::Ended(report), at);
+                status = end.status;
+                self.notices.extend(end.notices);
+            }
             // Checks at which nothing can change are passed over: only the clock does anything here.
             let judgement = verdict::judge(Case { spec, status: &status, now: at });
             let unchecked = TokenStatus { next_check: FAR, ..status.clone() };
@@ -180,6 +219,22 @@ impl Outlook {
         }
         self.end = if earlier { horizon.minus(Span::seconds(1)) } else { horizon }.min(self.end);
     }
+}
+
+/// The facts after a renewal: 60 days from then, whatever it was before (reference §3.1, §3.2, §3.4).
+fn renewed(facts: &Inspection, at: Timestamp) -> Inspection {
+    Inspection {
+        issued_at: Some(at),
+        expires: match facts.expires {
+            Expiry::At(_) => Expiry::At(at.plus(LONG_LIFE)),
+            Expiry::Never | Expiry::Unknown => facts.expires,
+        },
+        ..facts.clone()
+    }
+}
+
+fn fingerprint(at: Timestamp) -> Fingerprint {
+    Fingerprint((i128::from(at.unix())).to_be_bytes())
 }
 
 /// Folds notices into messages as the outbox does: each receiver on its own, quiet hours held, those that come together in one.
@@ -280,9 +335,13 @@ const MOST_STEPS: usize = 4_000;
 const MOST_MESSAGES: usize = 10_000;
 /// It bounds the memory and the time that many tokens in trouble take.
 const MOST_NOTICES: usize = 100_000;
-const ASSUMES: &str = "every check is answered as the last one was; nothing is renewed, replaced, acknowledged or silenced; every message gets \
-                       through at once, without pacing or the longer wait of warnings that a token could not be asked about; what is told \
+const ASSUMES: &str = "every check is answered as the last one was; every renewal that is configured succeeds and gives 60 days; nothing is \
+                       replaced, acknowledged or silenced; every message gets through at once, without pacing or the longer wait of warnings that a token could not be asked about; what is told \
                        about apps and about tokenwatch itself, and summaries, are left out";
+/// What a renewal says of itself here.
+const SUCCEEDS: &str = "it is taken for granted that this renewal succeeds";
+/// What an exchange or a refresh gives.
+const LONG_LIFE: Span = Span::days(60);
 /// Notices of one message that are listed.
 const MOST_LINES: usize = 50;
 
@@ -290,7 +349,7 @@ const MOST_LINES: usize = 50;
 mod tests {
     use super::*;
     use crate::domain::finding::Severity;
-    use crate::domain::inspection::{Expiry, Inspection, Validity};
+    use crate::domain::inspection::Validity;
     use crate::domain::status::{Facts, Generation};
 
     const NOW: Timestamp = Timestamp::from_unix(1_752_566_400);

@@ -1,4 +1,4 @@
-//! `forecast`: which mails will come, when and to whom, if nothing changes but the clock.
+//! `forecast`: which mails and renewals will come, when and to whom, if nothing changes but the clock.
 //!
 //! The running daemon is asked; without one, the state it left behind is read, or where there is none every token is checked once. A daemon
 //! that is there and does not tell is no reason to guess.
@@ -103,6 +103,13 @@ fn text(forecast: &Value, source: &str, paint: io::Paint) -> String {
             _ => cell.to_owned(),
         }));
     }
+    let renewals = forecast["renewals"].as_array().into_iter().flatten().map(|renewal| {
+        let until = renewal["until"].as_i64().map(|at| format!(", then until {}", zone.long(Timestamp::from_unix(at))));
+        let at = moment(&renewal["at"]);
+        let (when, left) = (zone.long(at), relative(at, now));
+        format!("{} is renewed {when} ({left}){}\n", word(&renewal["name"]), until.unwrap_or_default())
+    });
+    text.extend(renewals);
     if forecast["cut"] == true {
         text.push_str("and more; ask for fewer days to see all\n");
     }
