@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -112,52 +113,124 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, SourceError> {
         return Err(SourceError::TooLarge(shown()));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| SourceError::NotText(shown()))?;
-    Ok(Zeroizing::new(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()))
+    Ok(Zeroizing::new(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).to_owned()))
 }
 
 /// The value of a key in a file of `KEY=value` lines. Of several the last one counts, as in every dialect that we know of.
 pub fn env_value(text: &str, key: &str) -> Option<Zeroizing<String>> {
-    env_entries(text).filter(|(name, _)| *name == key).last().map(|(_, raw)| unquote(raw))
+    env_place(text, key).map(|place| unquote(&text[place]))
+}
+
+/// Where that value stands, with its quotes and without the white space and the comment around it.
+pub fn env_place(text: &str, key: &str) -> Option<Range<usize>> {
+    Entries::of(text).filter(|(name, _)| *name == key).last().map(|(_, place)| place)
 }
 
 /// The keys of an env file, in order.
 pub fn env_keys(text: &str) -> Vec<&str> {
-    env_entries(text).map(|(name, _)| name).collect()
+    Entries::of(text).map(|(name, _)| name).collect()
 }
 
-fn env_entries(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.lines().filter_map(|line| {
-        let line = line.trim();
-        let line =
-            line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).unwrap_or(line).trim_start();
-        if line.starts_with('#') {
-            return None;
+/// The keys of an env file and where their values stand. A quoted value may go over several lines; what looks like a key in it is none.
+struct Entries<'a> {
+    text: &'a str,
+    /// Where the next line begins.
+    at: usize,
+}
+
+impl<'a> Entries<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, at: if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 } }
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a str, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.at < self.text.len() {
+            let start = self.at;
+            let end = line_end(self.text, start);
+            self.at = end + 1;
+            let line = &self.text[start..end];
+            let Some((name, _)) = line.split_once('=') else { continue };
+            let value = start + name.len() + 1;
+            let name = name.trim();
+            let name =
+                name.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).unwrap_or(name).trim_start();
+            if name.starts_with('#') {
+                continue;
+            }
+            let place = place(self.text, value, end);
+            self.at = self.at.max(line_end(self.text, place.end) + 1);
+            return Some((name, place));
         }
-        let (name, value) = line.split_once('=')?;
-        Some((name.trim_end(), value.trim()))
-    })
+        None
+    }
 }
 
-/// Takes the quotes off. Outside of quotes a ` #` starts a comment; inside double quotes a backslash escapes the next character.
+/// Where the value stands that begins behind the equals sign at `from`, on a line that ends at `end`.
+fn place(text: &str, from: usize, end: usize) -> Range<usize> {
+    let line = &text[from..end];
+    let start = from + (line.len() - line.trim_start().len());
+    let raw = line.trim();
+    if raw.is_empty() || (start > from && raw.starts_with('#')) {
+        return from..from;
+    }
+    match closing_quote(&text[start..]).map(|close| start + close) {
+        Some(close) if close < end || ends_cleanly(&text[close + 1..]) => start..close + 1,
+        // No closing quote: the quote is part of the value.
+        Some(_) | None if raw.starts_with(QUOTES) => start..start + raw.len(),
+        Some(_) | None => {
+            let comment = raw.match_indices('#').find(|(at, _)| raw[..*at].ends_with([' ', '\t']));
+            let bare = raw[..comment.map_or(raw.len(), |(at, _)| at)].trim_end();
+            start..start + bare.len()
+        }
+    }
+}
+
+/// Where the quote closes that a text begins with. Inside double quotes a backslash escapes the next character.
+fn closing_quote(text: &str) -> Option<usize> {
+    let quote = text.chars().next().filter(|c| QUOTES.contains(c))?;
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' if quote == '"' => drop(chars.next()),
+            c if c == quote => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether nothing but white space or a comment follows on the line.
+fn ends_cleanly(rest: &str) -> bool {
+    let rest = rest[..line_end(rest, 0)].trim_start();
+    rest.is_empty() || rest.starts_with('#')
+}
+
+fn line_end(text: &str, from: usize) -> usize {
+    text[from..].find('\n').map_or(text.len(), |at| from + at)
+}
+
+/// Takes the quotes off.
 fn unquote(raw: &str) -> Zeroizing<String> {
-    let quote = raw.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'));
-    let Some(quote) = quote else {
-        let end = raw.find(" #").or_else(|| raw.find("\t#")).unwrap_or(raw.len());
-        return Zeroizing::new(raw[..end].trim_end().to_owned());
-    };
+    let Some(close) = closing_quote(raw) else { return Zeroizing::new(raw.to_owned()) };
     let mut value = Zeroizing::new(String::with_capacity(raw.len()));
-    let mut chars = raw[1..].chars();
+    let mut chars = raw[1..close].chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' if quote == '"' => value.extend(chars.next()),
-            c if c == quote => return value,
+            '\\' if raw.starts_with('"') => value.extend(chars.next()),
             c => value.push(c),
         }
     }
-    // No closing quote: the quote was part of the value.
-    Zeroizing::new(raw.to_owned())
+    value
 }
 
+/// What some editors put at the beginning of a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+/// What a value may stand in.
+const QUOTES: [char; 3] = ['"', '\'', '`'];
 /// Larger files are no secrets, and reading them would let one bad path eat the memory.
 const LARGEST: u64 = 1 << 20;
 
@@ -186,6 +259,16 @@ mod tests {
             ("T", None),
             ("T=", Some("")),
             ("T=a=b==", Some("a=b==")),
+            ("T= # note", Some("")),
+            ("T=abc\t# note # more", Some("abc")),
+            ("\u{feff}T=abc", Some("abc")),
+            // Quotes over several lines: what looks like a key in them is none.
+            ("T=abc\nNOTE=\"one\nT=no\ntwo\"\n", Some("abc")),
+            ("NOTE='one\r\nT=no\r\n' # note\r\nU=x\r\n", None),
+            ("T=\"a\n\\\"b\"", Some("a\n\"b")),
+            // A quote that closes nothing.
+            ("NOTE=\"one\nT=\"abc\"\n", Some("abc")),
+            ("NOTE='tis\nT=abc\n", Some("abc")),
         ] {
             assert_eq!(env_value(text, "T").as_deref().map(String::as_str), value, "{text:?}");
         }

@@ -5,6 +5,7 @@
 
 pub mod env_file;
 pub mod file;
+pub mod readers;
 pub mod replace;
 pub mod run;
 pub mod sql;
@@ -89,6 +90,21 @@ pub async fn put(sink: &Sink, swap: Swap<'_>, sources: &Sources) -> Result<Put, 
         Sink::Sql(place) => sql::put(place, swap, sources).await,
         Sink::Vault(place) => vault::put(place, swap, sources).await,
         Sink::Run(command) => run::put(command, swap).await,
+    }
+}
+
+impl Swap<'_> {
+    /// Whether what stands there is what must stand there before.
+    fn begins_with(&self, stands: &Held) -> Result<(), SinkError> {
+        if matches!(self.from, Held::Unknown) || stands.is(self.from) {
+            return Ok(());
+        }
+        let what = if matches!(stands, Held::Nothing) {
+            "is empty where the old token should stand, so somebody else changed it"
+        } else {
+            "holds neither the old token nor the new one, so somebody else changed it"
+        };
+        Err(SinkError::Conflict(format!("{what}; it was left alone")))
     }
 }
 
