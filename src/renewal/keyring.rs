@@ -10,16 +10,15 @@ use super::seal::SealingKey;
 /// Where the key stands, and the key once it was needed.
 #[derive(Debug)]
 pub struct Keyring {
-    credential: Option<PathBuf>,
+    credentials: Option<PathBuf>,
     file: PathBuf,
     key: OnceCell<Arc<SealingKey>>,
 }
 
 impl Keyring {
-    /// A key that stands in that systemd credential, if there is one, else in that file, which is made when it is needed.
+    /// A key that is a credential in that folder, if there is one, else stands in that file, which is made when it is needed.
     pub fn new(credentials: Option<PathBuf>, file: PathBuf) -> Self {
-        let credential = credentials.map(|folder| folder.join(CREDENTIAL));
-        Self { credential, file, key: OnceCell::new() }
+        Self { credentials, file, key: OnceCell::new() }
     }
 
     /// The key.
@@ -28,10 +27,10 @@ impl Keyring {
     /// When it can be neither read nor made; the text names the place and the remedy.
     pub async fn key(&self) -> Result<Arc<SealingKey>, String> {
         let open = || async {
-            let (credential, file) = (self.credential.clone(), self.file.clone());
+            let (credentials, file) = (self.credentials.clone(), self.file.clone());
             let opened = tokio::task::spawn_blocking(move || {
-                let credential = credential.filter(|path| path.exists());
-                SealingKey::open_at(credential.as_deref(), &file).map(Arc::new).map_err(|error| error.to_string())
+                let obtained = SealingKey::obtain(credentials.as_deref(), &file);
+                obtained.map(Arc::new).map_err(|error| format!("cannot keep secrets: {error}"))
             });
             opened.await.map_err(|broken| format!("an internal fault of tokenwatch: {broken}"))?
         };
@@ -41,5 +40,3 @@ impl Keyring {
 
 /// The file name of the key, beside the state.
 pub const KEY_FILE: &str = "renewal.key";
-/// The name of the systemd credential that holds the key instead.
-const CREDENTIAL: &str = "renewal-key";

@@ -599,6 +599,7 @@ impl Walk<'_> {
     async fn seal(&mut self, name: &str, secret: &Secret) -> Result<(), CutOff> {
         let key = self.bench.keyring.key().await.map_err(CutOff)?;
         let sealed = key.seal(&context(&self.entry.run, name), secret);
+        let sealed = sealed.map_err(|problem| CutOff(format!("a secret {problem}")))?;
         self.entry.sealed.insert(name.to_owned(), sealed);
         Ok(())
     }
@@ -696,12 +697,13 @@ impl Walk<'_> {
 /// When there is no key.
 pub async fn sealed_new(keyring: &Keyring, run: &Run, secret: &Secret) -> Result<Sealed, String> {
     let key = keyring.key().await?;
-    Ok([(NEW.to_owned(), key.seal(&context(run, NEW), secret))].into())
+    let sealed = key.seal(&context(run, NEW), secret).map_err(|problem| format!("the new secret {problem}"))?;
+    Ok([(NEW.to_owned(), sealed)].into())
 }
 
 fn opened(key: &SealingKey, run: &Run, sealed: &Sealed, name: &str) -> Result<Option<Secret>, String> {
     let Some(bytes) = sealed.get(name).filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
-    key.open(&context(run, name), bytes).map(Some).map_err(|error| format!("a sealed secret cannot be opened: {error}"))
+    key.open(&context(run, name), bytes).map(Some).map_err(|error| format!("the sealed secret {error}"))
 }
 
 /// A sealed secret opens in the place that it was sealed for, and nowhere else.

@@ -6,6 +6,7 @@
 mod metrics;
 mod oncall;
 mod pages;
+mod renewals;
 
 use std::collections::{BTreeMap, BTreeSet};
 

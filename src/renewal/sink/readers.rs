@@ -324,7 +324,8 @@ fn ruby_line(line: &str) -> Option<(String, Zeroizing<String>)> {
             let key = from[..from.len() - rest.len()].to_owned();
             let assigned = rest.trim_start_matches(is_ascii_white).strip_prefix('=');
             let assigned = assigned.map(|rest| rest.trim_start_matches(is_ascii_white));
-            let colon = || rest.strip_prefix(':').filter(|rest| rest.starts_with(is_ascii_white)).map(|rest| &rest[1..]);
+            let colon =
+                || rest.strip_prefix(':').filter(|rest| rest.starts_with(is_ascii_white)).map(|rest| &rest[1..]);
             assigned.or_else(colon).filter(|_| !key.is_empty()).map(|left| (key, line.len() - left.len()))
         };
         exported.and_then(named).or_else(|| named(start))?

@@ -46,10 +46,7 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SinkError> {
 ///
 /// # Errors
 /// When it cannot be done safely, or failed.
-pub fn edit(
-    path: &Path,
-    mut change: impl FnMut(Option<&str>) -> Result<Change, SinkError>,
-) -> Result<Put, SinkError> {
+pub fn edit(path: &Path, mut change: impl FnMut(Option<&str>) -> Result<Change, SinkError>) -> Result<Put, SinkError> {
     for _ in 0..TRIES {
         let place = Place::find(path)?;
         place.lock()?;
@@ -223,7 +220,10 @@ impl Place {
                 Errno::NOSPC | Errno::DQUOT | Errno::IO => self.failure(error),
                 error => {
                     let name = name.to_string_lossy();
-                    refused(format!("has the attribute {name}, which its replacement cannot be given: {}", words(error)))
+                    refused(format!(
+                        "has the attribute {name}, which its replacement cannot be given: {}",
+                        words(error)
+                    ))
                 }
             })?;
         }

@@ -9,7 +9,7 @@ use axum::routing::get;
 use tokenwatch::domain::renewal::Origin;
 use tokenwatch::domain::time::Span;
 use tokenwatch::domain::token::TokenId;
-use tokenwatch::ports::{Clock as _, SlotStatus};
+use tokenwatch::ports::SlotStatus;
 use tokenwatch::requests::Declined;
 use tokenwatch::secret::Secret;
 use tokenwatch::sim::{Event, Fault, FaultKind, Lifetime, Match, Reexchange};
@@ -208,7 +208,9 @@ async fn an_outage_in_the_renewal_window_costs_nothing() {
     house.start(&house.config(&config)).await;
     until(&house, 38 * DAY).await;
     // The token can be inspected, but not exchanged.
-    world(&house, |world, _| world.faults.add(Fault::always(Match::PathPrefix("/oauth/access_token".into()), FaultKind::Html503)));
+    world(&house, |world, _| {
+        world.faults.add(Fault::always(Match::PathPrefix("/oauth/access_token".into()), FaultKind::Html503))
+    });
     until(&house, 45 * DAY).await;
     assert_eq!(held(&house, "WA"), old);
     let tries = outcomes(&house, "wa").await;
@@ -378,6 +380,8 @@ async fn an_exchange_that_extends_the_same_string_writes_nothing() {
     assert_eq!(held(&house, "T"), token);
     assert_eq!(std::fs::metadata(house.env()).expect("the env file").modified().expect("a time"), written);
     let [(_, SlotStatus::Token(status))] = &house.statuses().await[..1] else { panic!("a status") };
-    assert!(status.current_facts().is_some_and(|facts| facts.expires.date().is_some_and(|at| at.unix() > START + 95 * DAY)));
+    assert!(
+        status.current_facts().is_some_and(|facts| facts.expires.date().is_some_and(|at| at.unix() > START + 95 * DAY))
+    );
     house.stop().await;
 }
