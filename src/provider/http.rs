@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use http::{HeaderMap, Method};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -26,15 +27,23 @@ impl Http {
         Ok(Self { client: Client::new(base_url, timeout, ca_file)?, last: Arc::default() })
     }
 
-    /// Asks, and reads the whole answer. After a silence one question goes ahead alone: of five hundred that find no connection each would
-    /// open its own, though one of HTTP/2 serves them all.
+    /// Asks, and reads the whole answer.
     ///
     /// # Errors
     /// A failure of transport, or an answer that is too large.
     pub async fn get(&self, url: url::Url) -> Result<Reply, CheckError> {
+        self.ask(url, HeaderMap::new()).await.map_err(check_error)
+    }
+
+    /// Asks with these headers. After a silence one question goes ahead alone: of five hundred that find no connection each would open its
+    /// own, though one of HTTP/2 serves them all.
+    ///
+    /// # Errors
+    /// A failure of transport, or an answer that is too large; it says whether the question may have arrived.
+    pub async fn ask(&self, url: url::Url, headers: HeaderMap) -> Result<Reply, Failure> {
         let last = self.last.lock().await;
         let ahead = last.is_none_or(|at| at.elapsed() >= IDLE_LIMIT).then_some(last);
-        let reply = self.client.get(url).await.map_err(check_error);
+        let reply = self.client.send(Method::GET, url, headers, Arc::from([])).await;
         match ahead {
             Some(mut last) => *last = Some(Instant::now()),
             None => *self.last.lock().await = Some(Instant::now()),
@@ -43,7 +52,8 @@ impl Http {
     }
 }
 
-fn check_error(failure: Failure) -> CheckError {
+/// What a failure of transport says about a check.
+pub fn check_error(failure: Failure) -> CheckError {
     match failure.how {
         Some(how) => CheckError::Unreachable(how, failure.text.into()),
         None => CheckError::Garbled(failure.text.into()),

@@ -1,6 +1,7 @@
 //! The tests: one binary, one module a subject. What is real is started by the test itself.
 
 mod config;
+mod exchange;
 mod provider;
 mod ring1;
 mod ring2;

@@ -30,6 +30,16 @@ pub fn token_fate(error: &GraphError) -> Option<Fate> {
     Some(Fate { validity, ended_at })
 }
 
+/// The error was answered to the exchange or the revocation of a token. `Some` only where it surely says that this token is dead.
+///
+/// A bare 190 does not: its words are the same for a token of another app and for one that is not wanted here (reference §3.5), and what was
+/// inspected as valid a moment before is neither buried nor called foreign on such words. The next inspection can tell.
+pub fn certain_fate(error: &GraphError) -> Option<Fate> {
+    let stated = error.error_subcode.or(error.subcode).is_some();
+    let undecoded = || UNDECODED.iter().any(|words| error.message.contains(words));
+    token_fate(error).filter(|fate| stated || fate.validity != Validity::Unreadable || undecoded())
+}
+
 /// What an error says about the question and who asked it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -67,6 +77,15 @@ pub fn refusal(error: &GraphError, status: u16) -> Refusal {
         _ if error.is_transient == Some(true) => Refusal::Unavailable,
         Some(_) => Refusal::Refused,
         None => by_status(status),
+    }
+}
+
+/// The error was answered to the exchange or the revocation of a token, where the app proves itself with its secret: a wrong one has its own
+/// words there (reference §3.5), so a bare 190 is no fault of the app.
+pub fn exchange_refusal(error: &GraphError, status: u16) -> Refusal {
+    match refusal(error, status) {
+        Refusal::App(AppFault::WrongSecret) if matches!(error.code, Some(190 | 102)) => Refusal::Refused,
+        other => other,
     }
 }
 
@@ -119,6 +138,9 @@ const BY_MESSAGE: [(&str, Validity); 6] = [
     ("has not authorized application", Validity::Revoked(Cause::AppRemoved)),
     ("checkpoint", Validity::Revoked(Cause::Checkpointed)),
 ];
+
+/// Words for a token of which nothing can be read (reference §6.3).
+const UNDECODED: [&str; 3] = ["could not be decrypted", "Cannot parse access token", "Malformed access token"];
 
 /// After a throttle without a time named, stay away for this long.
 pub const DEFAULT_PAUSE: Span = Span::minutes(5);

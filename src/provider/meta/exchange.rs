@@ -1,17 +1,190 @@
 //! Exchange, refresh and revocation (reference §3): another token in the place of this one.
+//!
+//! The documented requests are GETs, so the secrets of the app stand in the query. Nothing of a request, and nothing of a body that may hold
+//! the new token, is ever put into a text. It never says that a token is good: only an inspection can.
 
-use super::Meta;
-use crate::domain::inspection::CheckError;
-use crate::ports::{Credentials, Exchange, ExchangeError, Exchanged, Telemetry};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::classify::{self, Refusal};
+use super::wire::{Envelope, GraphError};
+use super::{Meta, Reading, app_token, is_app_message, proof, started};
+use crate::domain::inspection::{CheckError, Validity};
+use crate::domain::renewal::Method;
+use crate::domain::time::Span;
+use crate::outgoing::Reply;
+use crate::ports::{Credentials, Exchange, ExchangeError, Exchanged, Given, Question, Telemetry};
+use crate::provider::http::check_error;
 use crate::secret::Secret;
 
 /// Asks for another token.
-pub(super) async fn exchange(_meta: &Meta, _request: Exchange<'_>) -> Exchanged {
-    let error = CheckError::Refused("not built yet".into());
-    Exchanged { given: Err(ExchangeError::Unanswered { error, may_be_done: false }), telemetry: Telemetry::default() }
+pub(super) async fn exchange(meta: &Meta, request: Exchange<'_>) -> Exchanged {
+    let started = started();
+    let mut telemetry = Telemetry::default();
+    let given = match prepare(meta, &request) {
+        Ok((url, headers)) => match meta.http.ask(url, headers).await {
+            Ok(reply) => answer(meta, reply, request, &mut telemetry),
+            Err(failure) => {
+                let may_be_done = failure.may_have_arrived;
+                Err(ExchangeError::Unanswered { error: check_error(failure), may_be_done })
+            }
+        },
+        Err(why) => Err(ExchangeError::Unanswered { error: CheckError::Refused(why.into()), may_be_done: false }),
+    };
+    telemetry.seconds = started.elapsed().as_secs_f64();
+    Exchanged { given, telemetry }
 }
 
-/// Revokes a token.
-pub(super) async fn revoke(_meta: &Meta, _token: &Secret, _app: Credentials<'_>) -> Result<(), CheckError> {
-    Err(CheckError::Refused("not built yet".into()))
+/// Revokes a token. The app itself asks, so that it needs no other token that is alive.
+pub(super) async fn revoke(meta: &Meta, token: &Secret, app: Credentials<'_>) -> Result<(), CheckError> {
+    let mut reply = meta.http.ask(revoke_url(meta, token, &app), HeaderMap::new()).await.map_err(check_error)?;
+    let body = Zeroizing::new(std::mem::take(&mut reply.body));
+    let question = Question { token, app: Some(app) };
+    let reading = Reading { reply: &reply, question: &question, now: meta.clock.now() };
+    let Some(mut envelope) = Envelope::read(&body) else { return Err(reading.not_json()) };
+    if let Some(error) = envelope.refusal() {
+        return match dead(&error) {
+            // What cannot be read here may be alive elsewhere.
+            Some(Validity::Expired | Validity::Revoked(_)) => Ok(()),
+            _ => Err(reading.of(classify::exchange_refusal(&error, reply.status), &error.message)),
+        };
+    }
+    match (reply.status, envelope.success) {
+        (200, Some(true)) => Ok(()),
+        (200, Some(false)) => Err(CheckError::Refused("the token was not revoked, and no reason was given".into())),
+        (200, None) => Err(CheckError::Garbled("the answer does not say whether the token was revoked".into())),
+        (status, _) => Err(reading.of(classify::by_status(status), &format!("HTTP {status}"))),
+    }
 }
+
+/// The request, or why it cannot be made.
+fn prepare(meta: &Meta, request: &Exchange<'_>) -> Result<(Url, HeaderMap), &'static str> {
+    match request.method {
+        Method::Exchange => Ok((exchange_url(meta, request, false), HeaderMap::new())),
+        Method::Refresh => Ok((exchange_url(meta, request, true), HeaderMap::new())),
+        Method::Reread => {
+            let page = request.page.ok_or("it is not known which page the token belongs to; check the token first")?;
+            // An id with a slash in it would ask for something else.
+            if page.is_empty() || !page.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err("the id of the page is no number");
+            }
+            Ok((page_url(meta, request, page), bearer(request.token)?))
+        }
+    }
+}
+
+/// `GET /vNN.0/oauth/access_token?grant_type=fb_exchange_token&…` (reference §3.2 and §3.4). The app's secret is proof enough.
+fn exchange_url(meta: &Meta, request: &Exchange<'_>, sixty_days: bool) -> Url {
+    let mut url = meta.endpoint("oauth/access_token");
+    {
+        let mut query = url.query_pairs_mut();
+        query.append_pair("grant_type", "fb_exchange_token");
+        query.append_pair("client_id", request.app.id);
+        query.append_pair("client_secret", request.app.secret.expose());
+        if sixty_days {
+            query.append_pair("set_token_expires_in_60_days", "true");
+        }
+        query.append_pair("fb_exchange_token", request.token.expose());
+    }
+    url
+}
+
+/// `GET /vNN.0/PAGE?fields=access_token` (reference §3.6). The user token asks for itself, so the proof is over it.
+fn page_url(meta: &Meta, request: &Exchange<'_>, page: &str) -> Url {
+    let mut url = meta.endpoint(page);
+    {
+        let mut query = url.query_pairs_mut();
+        query.append_pair("fields", "access_token");
+        if request.app.proof {
+            query.append_pair("appsecret_proof", &proof(&request.app, request.token.expose()));
+        }
+    }
+    url
+}
+
+/// `GET /vNN.0/oauth/revoke?…` (reference §3.4).
+fn revoke_url(meta: &Meta, token: &Secret, app: &Credentials<'_>) -> Url {
+    let caller = app_token(app);
+    let mut url = meta.endpoint("oauth/revoke");
+    {
+        let mut query = url.query_pairs_mut();
+        query.append_pair("client_id", app.id);
+        query.append_pair("client_secret", app.secret.expose());
+        query.append_pair("revoke_token", token.expose());
+        query.append_pair("access_token", &caller);
+        if app.proof {
+            query.append_pair("appsecret_proof", &proof(app, &caller));
+        }
+    }
+    url
+}
+
+/// In a header the token stays out of URLs, which proxies log.
+fn bearer(token: &Secret) -> Result<HeaderMap, &'static str> {
+    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| "the user token holds signs that no token has")?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+}
+
+fn answer(
+    meta: &Meta,
+    mut reply: Reply,
+    request: Exchange<'_>,
+    telemetry: &mut Telemetry,
+) -> Result<Given, ExchangeError> {
+    let now = meta.clock.now();
+    meta.note(&reply, now, telemetry);
+    let body = Zeroizing::new(std::mem::take(&mut reply.body));
+    let question = Question { token: request.token, app: Some(request.app) };
+    let reading = Reading { reply: &reply, question: &question, now };
+    let lost = |error| ExchangeError::Unanswered { error, may_be_done: true };
+    let Some(mut envelope) = Envelope::read(&body).or_else(|| Envelope::read_query(&body)) else {
+        return Err(lost(reading.not_json()));
+    };
+    if let Some(error) = envelope.refusal() {
+        telemetry.error_code = Some(error.code.map_or("other", classify::code_label));
+        return Err(refused(&reading, &error));
+    }
+    if reply.status != 200 {
+        return Err(lost(reading.of(classify::by_status(reply.status), &format!("HTTP {}", reply.status))));
+    }
+    if request.page.is_some_and(|page| envelope.id.as_deref().is_some_and(|id| id != page)) {
+        return Err(lost(CheckError::Garbled("the answer is about another page".into())));
+    }
+    match envelope.access_token.filter(is_whole) {
+        Some(secret) => Ok(Given { secret, lasts: envelope.expires_in.and_then(lasts) }),
+        None => Err(lost(CheckError::Garbled("the answer holds no token".into()))),
+    }
+}
+
+/// A Graph error: about the token, the app, or neither. It was not carried out, unless the provider speaks of trouble of its own: then nobody
+/// knows how far it came.
+fn refused(reading: &Reading<'_>, error: &GraphError) -> ExchangeError {
+    if let Some(validity) = dead(error) {
+        return ExchangeError::Dead(validity, reading.clean(&error.message));
+    }
+    let refusal = classify::exchange_refusal(error, reading.reply.status);
+    let may_be_done = refusal == Refusal::Unavailable;
+    ExchangeError::Unanswered { error: reading.of(refusal, &error.message), may_be_done }
+}
+
+/// How the token ended, where the error surely says that it did.
+fn dead(error: &GraphError) -> Option<Validity> {
+    classify::certain_fate(error).filter(|_| !is_app_message(error)).map(|fate| fate.validity)
+}
+
+/// Tokens are plain printable text; anything else would garble the file that it is written to.
+fn is_whole(secret: &Secret) -> bool {
+    !secret.is_empty() && secret.expose().bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Zero and nonsense are no promise, and a token of the far future would be one without an end.
+fn lasts(seconds: i64) -> Option<Span> {
+    (1..=LONGEST_LIFE.as_seconds()).contains(&seconds).then(|| Span::seconds(seconds))
+}
+
+/// Meta gives 60 days.
+const LONGEST_LIFE: Span = Span::days(3_650);

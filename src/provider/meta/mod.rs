@@ -1,4 +1,5 @@
-//! Meta's Graph API: asks `debug_token` about a token, or probes the token with itself where no app secret is at hand.
+//! Meta's Graph API: asks `debug_token` about a token, or probes the token with itself where no app secret is at hand; `exchange` has
+//! another one given in its place.
 //!
 //! It turns answers into facts and failures into reasons (reference §2, §6, §7). It decides nothing about verdicts, and every text
 //! that leaves it is redacted.
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use self::classify::{Fate, Refusal};
 use self::wire::{DebugData, Envelope, GranularScope, GraphError, as_text};
@@ -56,9 +58,7 @@ impl Meta {
         let facts = match self.http.get(url).await {
             Ok(reply) => {
                 let now = self.clock.now();
-                telemetry.clock_offset = usage::clock_offset(&reply.headers, now);
-                telemetry.usage = usage::ratios(&reply.headers);
-                telemetry.other_version = usage::other_version(&reply.headers, &self.version);
+                self.note(&reply, now, &mut telemetry);
                 let read = Reading { reply: &reply, question: &question, now };
                 read.facts(&mut telemetry)
             }
@@ -68,17 +68,23 @@ impl Meta {
         Answer { facts, telemetry }
     }
 
+    /// What the headers tell beside the answer.
+    fn note(&self, reply: &Reply, now: Timestamp, telemetry: &mut Telemetry) {
+        telemetry.clock_offset = usage::clock_offset(&reply.headers, now);
+        telemetry.usage = usage::ratios(&reply.headers);
+        telemetry.other_version = usage::other_version(&reply.headers, &self.version);
+    }
+
     /// `GET /vNN.0/debug_token?input_token=…&access_token=APP_ID|APP_SECRET`, with the proof over the caller (reference §2 and §5).
     fn debug_url(&self, token: &Secret, app: &Credentials<'_>) -> url::Url {
-        let caller = zeroize::Zeroizing::new(format!("{}|{}", app.id, app.secret.expose()));
+        let caller = app_token(app);
         let mut url = self.endpoint("debug_token");
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("input_token", token.expose());
             query.append_pair("access_token", &caller);
             if app.proof {
-                let proof = hmac_sha256(app.secret.expose().as_bytes(), caller.as_bytes());
-                query.append_pair("appsecret_proof", &hex(&proof));
+                query.append_pair("appsecret_proof", &proof(app, &caller));
             }
         }
         url
@@ -284,6 +290,16 @@ fn word(text: &str) -> Box<str> {
 /// A provider's word as a label: lower case, and nothing that could break a label or grow without bound.
 fn label(word: &str) -> String {
     word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(32).collect::<String>().to_ascii_lowercase()
+}
+
+/// The app's token in the form that anybody can write who knows its secret.
+fn app_token(app: &Credentials<'_>) -> Zeroizing<String> {
+    Zeroizing::new(format!("{}|{}", app.id, app.secret.expose()))
+}
+
+/// The proof that whoever sends this token knows the app's secret (reference §5).
+fn proof(app: &Credentials<'_>, token: &str) -> String {
+    hex(&hmac_sha256(app.secret.expose().as_bytes(), token.as_bytes()))
 }
 
 /// A 190 whose message speaks of the application is about the app even when the token itself asked.

@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
 
 /// An answer of any endpoint.
 #[derive(Debug, Default, Deserialize)]
@@ -23,6 +26,15 @@ pub struct Envelope {
     /// The id, in answers about a node.
     #[serde(default, deserialize_with = "text")]
     pub id: Option<String>,
+    /// The token, in answers that give one.
+    #[serde(default, deserialize_with = "secret")]
+    pub access_token: Option<Secret>,
+    /// How many seconds it lives.
+    #[serde(default, deserialize_with = "integer")]
+    pub expires_in: Option<i64>,
+    /// Whether it was done; a text in the documentation (reference §3.4).
+    #[serde(default, deserialize_with = "flag")]
+    pub success: Option<bool>,
 }
 
 impl Envelope {
@@ -30,6 +42,21 @@ impl Envelope {
     pub fn read(body: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(body).ok()?;
         value.is_object().then(|| serde_json::from_value(value).ok())?
+    }
+
+    /// The token that an answer of old gives as a query string: `access_token=…&expires=…` (reference §1).
+    pub fn read_query(body: &[u8]) -> Option<Self> {
+        body.starts_with(b"access_token=").then(|| {
+            let mut envelope = Self::default();
+            for (name, value) in url::form_urlencoded::parse(body) {
+                match &*name {
+                    "access_token" => envelope.access_token = Some(Secret::new(Zeroizing::new(value.into_owned()))),
+                    "expires" => envelope.expires_in = value.trim().parse().ok(),
+                    _ => {}
+                }
+            }
+            envelope
+        })
     }
 
     /// The refusal, in whichever of its shapes it came.
@@ -143,6 +170,14 @@ fn refusal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<GraphError>, D::
 
 fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Value::deserialize(from).map(|value| as_text(&value))
+}
+
+/// A text goes from the reader into its wrapper without a copy that nobody wipes.
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+    Value::deserialize(from).map(|value| match value {
+        Value::String(text) => Some(Secret::new(Zeroizing::new(text))),
+        _ => None,
+    })
 }
 
 fn text_or_empty<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
