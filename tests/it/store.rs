@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
-use proptest::strategy::ValueTree as _;
+use proptest::strategy::{BoxedStrategy, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tempfile::TempDir;
 use tokenwatch::domain::alert::{
@@ -2229,14 +2229,28 @@ fn grants() -> impl Strategy<Value = Option<Vec<Grant>>> {
     option::of(vec(grant, 0..4))
 }
 
-fn inspections() -> impl Strategy<Value = Inspection> + Clone {
+/// Boxed, like what else is large: the stack of a test is small.
+fn inspections() -> BoxedStrategy<Inspection> {
     let ids = (option::of(text()), option::of(text()), option::of(text()), option::of(text()));
     let dates = (option::of(moment()), expiry(), expiry());
-    (validity(), token_kind(), ids, dates, grants()).prop_map(
-        |(validity, kind, (app_id, user_id, profile_id, message), (issued_at, expires, data_access), grants)| {
-            Inspection { validity, kind, app_id, user_id, profile_id, issued_at, expires, data_access, grants, message }
-        },
-    )
+    (validity(), token_kind(), ids, dates, grants())
+        .prop_map(
+            |(validity, kind, (app_id, user_id, profile_id, message), (issued_at, expires, data_access), grants)| {
+                Inspection {
+                    validity,
+                    kind,
+                    app_id,
+                    user_id,
+                    profile_id,
+                    issued_at,
+                    expires,
+                    data_access,
+                    grants,
+                    message,
+                }
+            },
+        )
+        .boxed()
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -2247,12 +2261,13 @@ fn origins() -> impl Strategy<Value = Origin> {
     prop_oneof![Just(Origin::Schedule), text().prop_map(Origin::Asked), text().prop_map(Origin::Replaced)]
 }
 
-fn endings() -> impl Strategy<Value = Ended> {
+fn endings() -> BoxedStrategy<Ended> {
     (moment(), select(Outcome::ALL.to_vec()), text(), origins(), any::<u32>())
         .prop_map(|(at, outcome, text, origin, generation)| Ended { at, outcome, text, origin, generation })
+        .boxed()
 }
 
-fn renewal_status() -> impl Strategy<Value = RenewalStatus> {
+fn renewal_status() -> BoxedStrategy<RenewalStatus> {
     let mark = (any::<u32>(), moment(), origins(), option::of(text()))
         .prop_map(|(number, since, origin, stuck)| Mark { number, since, origin, stuck });
     let known = (any::<u32>(), option::of(mark), option::of(endings()), any::<u32>());
@@ -2266,7 +2281,7 @@ fn renewal_status() -> impl Strategy<Value = RenewalStatus> {
             renewed_at,
         },
     );
-    prop_oneof![Just(RenewalStatus::default()), some]
+    prop_oneof![Just(RenewalStatus::default()), some].boxed()
 }
 
 fn phases() -> impl Strategy<Value = Phase> {
@@ -2287,7 +2302,7 @@ fn phases() -> impl Strategy<Value = Phase> {
     ]
 }
 
-fn journals(name: &str) -> impl Strategy<Value = JournalChange> + use<> {
+fn journals(name: &str) -> BoxedStrategy<JournalChange> {
     let token = TokenId::parse(name).expect("a name");
     let numbers = (any::<u32>(), any::<u32>(), moment());
     let facts = (option::of(inspections()), option::of(inspections()));
@@ -2305,12 +2320,14 @@ fn journals(name: &str) -> impl Strategy<Value = JournalChange> + use<> {
         },
     );
     let sealed = proptest::collection::btree_map(any::<String>(), vec(any::<u8>(), 0..40), 0..3);
-    (run, sealed, 0..5).prop_map(|(run, sealed, change)| match change {
-        0 => JournalChange::None,
-        1 => JournalChange::End,
-        2 => JournalChange::Go(Journaled { run, sealed }),
-        _ => JournalChange::Begin(Journaled { run, sealed }),
-    })
+    (run, sealed, 0..5)
+        .prop_map(|(run, sealed, change)| match change {
+            0 => JournalChange::None,
+            1 => JournalChange::End,
+            2 => JournalChange::Go(Journaled { run, sealed }),
+            _ => JournalChange::Begin(Journaled { run, sealed }),
+        })
+        .boxed()
 }
 
 fn signatures() -> impl Strategy<Value = Signed> {
@@ -2359,10 +2376,11 @@ fn incidents() -> impl Strategy<Value = Incident> {
     )
 }
 
-fn ledgers() -> impl Strategy<Value = Ledger> {
+fn ledgers() -> BoxedStrategy<Ledger> {
     let opening = (select(Reason::ALL.to_vec()), moment()).prop_map(|(reason, at)| (reason.thread(), at));
     (vec(incidents(), 0..4), any::<u32>(), option::of(silences()), vec(opening, 0..4))
         .prop_map(|(incidents, count, silence, openings)| Ledger { incidents, count, silence, openings })
+        .boxed()
 }
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
@@ -2375,30 +2393,40 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     vec(entry, 0..5)
 }
 
-fn token_status() -> impl Strategy<Value = TokenStatus> {
+fn token_status() -> BoxedStrategy<TokenStatus> {
     let generation = (any::<u32>(), option::of(any::<[u8; 16]>()), moment());
     let dates = (option::of(moment()), option::of(moment()), option::of(moment()), moment());
     let counts = (any::<u32>(), any::<u32>());
     let faults = (option::of(check_error()), option::of(text()), option::of(text()));
-    (generation, option::of(facts()), dates, counts, faults, ledgers(), renewal_status()).prop_map(
-        |((number, fingerprint, since), facts, dates, counts, (last_error, source_fault, foreign), ledger, renewal)| {
-            TokenStatus {
-                generation: Generation { number, fingerprint: fingerprint.map(Fingerprint), since },
+    (generation, option::of(facts()), dates, counts, faults, ledgers(), renewal_status())
+        .prop_map(
+            |(
+                (number, fingerprint, since),
                 facts,
-                last_check: dates.0,
-                last_answer: dates.1,
-                failing_since: dates.2,
-                next_check: dates.3,
-                invalid_streak: counts.0,
-                failures: counts.1,
-                last_error,
-                source_fault,
-                foreign,
+                dates,
+                counts,
+                (last_error, source_fault, foreign),
                 ledger,
                 renewal,
-            }
-        },
-    )
+            )| {
+                TokenStatus {
+                    generation: Generation { number, fingerprint: fingerprint.map(Fingerprint), since },
+                    facts,
+                    last_check: dates.0,
+                    last_answer: dates.1,
+                    failing_since: dates.2,
+                    next_check: dates.3,
+                    invalid_streak: counts.0,
+                    failures: counts.1,
+                    last_error,
+                    source_fault,
+                    foreign,
+                    ledger,
+                    renewal,
+                }
+            },
+        )
+        .boxed()
 }
 
 fn app_status() -> impl Strategy<Value = AppStatus> {

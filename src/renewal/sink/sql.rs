@@ -139,7 +139,8 @@ async fn change(
 ) -> Result<Result<Put, SinkError>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
     // A server that waits for somebody's lock would go on waiting after we have left.
-    transaction.batch_execute(&format!("SET LOCAL statement_timeout = {}", within.as_millis())).await?;
+    let limit = within.as_millis().min(LONGEST_TIMEOUT);
+    transaction.batch_execute(&format!("SET LOCAL statement_timeout = {limit}")).await?;
     let statement = transaction.prepare(&place.update).await?;
     let before = match pair.before(statement.params().len() > 1) {
         Ok(before) => before.map(Bound),
@@ -314,7 +315,11 @@ fn sqlite(path: &Path, update: &str, pair: &Pair, within: Duration) -> Result<Pu
 
 /// What an error of SQLite means.
 fn sqlite_judged(error: &rusqlite::Error, hide: &[&Secret]) -> SinkError {
-    let text = redact(&error.to_string(), hide);
+    let text = match error {
+        // The library would repeat the statement.
+        rusqlite::Error::SqlInputError { msg, .. } => redact(msg, hide),
+        error => redact(&error.to_string(), hide),
+    };
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             SinkError::Failed("the database is locked by another program; it was not changed".to_owned())
@@ -348,5 +353,46 @@ fn unfit(rows: u64, compares: bool) -> SinkError {
     }
 }
 
+/// The server counts milliseconds in 31 bits.
+const LONGEST_TIMEOUT: u128 = 0x7fff_ffff;
 const UNCHANGED: &str = "the row was not changed";
 const MAY_BE_CHANGED: &str = "the row may have been changed or not";
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_printed_as_stars_and_sent_as_it_is() {
+        let secret = Secret::new(Zeroizing::new("EAAB'; DROP TABLE x".to_owned()));
+        let (bound, mut out) = (Bound(&secret), BytesMut::new());
+        assert!(matches!(bound.to_sql_checked(&Type::BYTEA, &mut out), Ok(IsNull::No)));
+        assert_eq!((&out[..], format!("{bound:?}").as_str()), (&b"EAAB'; DROP TABLE x"[..], "***"));
+        assert!(matches!(bound.encode_format(&Type::VARCHAR), Format::Text));
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_a_person_must_change() {
+        for (code, failed, words) in [
+            (ffi::SQLITE_BUSY, true, "locked"),
+            (ffi::SQLITE_LOCKED, true, "locked"),
+            (ffi::SQLITE_FULL, true, "free some space"),
+            (ffi::SQLITE_IOERR, true, "saw *** there"),
+            (ffi::SQLITE_READONLY, false, "writable"),
+            (ffi::SQLITE_PERM, false, "writable"),
+            (ffi::SQLITE_CANTOPEN, false, "must be there"),
+            (ffi::SQLITE_NOTADB, false, "not an SQLite"),
+            (ffi::SQLITE_CORRUPT, false, "saw *** there"),
+            (ffi::SQLITE_CONSTRAINT, false, "saw *** there"),
+        ] {
+            let secret = Secret::new(Zeroizing::new("correct horse".to_owned()));
+            let said = "saw correct horse there".to_owned();
+            let error = sqlite_judged(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(said)), &[&secret]);
+            assert_eq!(matches!(error, SinkError::Failed(_)), failed, "{code}");
+            assert!(error.to_string().contains(words), "{code}: {error}");
+        }
+    }
+}
