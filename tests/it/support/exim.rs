@@ -27,7 +27,7 @@ pub struct Exim {
 
 /// Who runs the server: the user of the test, or nobody when that is root.
 #[derive(Clone, Copy)]
-struct Owner {
+pub(super) struct Owner {
     user: u32,
     group: u32,
     lowered: bool,
@@ -66,17 +66,7 @@ impl Exim {
 
     /// Starts it, and waits until it greets.
     pub fn open(&mut self) {
-        let exim = program(&["exim4", "exim"]);
-        let mut command = if self.owner.lowered {
-            let mut command = Command::new(program(&["setpriv"]));
-            let Owner { user, group, .. } = self.owner;
-            command
-                .args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()])
-                .arg(exim);
-            command
-        } else {
-            Command::new(exim)
-        };
+        let mut command = self.owner.command(&program(&["exim4", "exim"]));
         let log: File =
             OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).expect("a log file");
         let errors = log.try_clone().expect("a log file");
@@ -206,14 +196,26 @@ impl Drop for Exim {
 }
 
 impl Owner {
-    fn choose() -> Self {
+    pub(super) fn choose() -> Self {
         let lowered = getuid().is_root();
         let (user, group) = if lowered { (NOBODY, NOBODY) } else { (getuid().as_raw(), getgid().as_raw()) };
         Self { user, group, lowered }
     }
 
+    /// A program as that user.
+    pub(super) fn command(self, program_file: &Path) -> Command {
+        if !self.lowered {
+            return Command::new(program_file);
+        }
+        let Self { user, group, .. } = self;
+        let mut command = Command::new(program(&["setpriv"]));
+        command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
+        command.arg(program_file);
+        command
+    }
+
     /// Hands a folder and what is in it to whoever runs the server.
-    fn give(self, folder: &Path, mode: u32) {
+    pub(super) fn give(self, folder: &Path, mode: u32) {
         fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("a folder of ours");
         if self.lowered {
             let files =
@@ -287,7 +289,7 @@ impl Letter {
 }
 
 /// Makes an authority of the test's own, and a certificate of it for this machine.
-fn certify(folder: &Path) {
+pub(super) fn certify(folder: &Path) {
     let openssl = program(&["openssl"]);
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";

@@ -4,6 +4,8 @@ pub mod alertmanager;
 pub mod exim;
 pub mod hook;
 pub mod house;
+pub mod openbao;
+pub mod postgres;
 pub mod process;
 pub mod relay;
 pub mod server;
