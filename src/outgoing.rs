@@ -97,7 +97,17 @@ impl Client {
         self.send(Method::POST, url, headers, body).await
     }
 
-    async fn send(&self, method: Method, url: url::Url, headers: HeaderMap, body: Arc<[u8]>) -> Result<Reply, Failure> {
+    /// Sends a request of any kind, and reads the whole answer.
+    ///
+    /// # Errors
+    /// A failure of transport, or an answer that is too large.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: url::Url,
+        headers: HeaderMap,
+        body: Arc<[u8]>,
+    ) -> Result<Reply, Failure> {
         let mut request = self.0.request(method, url).headers(headers);
         if !body.is_empty() {
             request = request.body(body.to_vec());

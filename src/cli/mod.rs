@@ -11,6 +11,7 @@ mod explain;
 mod forecast;
 mod io;
 mod logging;
+mod sandbox;
 mod status;
 mod test_alert;
 

@@ -7,3 +7,4 @@ pub mod confirm;
 pub mod restart;
 pub mod seal;
 pub mod sink;
+pub mod systemd;

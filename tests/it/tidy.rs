@@ -46,10 +46,12 @@ const ROOMS: [(&str, &[&str]); 25] = [
 ];
 
 /// The only files that may look at a secret: where a request is signed or sent, where it is fingerprinted or searched for.
-const EXPOSED_IN: [&str; 7] = [
+const EXPOSED_IN: [&str; 9] = [
     "secret.rs",
     "redact.rs",
     "provider/meta/mod.rs",
+    "renewal/command.rs",
+    "renewal/confirm.rs",
     "channel/mail.rs",
     "channel/post.rs",
     "channel/webhook.rs",

@@ -10,4 +10,6 @@ mod commands;
 mod formats;
 mod kills;
 mod lifecycle;
+mod operators_commands;
 mod secrets;
+mod systemd;

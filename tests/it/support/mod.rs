@@ -4,6 +4,7 @@ pub mod alertmanager;
 pub mod exim;
 pub mod hook;
 pub mod house;
+pub mod nspawn;
 pub mod process;
 pub mod relay;
 pub mod server;
