@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Installs what the tests start themselves: an MTA, an Alertmanager, openssl for certificates, promtool for the metrics' text,
-# systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, and a Python with the library of Standard Webhooks, which verifies
-# signatures without our help.
+# systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
+# signatures without our help, and a small Debian of its own that is booted with systemd, D-Bus and polkit.
 # Does nothing where they are there already.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=$root/target/tools/python
 library=standardwebhooks==1.0.1
+system=$root/target/tools/root
+contents=systemd,systemd-sysv,dbus,libpam-systemd,polkitd,procps
+release=bookworm
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo)
 
 missing=()
 need() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing+=("$2"); }
@@ -18,6 +23,8 @@ need promtool prometheus
 need systemd-analyze systemd
 need setpriv util-linux
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+need systemd-nspawn systemd-container
+need debootstrap debootstrap
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 packages() {
@@ -25,8 +32,6 @@ packages() {
         echo "The tests need: ${missing[*]} (names of Debian's packages). Please install them, then run make test again." >&2
         exit 1
     fi
-    sudo=()
-    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
     echo "installing for the tests: ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     "${sudo[@]}" apt-get update -qq
@@ -61,4 +66,18 @@ if [ "$(cat "$bao/stamp" 2>/dev/null)" != "$vault" ] || [ ! -x "$bao/bao" ]; the
     rm -rf "$bao/package"
     chmod 755 "$bao/bao"
     echo "$vault" >"$bao/stamp"
+fi
+
+# A Debian to boot.
+if [ "$(cat "$system.stamp" 2>/dev/null)" != "$release $contents" ] || [ ! -x "$system/usr/lib/polkit-1/polkitd" ]; then
+    echo "installing for the tests: a small Debian with systemd (into target/tools/root; takes about a minute)"
+    "${sudo[@]}" rm -rf "$system"
+    mkdir -p "$(dirname "$system")"
+    "${sudo[@]}" debootstrap --variant=minbase --include="$contents" "$release" "$system" >"$system.log" 2>&1 || {
+        tail -n 20 "$system.log" >&2
+        exit 1
+    }
+    "${sudo[@]}" rm -rf "$system/var/cache/apt/archives" "$system/var/lib/apt/lists"
+    echo '127.0.0.1 localhost' | "${sudo[@]}" tee "$system/etc/hosts" >/dev/null
+    echo "$release $contents" >"$system.stamp"
 fi

@@ -1,8 +1,8 @@
-//! `config check | show | schema`.
+//! `config check | show | schema | reference | sandbox`.
 
 use clap::Subcommand;
 
-use super::{Context, Exit, io};
+use super::{Context, Exit, io, sandbox};
 use crate::daemon::wiring::Wiring;
 use crate::reader::Reader;
 use crate::settings::show;
@@ -18,12 +18,14 @@ pub enum What {
     Schema,
     /// The reference of every key, in Markdown.
     Reference,
+    /// What this configuration needs from outside of the unit's sandbox, as files ready to be installed.
+    Sandbox,
 }
 
 /// Runs the command.
 pub fn run(context: &Context, what: What) -> Exit {
     match what {
-        What::Check | What::Show => {}
+        What::Check | What::Show | What::Sandbox => {}
         What::Schema => return io::print_json(&show::json_schema()),
         What::Reference => return io::print(&show::reference()),
     }
@@ -31,8 +33,10 @@ pub fn run(context: &Context, what: What) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    if matches!(what, What::Show) {
-        return io::print(&show::effective(&loaded.tree));
+    match what {
+        What::Show => return io::print(&show::effective(&loaded.tree)),
+        What::Sandbox => return io::print(&sandbox::render(&loaded.settings)),
+        What::Check | What::Schema | What::Reference => {}
     }
     let clock: std::sync::Arc<dyn crate::ports::Clock> = std::sync::Arc::new(crate::clock::System);
     let reader = Reader::new(Sources::new(context.environment.iter().cloned()));

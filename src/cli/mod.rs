@@ -12,6 +12,7 @@ mod forecast;
 mod io;
 mod logging;
 mod renew;
+mod sandbox;
 mod status;
 mod test_alert;
 

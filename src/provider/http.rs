@@ -43,7 +43,7 @@ impl Http {
     pub async fn ask(&self, url: url::Url, headers: HeaderMap) -> Result<Reply, Failure> {
         let last = self.last.lock().await;
         let ahead = last.is_none_or(|at| at.elapsed() >= IDLE_LIMIT).then_some(last);
-        let reply = self.client.send(Method::GET, url, headers, Arc::from([])).await;
+        let reply = self.client.send(Method::GET, url, headers, bytes::Bytes::new()).await;
         match ahead {
             Some(mut last) => *last = Some(Instant::now()),
             None => *self.last.lock().await = Some(Instant::now()),

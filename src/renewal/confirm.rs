@@ -1,13 +1,247 @@
 //! Proves that the application works with the secret that is now in place.
+//!
+//! It asks and never changes anything. The token goes into a header, never into a url, and an application's own words are not kept.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until, timeout};
+use zeroize::Zeroizing;
+
+use super::command;
+use crate::domain::time::Span;
+use crate::outgoing::{Client, Failure, Reply};
+use crate::redact::redact;
 use crate::secret::Secret;
 use crate::settings::Meta;
-use crate::settings::delivery::Confirm;
+use crate::settings::delivery::{Command, Confirm};
 
 /// Asks again and again until the answer is good or the time is over. `token` is what the first sink holds now.
 ///
 /// # Errors
 /// What the last answer was, redacted; reads well after "NAME did not confirm: ".
-pub async fn confirm(_confirm: &Confirm, _token: &Secret, _meta: &Meta) -> Result<(), String> {
-    Err("not built yet".to_owned())
+pub async fn confirm(confirm: &Confirm, token: &Secret, meta: &Meta) -> Result<(), String> {
+    let within = match confirm {
+        Confirm::Http { within, .. } | Confirm::WhatsApp { within, .. } => *within,
+        Confirm::Run(command) => command.within,
+    };
+    let probe = Probe::new(confirm, token, meta)?;
+    let end = Instant::now() + duration(within);
+    loop {
+        let begun = Instant::now();
+        let last = match probe.attempt(end.saturating_duration_since(begun)).await {
+            Ok(()) => return Ok(()),
+            Err(Miss::Lasting(text)) => return Err(text),
+            Err(Miss::Passing(text)) => text,
+        };
+        // Once a second, for as long as there is time.
+        let next = (begun + PAUSE).max(Instant::now());
+        if next >= end {
+            return Err(format!("{last} (the last answer within {within})"));
+        }
+        sleep_until(next).await;
+    }
+}
+
+/// One way to ask, made ready.
+enum Probe<'a> {
+    /// The application.
+    Http { client: Client, url: &'a url::Url, status: Option<u16>, token: &'a Secret },
+    /// A command.
+    Run { command: &'a Command, token: &'a Secret },
+    /// WhatsApp.
+    WhatsApp { client: Client, url: url::Url, headers: HeaderMap, token: &'a Secret },
+}
+
+/// Why a try was not good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Miss {
+    /// The next one may be.
+    Passing(String),
+    /// No other would be.
+    Lasting(String),
+}
+
+impl<'a> Probe<'a> {
+    fn new(confirm: &'a Confirm, token: &'a Secret, meta: &Meta) -> Result<Self, String> {
+        match confirm {
+            Confirm::Http { url, status, ca_file, .. } => {
+                let client = Client::new(url, ANSWER, ca_file.as_deref()).map_err(|error| error.to_string())?;
+                Ok(Self::Http { client, url, status: *status, token })
+            }
+            Confirm::Run(command) => Ok(Self::Run { command, token }),
+            Confirm::WhatsApp { phone_number_id, .. } => {
+                let client = Client::new(&meta.base_url, meta.timeout, meta.ca_file.as_deref());
+                let client = client.map_err(|error| error.to_string())?;
+                Ok(Self::WhatsApp { client, url: number(meta, phone_number_id), headers: bearer(token)?, token })
+            }
+        }
+    }
+
+    /// One try. It takes at most the time that is left.
+    async fn attempt(&self, left: Duration) -> Result<(), Miss> {
+        match self {
+            Self::Http { client, url, status, token } => {
+                let reply = in_time(left, client.get((*url).clone()), token).await?;
+                expected(reply.status, *status)
+            }
+            Self::Run { command, token } => {
+                let within = Span::seconds(i64::try_from(left.as_secs().max(1)).unwrap_or(1));
+                let bounded = Command { argv: command.argv.clone(), within };
+                command::run(&bounded, None, &[], &[token]).await.map(drop).map_err(Miss::Passing)
+            }
+            Self::WhatsApp { client, url, headers, token } => {
+                let request = client.send(Method::GET, url.clone(), headers.clone(), Bytes::new());
+                known(&in_time(left, request, token).await?, token)
+            }
+        }
+    }
+}
+
+/// The answer, if it comes before the time is over.
+async fn in_time(
+    left: Duration,
+    request: impl Future<Output = Result<Reply, Failure>>,
+    token: &Secret,
+) -> Result<Reply, Miss> {
+    match timeout(left, request).await {
+        Ok(reply) => reply.map_err(|failure| Miss::Passing(redact(&failure.to_string(), &[token]))),
+        Err(_) => Err(Miss::Passing("no answer in time".to_owned())),
+    }
+}
+
+fn expected(status: u16, wanted: Option<u16>) -> Result<(), Miss> {
+    match wanted {
+        None if (200..300).contains(&status) => Ok(()),
+        None => Err(Miss::Passing(format!("it answers with status {status}"))),
+        Some(wanted) if status == wanted => Ok(()),
+        Some(wanted) => Err(Miss::Passing(format!("it answers with status {status}, not {wanted}"))),
+    }
+}
+
+/// `GET /vNN.0/{phone-number-id}?fields=…` (reference §9.1).
+fn number(meta: &Meta, id: &str) -> url::Url {
+    let mut url = meta.base_url.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend([&meta.version, id]);
+    }
+    url.query_pairs_mut().append_pair("fields", "id,verified_name,status");
+    url
+}
+
+fn bearer(token: &Secret) -> Result<HeaderMap, String> {
+    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+    let mut value = HeaderValue::from_str(&text)
+        .map_err(|_| "the token holds characters that no header can carry: is it the right one?".to_owned())?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+}
+
+/// Only an answer with the number's id says that Meta accepts the token for it. The number may be in any state: that is no matter of the token.
+fn known(reply: &Reply, token: &Secret) -> Result<(), Miss> {
+    let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let has_id = answer["id"].as_str().is_some_and(|id| !id.is_empty()) || answer["id"].is_u64();
+    if reply.status == 200 && has_id && answer["error"].is_null() {
+        return Ok(());
+    }
+    let error = &answer["error"];
+    let Some(code) = error["code"].as_i64() else {
+        let text = format!("Meta answers with status {} and does not tell about the number", reply.status);
+        // A refusal without a reason is not Meta's: a proxy, a gateway.
+        return Err(Miss::Passing(text));
+    };
+    let words = redact(error["message"].as_str().unwrap_or("no reason is given"), &[token]);
+    let text = format!("Meta refuses (code {code}): {words}");
+    Err(if passes(code, error) { Miss::Passing(text) } else { Miss::Lasting(text) })
+}
+
+/// Whether an error is one of those that go away (reference §6.2).
+fn passes(code: i64, error: &Value) -> bool {
+    let is_of_the_secret = error["message"].as_str().is_some_and(|words| words.contains("validating client secret"));
+    match code {
+        0 | 102 | 190 => false,
+        1 => !is_of_the_secret,
+        2 | 131_000 | 131_016 | 131_057 | 133_004 => true,
+        // Slow down.
+        4 | 17 | 32 | 341 | 613 | 80_000..=80_014 | 130_429 | 131_048 | 131_056 | 133_016 => true,
+        _ => error["is_transient"].as_bool().unwrap_or(false),
+    }
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_secs(u64::try_from(span.as_seconds()).unwrap_or(1).max(1))
+}
+
+/// One answer of the application.
+const ANSWER: Span = Span::seconds(5);
+/// From one try to the next.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> Secret {
+        Secret::new(Zeroizing::new("a token of no known shape".to_owned()))
+    }
+
+    #[test]
+    fn answers_about_a_number() {
+        let answer = |status: u16, body: &str| {
+            known(&Reply { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }, &secret())
+        };
+        assert_eq!(answer(200, r#"{"id":"106540352242922","status":"FLAGGED"}"#), Ok(()));
+        assert_eq!(answer(200, r#"{"id":106540352242922}"#), Ok(()));
+        for (status, body, word) in [
+            (401, r#"{"error":{"code":190,"message":"Malformed access token a token of no known shape"}}"#, "code 190"),
+            (401, r#"{"error":{"code":0,"message":"AuthException"}}"#, "code 0"),
+            (400, r#"{"error":{"code":100,"error_subcode":33,"message":"Unsupported get request."}}"#, "Unsupported"),
+            (400, r#"{"error":{"code":1,"message":"Error validating client secret."}}"#, "client secret"),
+        ] {
+            let miss = answer(status, body);
+            assert!(
+                matches!(&miss, Err(Miss::Lasting(text)) if text.contains(word) && !text.contains("known shape")),
+                "{body}: {miss:?}"
+            );
+        }
+        for (status, body) in [
+            (500, r#"{"error":{"code":2,"message":"Service temporarily unavailable"}}"#),
+            (400, r#"{"error":{"code":80008,"message":"slow down"}}"#),
+            (400, r#"{"error":{"code":12345,"is_transient":true}}"#),
+            (500, r#"{"error":{"code":1}}"#),
+            (503, "<html>"),
+            (200, r#"{"status":"CONNECTED"}"#),
+            (200, r#"{"id":""}"#),
+            (200, "[]"),
+        ] {
+            assert!(matches!(answer(status, body), Err(Miss::Passing(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_not_in_the_url() {
+        let meta = Meta {
+            base_url: url::Url::parse("https://graph.facebook.com/").expect("a url"),
+            version: "v23.0".to_owned(),
+            timeout: Span::seconds(10),
+            ca_file: None,
+        };
+        let url = number(&meta, "1065");
+        assert_eq!(url.as_str(), "https://graph.facebook.com/v23.0/1065?fields=id%2Cverified_name%2Cstatus");
+        let headers = bearer(&secret()).expect("a header");
+        assert!(headers[AUTHORIZATION].is_sensitive());
+        assert!(bearer(&Secret::new(Zeroizing::new("a\nb".to_owned()))).is_err());
+    }
+
+    #[test]
+    fn statuses() {
+        for (status, wanted, fine) in
+            [(200, None, true), (299, None, true), (302, None, false), (401, Some(401), true), (200, Some(204), false)]
+        {
+            assert_eq!(expected(status, wanted).is_ok(), fine, "{status} {wanted:?}");
+        }
+    }
 }

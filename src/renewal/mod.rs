@@ -9,4 +9,5 @@ pub mod restart;
 pub mod run;
 pub mod seal;
 pub mod sink;
+pub mod systemd;
 pub mod turns;

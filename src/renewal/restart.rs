@@ -1,5 +1,9 @@
 //! Makes the application read the new secret.
+//!
+//! It restarts what the configuration names and nothing else.
 
+use super::{command, systemd};
+use crate::redact::redact;
 use crate::secret::Secret;
 use crate::settings::delivery::Restart;
 
@@ -7,6 +11,11 @@ use crate::settings::delivery::Restart;
 ///
 /// # Errors
 /// What went wrong, redacted; reads well after "NAME was not restarted: ".
-pub async fn restart(_restart: &Restart, _hide: &[&Secret]) -> Result<(), String> {
-    Err("not built yet".to_owned())
+pub async fn restart(restart: &Restart, hide: &[&Secret]) -> Result<(), String> {
+    match restart {
+        Restart::Systemd { unit, within } => {
+            systemd::restart(None, unit, *within).await.map_err(|text| redact(&text, hide))
+        }
+        Restart::Run(command) => command::run(command, None, &[], hide).await.map(drop),
+    }
 }

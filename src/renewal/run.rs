@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tracing::{error, info, warn};
 
 use super::keyring::Keyring;
@@ -90,19 +91,21 @@ impl Bench {
     ///
     /// # Errors
     /// When patience ran out; the journal knows how far it came.
-    pub async fn carry_out(
-        &self,
-        slot: Slot<'_>,
+    pub fn carry_out<'a>(
+        &'a self,
+        slot: Slot<'a>,
         entry: Journaled,
         patience: Option<u32>,
-        news: &(dyn Fn(News) + Send + Sync),
-    ) -> Result<End, CutOff> {
+        news: &'a (dyn Fn(News) + Send + Sync),
+    ) -> BoxFuture<'a, Result<End, CutOff>> {
         let mut walk = Walk { bench: self, slot, entry, patience, news, turn: None, done: Vec::new() };
-        loop {
-            if let Some(end) = walk.step().await? {
-                return Ok(end);
+        Box::pin(async move {
+            loop {
+                if let Some(end) = walk.step().await? {
+                    return Ok(end);
+                }
             }
-        }
+        })
     }
 
     /// Revokes the old secret of a run that is over. `false`: not now.

@@ -2035,6 +2035,7 @@ fn journaled(name: &str, number: u32, phase: Phase, sealed: &[(&str, &[u8])]) ->
         began_at: Timestamp::from_unix(62),
         old: None,
         proved: None,
+        anyway: true,
         sinks: vec!["T in /srv/config.env".into(), "the command publish".into()],
         phase,
     };
@@ -2315,6 +2316,7 @@ fn journals(name: &str) -> BoxedStrategy<JournalChange> {
             began_at,
             old,
             proved,
+            anyway: number % 2 == 0,
             sinks,
             phase,
         },

@@ -53,7 +53,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
 ];
 
 /// The only files that may look at a secret: where a request is signed or sent, where it is fingerprinted or searched for.
-const EXPOSED_IN: [&str; 13] = [
+const EXPOSED_IN: [&str; 15] = [
     "channel/mail.rs",
     "channel/post.rs",
     "channel/webhook.rs",
@@ -61,6 +61,8 @@ const EXPOSED_IN: [&str; 13] = [
     "provider/meta/exchange.rs",
     "provider/meta/mod.rs",
     "redact.rs",
+    "renewal/command.rs",
+    "renewal/confirm.rs",
     "renewal/seal.rs",
     "renewal/sink/env_file.rs",
     "renewal/sink/file.rs",

@@ -11,5 +11,7 @@ mod databases;
 mod formats;
 mod kills;
 mod lifecycle;
+mod operators_commands;
 mod secrets;
+mod systemd;
 mod vaults;

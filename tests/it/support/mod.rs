@@ -4,6 +4,7 @@ pub mod alertmanager;
 pub mod exim;
 pub mod hook;
 pub mod house;
+pub mod nspawn;
 pub mod openbao;
 pub mod postgres;
 pub mod process;

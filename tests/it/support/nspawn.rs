@@ -1,0 +1,132 @@
+//! A machine of its own with systemd, D-Bus and polkit: a small Debian, booted in namespaces. What is changed in it is gone when it is off.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::process::{PATIENCE, Said, TOKENWATCH, program, wait_for};
+
+/// It runs until it is dropped.
+pub struct Machine {
+    nspawn: Child,
+    /// The process id that its first process has out here.
+    leader: i32,
+    /// Keeps what it says while it boots.
+    folder: TempDir,
+}
+
+impl Machine {
+    /// Boots it, with the binary under test in `/usr/bin`.
+    pub fn boot() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/root");
+        assert!(root.join("usr/lib/systemd/systemd").exists(), "{} is not there; run tests/tools.sh", root.display());
+        assert!(rustix::process::geteuid().is_root(), "only root can boot a machine with systemd-nspawn");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = || File::options().create(true).append(true).open(folder.path().join("log")).expect("a log");
+        let name =
+            folder.path().file_name().expect("a name").to_string_lossy().replace(|c: char| !c.is_alphanumeric(), "");
+        // A session of its own: no terminal, and no signal that is meant for the tests.
+        let nspawn = Command::new(program(&["setsid"]))
+            .arg(program(&["systemd-nspawn"]))
+            .arg(format!("--directory={}", root.display()))
+            .arg(format!("--machine=test{name}"))
+            .arg(format!("--bind-ro={TOKENWATCH}:/usr/bin/tokenwatch"))
+            .args([
+                "--register=no",
+                "--keep-unit",
+                "--console=pipe",
+                "--volatile=overlay",
+                "--private-network",
+                "--boot",
+            ])
+            .stdin(Stdio::null())
+            .stdout(log())
+            .stderr(log())
+            .spawn()
+            .expect("setsid runs");
+        let mut machine = Self { nspawn, leader: 0, folder };
+        machine.leader = wait_for("systemd-nspawn to start the first process", PATIENCE, || {
+            machine.must_run();
+            let id = machine.nspawn.id();
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+            children.split_whitespace().next()?.parse().ok()
+        });
+        wait_for("systemd to have booted", PATIENCE, || {
+            machine.must_run();
+            let state = machine.run(&["systemctl", "is-system-running"]).out;
+            ["running", "degraded"].contains(&state.trim()).then_some(())
+        });
+        machine
+    }
+
+    /// The address of its system bus.
+    pub fn bus(&self) -> String {
+        format!("unix:path={}", self.path("/run/dbus/system_bus_socket").display())
+    }
+
+    /// Runs a command inside, as root.
+    pub fn run(&self, words: &[&str]) -> Said {
+        let output = Command::new(program(&["nsenter"]))
+            .args(["--target", &self.leader.to_string(), "--all", "--"])
+            .args(words)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .expect("nsenter runs");
+        Said {
+            code: output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or(1)),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The same, and it must succeed.
+    pub fn done(&self, words: &[&str]) -> String {
+        let said = self.run(words);
+        assert_eq!(said.code, 0, "{words:?}: {}{}", said.out, said.err);
+        said.out
+    }
+
+    /// Writes a file inside.
+    pub fn write(&self, path: &str, text: &str) {
+        let place = self.path(path);
+        fs::create_dir_all(place.parent().expect("a folder")).expect("a folder is made");
+        fs::write(&place, text).expect("a file is written");
+    }
+
+    fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.leader))
+    }
+
+    fn must_run(&mut self) {
+        let ended = self.nspawn.try_wait().expect("a child");
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        assert!(ended.is_none(), "systemd-nspawn cannot boot here ({ended:?}): {log}");
+    }
+}
+
+impl Drop for Machine {
+    /// Powers it off. systemd-nspawn itself is never killed: the machine would go on without it.
+    fn drop(&mut self) {
+        if self.leader != 0 {
+            self.run(&["systemctl", "poweroff"]);
+        }
+        for tenth in 0..300 {
+            if self.nspawn.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return;
+            }
+            if tenth == 200
+                && let Some(leader) = Pid::from_raw(self.leader)
+            {
+                let _ = kill_process(leader, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
