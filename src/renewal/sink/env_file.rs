@@ -60,9 +60,9 @@ pub fn edit(text: &str, key: &str, new: &str, dialect: Dialect) -> Result<Zeroiz
         let mut edited = Zeroizing::new(String::with_capacity(text.len() + value.len()));
         edited.extend([&text[..place.start], &value, &text[place.end..]]);
         let ours = env_value(&edited, key).is_some_and(|read| *read == new);
-        let theirs = readers.iter().all(|(reader, before)| {
-            reader.read(&edited).is_some_and(|after| differs_in_one(before, &after, key, new))
-        });
+        let theirs = readers
+            .iter()
+            .all(|(reader, before)| reader.read(&edited).is_some_and(|after| differs_in_one(before, &after, key, new)));
         if ours && theirs {
             return Ok(edited);
         }
@@ -89,13 +89,7 @@ fn held_in(text: Option<&str>, key: &str) -> Result<Held, SinkError> {
 
 /// Who may be reading this file, and what they read now. Where nobody knows, whoever reads another value than ours today is out: with that the
 /// application would not work.
-fn readers(
-    text: &str,
-    key: &str,
-    old: &str,
-    new: &str,
-    dialect: Dialect,
-) -> Result<Vec<(Reader, Entries)>, SinkError> {
+fn readers(text: &str, key: &str, old: &str, new: &str, dialect: Dialect) -> Result<Vec<(Reader, Entries)>, SinkError> {
     let mut readers = Vec::new();
     for reader in Reader::of(dialect) {
         match reader.read(text) {
@@ -152,9 +146,8 @@ fn spellings(new: &str, written: Option<char>) -> Vec<Zeroizing<String>> {
     let kept = written.filter(|c| matches!(c, '"' | '\'' | '`'));
     for style in kept.into_iter().chain([' ', '"', '\'']) {
         match style {
-            '"' if may_be_quoted('"') => {
-                spellings.extend([&[][..], &['\\', '"'], &['\\', '"', '$'], &['\\', '"', '$', '`']].map(|set| quoted('"', set)));
-            }
+            // With all escapes or with fewer, for not every reader knows each.
+            '"' if may_be_quoted('"') => spellings.extend(ESCAPED.iter().map(|escaped| quoted('"', escaped))),
             '\'' | '`' if may_be_quoted(style) => spellings.push(quoted(style, &[])),
             ' ' => spellings.push(Zeroizing::new(new.to_owned())),
             _ => {}
@@ -180,3 +173,6 @@ const fn is_plain(c: char) -> bool {
 fn refused(what: impl Into<String>) -> SinkError {
     SinkError::Refused(what.into())
 }
+
+/// What is written behind a backslash inside double quotes: nothing, or what one reader or another takes.
+const ESCAPED: [&[char]; 4] = [&[], &['\\', '"', '$', '`'], &['\\', '"', '$'], &['\\', '"']];
