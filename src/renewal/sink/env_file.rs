@@ -146,11 +146,8 @@ fn spellings(new: &str, written: Option<char>) -> Vec<Zeroizing<String>> {
     let kept = written.filter(|c| matches!(c, '"' | '\'' | '`'));
     for style in kept.into_iter().chain([' ', '"', '\'']) {
         match style {
-            '"' if may_be_quoted('"') => {
-                spellings.extend(
-                    [&[][..], &['\\', '"'], &['\\', '"', '$'], &['\\', '"', '$', '`']].map(|set| quoted('"', set)),
-                );
-            }
+            // With all escapes or with fewer, for not every reader knows each.
+            '"' if may_be_quoted('"') => spellings.extend(ESCAPED.iter().map(|escaped| quoted('"', escaped))),
             '\'' | '`' if may_be_quoted(style) => spellings.push(quoted(style, &[])),
             ' ' => spellings.push(Zeroizing::new(new.to_owned())),
             _ => {}
@@ -176,3 +173,6 @@ const fn is_plain(c: char) -> bool {
 fn refused(what: impl Into<String>) -> SinkError {
     SinkError::Refused(what.into())
 }
+
+/// What is written behind a backslash inside double quotes: nothing, or what one reader or another takes.
+const ESCAPED: [&[char]; 4] = [&[], &['\\', '"', '$', '`'], &['\\', '"', '$'], &['\\', '"']];

@@ -12,7 +12,9 @@ use crate::settings::delivery::Dialect;
 pub enum Reader {
     /// The package dotenv of Node.
     Dotenv,
-    /// `node --env-file`.
+    /// `node --env-file` of Node 20 and 22, where a key may begin on the line before.
+    NodeLoose,
+    /// `node --env-file` since then.
     Node,
     /// python-dotenv.
     Python,
@@ -35,8 +37,9 @@ pub type Entries = Vec<(String, Zeroizing<String>)>;
 
 impl Reader {
     /// Every reader.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Dotenv,
+        Self::NodeLoose,
         Self::Node,
         Self::Python,
         Self::RubyLines,
@@ -51,7 +54,7 @@ impl Reader {
     pub const fn of(dialect: Dialect) -> &'static [Self] {
         match dialect {
             Dialect::Any => &Self::ALL,
-            Dialect::Dotenv => &[Self::Dotenv, Self::Node],
+            Dialect::Dotenv => &[Self::Dotenv, Self::NodeLoose, Self::Node],
             Dialect::Python => &[Self::Python],
             Dialect::Ruby => &[Self::RubyLines, Self::Ruby],
             Dialect::Systemd => &[Self::SystemdComments, Self::Systemd],
@@ -64,10 +67,11 @@ impl Reader {
     pub fn read(self, text: &str) -> Option<Entries> {
         match self {
             Self::Dotenv => Some(by_pattern(text.trim_start_matches(BYTE_ORDER_MARK), &JAVASCRIPT)),
-            Self::Node => Some(node(text)),
+            Self::NodeLoose => Some(node(text, &[' '], true)),
+            Self::Node => Some(node(text, &[' ', '\t', '\n'], false)),
             Self::Python => Some(python(text)),
-            Self::RubyLines => Some(ruby_lines(text)),
-            Self::Ruby => Some(by_pattern(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text), &RUBY)),
+            Self::RubyLines => ruby_lines(text),
+            Self::Ruby => ruby(text),
             Self::SystemdComments => Some(systemd(text, true)),
             Self::Systemd => Some(systemd(text, false)),
             Self::Docker => docker(text),
@@ -168,34 +172,41 @@ impl Pattern {
 }
 
 /// Node's own parser. It knows no escapes but `\n` inside double quotes, and a quote that closes nothing takes the line.
-fn node(text: &str) -> Entries {
+fn node(text: &str, white: &[char], loose: bool) -> Entries {
     let text = Zeroizing::new(text.replace('\r', ""));
-    let white = [' ', '\t', '\n'];
     let mut rest = text.trim_matches(white);
     let mut entries = Entries::new();
     while !rest.is_empty() {
         let line_end = rest.find('\n').unwrap_or(rest.len());
         let after_line = rest.get(line_end + 1..).unwrap_or_default();
-        if rest.starts_with(['\n', '#']) {
+        if rest.starts_with(['\n', '#']) && !(loose && line_end == rest.len()) {
             rest = after_line;
             continue;
         }
-        let Some(equals) = rest[..line_end].find('=') else {
-            rest = after_line.trim_matches(white);
+        let Some(equals) = rest[..if loose { rest.len() } else { line_end }].find('=') else {
+            rest = if loose { "" } else { after_line.trim_matches(white) };
             continue;
         };
         let key = rest[..equals].trim_matches(white);
-        if key.is_empty() {
-            rest = after_line;
-            continue;
+        if loose && key.is_empty() {
+            break;
         }
-        let key = key.strip_prefix("export ").unwrap_or(key).to_owned();
+        let bare = match key.strip_prefix("export ") {
+            Some(exported) if loose => exported,
+            Some(exported) => exported.trim_matches(white),
+            None => key,
+        };
         rest = &rest[equals + 1..];
         if rest.is_empty() || rest.starts_with('\n') {
-            entries.push((key, own("")));
-            rest = rest.get(1..).unwrap_or_default();
+            // Since then the word is taken off a key with a value only.
+            entries.push((if loose { bare } else { key }.to_owned(), own("")));
             continue;
         }
+        if key.is_empty() {
+            rest = rest.trim_matches(white);
+            continue;
+        }
+        let key = bare.to_owned();
         rest = rest.trim_matches(white);
         let quote = rest.chars().next().filter(|c| ['"', '\'', '`'].contains(c));
         let line_end = rest.find('\n').unwrap_or(rest.len());
@@ -205,6 +216,8 @@ fn node(text: &str) -> Entries {
                 let value = if quote == '"' { Zeroizing::new(value.replace("\\n", "\n")) } else { own(value) };
                 (value, rest[close..].find('\n').map_or(rest.len(), |found| close + found))
             }
+            // It goes on with the quote as the beginning of a key.
+            None if quote.is_some() && loose && line_end == rest.len() => continue,
             None if quote.is_some() => (own(&rest[..line_end]), line_end),
             None => {
                 let line = &rest[..line_end];
@@ -213,6 +226,9 @@ fn node(text: &str) -> Entries {
         };
         entries.push((key, value));
         rest = rest.get(end + 1..).unwrap_or_default();
+        if !loose {
+            rest = rest.trim_matches(white);
+        }
     }
     entries
 }
@@ -258,9 +274,13 @@ fn python_binding(text: &str) -> (Option<(String, Zeroizing<String>)>, usize) {
     if key.is_empty() {
         return (None, at(rest));
     }
-    let Some(after) = rest.strip_prefix('=') else { return (None, at(rest)) };
-    let value = after.trim_start_matches(blank);
     let found = |value, rest: &str| (Some((key.to_owned(), value)), at(rest));
+    let Some(after) = rest.strip_prefix('=') else {
+        // A key without a value takes away the one that it had.
+        let clean = rest.is_empty() || rest.starts_with(['\n', '#']);
+        return if clean { found(own(OPEN), rest) } else { (None, at(rest)) };
+    };
+    let value = after.trim_start_matches(blank);
     match value.chars().next() {
         None | Some('\n') => found(own(""), value),
         Some('#') if value.len() < after.len() => found(own(""), value),
@@ -309,9 +329,31 @@ fn python_variables(value: &str) -> Zeroizing<String> {
 }
 
 /// The gem dotenv as it was: one line a value.
-fn ruby_lines(text: &str) -> Entries {
+fn ruby_lines(text: &str) -> Option<Entries> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    text.split(['\n', '\r']).filter_map(ruby_line).collect()
+    let mut entries = Entries::new();
+    for line in text.split(['\n', '\r']) {
+        match ruby_line(line) {
+            Some(entry) => entries.push(entry),
+            None if exports_what_is_unset(line, &entries) => return None,
+            None => {}
+        }
+    }
+    Some(entries)
+}
+
+/// The gem dotenv as it is. It refuses a file that exports what it does not set, and so does a reader who cannot tell.
+fn ruby(text: &str) -> Option<Entries> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let entries = by_pattern(text, &RUBY);
+    let refused =
+        text.split(['\n', '\r']).any(|line| RUBY.entry(line).is_none() && exports_what_is_unset(line, &entries));
+    (!refused).then_some(entries)
+}
+
+fn exports_what_is_unset(line: &str, entries: &Entries) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    words.next() == Some("export") && !words.all(|word| entries.iter().any(|(key, _)| key == word))
 }
 
 fn ruby_line(line: &str) -> Option<(String, Zeroizing<String>)> {
@@ -419,7 +461,10 @@ fn systemd(text: &str, comments_go_on: bool) -> Entries {
             }
             State::BeforeValue if c == '\'' => State::Single,
             State::BeforeValue if c == '"' => State::Double,
-            State::BeforeValue | State::Value if c == '\\' => State::ValueEscape,
+            State::BeforeValue | State::Value if c == '\\' => {
+                kept = value.len();
+                State::ValueEscape
+            }
             State::BeforeValue if white => State::BeforeValue,
             State::BeforeValue | State::Value => {
                 value.push(c);
@@ -637,3 +682,53 @@ fn own(text: &str) -> Zeroizing<String> {
 const OPEN: &str = "\0";
 /// What some editors put at the beginning of a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the readers in the order of [`Reader::ALL`] make of one line.
+    #[test]
+    fn they_disagree() {
+        let all = |value: &'static str| [Some(value); 10];
+        let (d, s, k) = (Some("a"), Some("a#b"), Some("a #b"));
+        for (text, values) in [
+            ("T=a", all("a")),
+            ("T=\nU=x", all("")),
+            ("T=a#b", [d, d, d, s, d, d, s, s, s, s]),
+            ("T=a #b", [d, d, d, d, d, d, k, k, k, d]),
+            ("T='a'", [d, d, d, d, d, d, d, d, Some("'a'"), d]),
+            ("export T=a", [d, d, d, d, d, d, None, None, None, d]),
+            ("T: a", [d, None, None, None, d, d, None, None, None, None]),
+            ("# \\\nT=a", [d, d, d, d, d, d, None, d, d, d]),
+            ("A='\nT=a\n'", [None, None, None, None, d, None, None, None, d, None]),
+            ("T=\"\\\"\"", {
+                let (raw, bare, lone) = (Some("\\\""), Some("\""), Some("\\"));
+                [raw, lone, lone, bare, bare, bare, bare, bare, Some("\"\\\"\""), bare]
+            }),
+        ] {
+            for (reader, value) in Reader::ALL.into_iter().zip(values) {
+                let entries = reader.read(text).unwrap_or_default();
+                let read = entries.iter().rev().find(|(key, _)| key == "T").map(|(_, value)| value.as_str());
+                assert_eq!(read, value, "{reader:?}: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_looked_up_is_left_open() {
+        for (reader, text) in [
+            (Reader::Python, "T='${HOME}'"),
+            (Reader::Ruby, "T=$HOME"),
+            (Reader::RubyLines, "T=\"$(id)\""),
+            (Reader::Shell, "T=$HOME"),
+            (Reader::Shell, "T=~"),
+        ] {
+            let entries = reader.read(text).unwrap_or_default();
+            assert!(entries.iter().any(|(key, value)| key == "T" && value.contains(OPEN)), "{reader:?}: {text}");
+        }
+        for text in ["T=$(id)", "T=`id`", "if true; then", "T=a; id", "T = a", "T='a"] {
+            assert_eq!(Reader::Shell.read(text), None, "{text}");
+        }
+    }
+}

@@ -51,7 +51,7 @@ pub fn edit(path: &Path, mut change: impl FnMut(Option<&str>) -> Result<Change, 
         let place = Place::find(path)?;
         place.lock()?;
         place.remove_leftovers();
-        let Some(standing) = place.open()? else { continue };
+        let standing = place.open()?;
         let wanted = change(standing.as_ref().map(|standing| standing.text.as_str()))?;
         let done = match (wanted, &standing) {
             (Change::None, _) | (Change::Remove, None) => return Ok(Put::AlreadyThere),
@@ -145,12 +145,15 @@ impl Place {
         }
     }
 
-    /// The file as it stands; none where it has become a link since the links were followed.
-    fn open(&self) -> Result<Option<Option<Standing>>, SinkError> {
+    /// The file as it stands.
+    fn open(&self) -> Result<Option<Standing>, SinkError> {
         let file = match fs::openat(&self.folder, &self.name, READ | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(file) => File::from(file),
-            Err(Errno::NOENT) => return Ok(Some(None)),
-            Err(Errno::LOOP) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
+            // It has become one since the links were followed.
+            Err(Errno::LOOP) => {
+                return Err(SinkError::Failed("has just become a link; nothing was written".to_owned()));
+            }
             Err(error) => return Err(unreadable(error)),
         };
         let (text, stat) = text_of(file.try_clone().map_err(|error| unreadable(errno(&error)))?)?;
@@ -160,7 +163,7 @@ impl Place {
                 stat.st_nlink
             )));
         }
-        Ok(Some(Some(Standing { file, stat, text })))
+        Ok(Some(Standing { file, stat, text }))
     }
 
     /// Puts a file with that text in the place; false where somebody else was quicker.
