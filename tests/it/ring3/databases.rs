@@ -359,13 +359,13 @@ fn sources() -> Sources {
 fn refused(done: Result<Put, SinkError>) -> String {
     match done {
         Err(SinkError::Refused(text)) => text,
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }
 
 fn failed(done: Result<Put, SinkError>) -> String {
     match done {
         Err(SinkError::Failed(text)) => text,
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }

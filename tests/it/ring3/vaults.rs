@@ -247,7 +247,7 @@ fn between(port: u16, hand: impl Fn() + Send + Sync + 'static) -> Server {
         let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the server listens");
         let (mut answers, mut back) = (server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
         let returning = thread::spawn(move || std::io::copy(&mut answers, &mut back));
-        let mut buffer = [0; 65_536];
+        let mut buffer = [0; 8_192];
         while let Ok(length @ 1..) = client.read(&mut buffer) {
             // One request is under way at a time, and a small one comes in one piece.
             if buffer[..length].starts_with(b"POST ") {
@@ -322,13 +322,13 @@ fn shown(held: Result<Held, SinkError>) -> Result<Option<String>, SinkError> {
     held.map(|held| match held {
         Held::Secret(secret) => Some(secret.expose().to_owned()),
         Held::Nothing => None,
-        Held::Unknown => panic!("a field can be looked into"),
+        Held::Unknown => unreachable!("a field can be looked into"),
     })
 }
 
 fn refused(done: Result<Put, SinkError>) -> String {
     match done {
         Err(SinkError::Refused(text)) => text,
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }
