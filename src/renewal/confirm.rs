@@ -2,6 +2,7 @@
 //!
 //! It asks and never changes anything. The token goes into a header, never into a url, and an application's own words are not kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -46,7 +47,7 @@ pub async fn confirm(confirm: &Confirm, token: &Secret, meta: &Meta) -> Result<(
             let client = client.map_err(|error| error.to_string())?;
             let (url, headers) = (number(meta, phone_number_id), bearer(token)?);
             persist(*within, async |left| {
-                let request = client.send(Method::GET, url.clone(), headers.clone(), Default::default());
+                let request = client.send(Method::GET, url.clone(), headers.clone(), Arc::default());
                 known(&in_time(left, request, token).await?, token)
             })
             .await
@@ -144,9 +145,7 @@ fn passes(code: i64, error: &Value) -> bool {
     match code {
         0 | 102 | 190 => false,
         1 => !is_of_the_secret,
-        2 | 131_000 | 131_016 | 131_057 | 133_004 => true,
-        // Slow down.
-        4 | 17 | 32 | 341 | 613 | 80_000..=80_014 | 130_429 | 131_048 | 131_056 | 133_016 => true,
+        _ if IN_TROUBLE.contains(&code) || TOO_FAST.contains(&code) || (80_000..=80_014).contains(&code) => true,
         _ => error["is_transient"].as_bool().unwrap_or(false),
     }
 }
@@ -155,6 +154,10 @@ fn duration(span: Span) -> Duration {
     Duration::from_secs(u64::try_from(span.as_seconds()).unwrap_or(1).max(1))
 }
 
+/// Meta is in trouble itself.
+const IN_TROUBLE: [i64; 5] = [2, 131_000, 131_016, 131_057, 133_004];
+/// Meta asks to slow down; so do the codes from 80000 to 80014.
+const TOO_FAST: [i64; 9] = [4, 17, 32, 341, 613, 130_429, 131_048, 131_056, 133_016];
 /// One answer of the application.
 const ANSWER: Span = Span::seconds(5);
 /// From one try to the next.
