@@ -192,7 +192,7 @@ impl Needs {
 
     fn folders(&self, text: &mut String) {
         if !self.folders.is_empty() {
-            text.push_str("# A file is replaced by a new one beside it, so the folder is written to. The folder must be there when the unit starts,\n");
+            text.push_str("# A file is replaced by a new one beside it, so its folder is written to. It must be there when the unit starts,\n");
             text.push_str("# and where its path has a link, the unit is to be restarted when the link changes.\n");
         }
         for (folder, file) in &self.folders {

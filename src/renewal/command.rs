@@ -26,7 +26,8 @@ use crate::settings::delivery::Command;
 /// It is over when the command itself has ended. What it left running in the background lives on, but is not listened to any more.
 ///
 /// # Errors
-/// When it cannot be started, takes too long (then it and its children are killed) or does not exit with 0. The text says which, with what it printed.
+/// When it cannot be started, takes too long (then it and its children are killed) or does not exit with 0. The text says which, with what it
+/// printed.
 pub async fn run(
     command: &Command,
     input: Option<&Secret>,

@@ -37,6 +37,7 @@ async fn attempt(bus: Option<&str>, unit: &str, end: Instant) -> Result<(), Stri
     loop {
         let now = systemd.look(&place).await.map_err(|error| refused(&error))?;
         match (now.since(&before, job.as_str()), &steady) {
+            (Progress::Done, _) => return Ok(()),
             (Progress::Runs, None) => steady = Some((now.invocation.clone(), Instant::now())),
             (Progress::Runs, Some((invocation, since))) if *invocation == now.invocation => {
                 if since.elapsed() >= SETTLED {
@@ -129,6 +130,8 @@ struct State {
 enum Progress {
     Underway,
     Runs,
+    /// It has done its work and is not meant to stay.
+    Done,
     Over,
 }
 
@@ -165,7 +168,10 @@ impl State {
             _ if self.job == job => Progress::Underway,
             ("active" | "reloading", _) if is_new => Progress::Runs,
             ("activating", sub) if !sub.starts_with("auto-restart") => Progress::Underway,
-            ("inactive", _) if is_new && self.kind == "oneshot" && self.result == "success" => Progress::Runs,
+            // systemd soon forgets a unit that has nothing left to do, and its invocation with it.
+            ("inactive", _) if self.kind == "oneshot" && self.result == "success" => {
+                if is_new || self.invocation.is_empty() { Progress::Done } else { Progress::Over }
+            }
             _ => Progress::Over,
         }
     }
@@ -253,7 +259,8 @@ mod tests {
             (state("active", "exited", 2), Progress::Runs),
             (state("active", "listening", 2), Progress::Runs),
             (state("reloading", "reload", 2), Progress::Runs),
-            (oneshot(state("inactive", "dead", 2), "success"), Progress::Runs),
+            (oneshot(state("inactive", "dead", 2), "success"), Progress::Done),
+            (State { invocation: [].into(), ..oneshot(state("inactive", "dead", 0), "success") }, Progress::Done),
             (oneshot(state("failed", "failed", 2), "exit-code"), Progress::Over),
             (oneshot(state("inactive", "dead", 1), "success"), Progress::Over),
             (state("inactive", "dead", 2), Progress::Over),

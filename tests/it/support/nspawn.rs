@@ -50,14 +50,13 @@ impl Machine {
             .spawn()
             .expect("setsid runs");
         let mut machine = Self { nspawn, leader: 0, folder };
-        machine.leader = wait_for("systemd-nspawn to start the first process", PATIENCE, || {
-            machine.must_run();
+        // systemd-nspawn has another child before the one that stays, so it is looked again each time.
+        wait_for("systemd to have booted", PATIENCE, || {
+            let ended = machine.nspawn.try_wait().expect("a child");
+            assert!(ended.is_none(), "systemd-nspawn cannot boot here ({ended:?}): {}", machine.log());
             let id = machine.nspawn.id();
             let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
-            children.split_whitespace().next()?.parse().ok()
-        });
-        wait_for("systemd to have booted", PATIENCE, || {
-            machine.must_run();
+            machine.leader = children.split_whitespace().next()?.parse().ok()?;
             let state = machine.run(&["systemctl", "is-system-running"]).out;
             ["running", "degraded"].contains(&state.trim()).then_some(())
         });
@@ -104,10 +103,8 @@ impl Machine {
         PathBuf::from(format!("/proc/{}/root{inside}", self.leader))
     }
 
-    fn must_run(&mut self) {
-        let ended = self.nspawn.try_wait().expect("a child");
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        assert!(ended.is_none(), "systemd-nspawn cannot boot here ({ended:?}): {log}");
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
