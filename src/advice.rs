@@ -562,6 +562,7 @@ fn good_news(notice: &Notice) -> String {
         Expiry::At(_) | Expiry::Unknown => format!("{name} {otherwise}"),
     };
     match notice.reason {
+        Reason::Expiring | Reason::Expired if renewal::ended_it(notice) => renewal::good_news(notice),
         Reason::Expiring | Reason::Expired => until("is renewed"),
         Reason::Revoked | Reason::Unreadable => format!("{name} works again"),
         Reason::DataAccessExpiring | Reason::DataAccessExpired => format!("{name} has data access again"),

@@ -30,6 +30,11 @@ pub(super) fn good_news(notice: &Notice) -> String {
     }
 }
 
+/// Whether an incident ended by a renewal or a replacement, and not by a hand at the file.
+pub(super) fn ended_it(notice: &Notice) -> bool {
+    last(notice).is_some_and(|last| last.outcome == Outcome::Renewed && last.at == notice.at)
+}
+
 /// What happens.
 pub(super) fn what_happens(notice: &Notice, zone: &Zone) -> String {
     let text = match &notice.detail {
