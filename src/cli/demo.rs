@@ -4,9 +4,14 @@
 //! file, SMTP, metrics and pages. Nothing outside a temporary folder is touched.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
@@ -26,7 +31,9 @@ use crate::renewal::keyring::{KEY_FILE, Keyring};
 use crate::requests::Requests;
 use crate::settings;
 use crate::settings::source::Sources;
-use crate::sim::{App, AppEvent, Event, Fault, FaultKind, Lifetime, Mailbox, Match, Received, Sim, User, World};
+use crate::sim::{
+    App, AppEvent, Event, Fault, FaultKind, Lifetime, Mailbox, Match, Received, Reexchange, Sim, User, World,
+};
 use crate::store::Sqlite;
 
 #[derive(Debug, clap::Args)]
@@ -71,10 +78,15 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     let (mailbox, arrivals) = Mailbox::new();
     backstage.spawn(mailbox.clone().serve(relay));
 
+    let site = TcpListener::bind("127.0.0.1:0").await?;
+    let site_address = site.local_addr()?;
+    let works = Arc::new(AtomicBool::new(true));
+    backstage.spawn(website(site, Arc::clone(&works)));
+
     let env = folder.join("config.env");
     let state = folder.join("tokenwatch.db");
     set(&sim, &env, clock.now().unix())?;
-    let text = configuration(&env, &state, api_address, relay_address);
+    let text = configuration(&env, &state, &Neighbours { api: api_address, relay: relay_address, site: site_address });
     fs::write(folder.join("tokenwatch.toml"), &text)?;
     let loaded = settings::from_text(&text, "demo", &[])?;
     let wiring = Wiring::new(loaded.settings, &Reader::new(Sources::default()), &clock)?;
@@ -87,7 +99,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring, Keyring::new(None, state.with_file_name(KEY_FILE)));
     let (start, requests) = (clock.now(), daemon.requests());
-    let stage = Stage { sim, clock, start, folder: folder.clone(), env, requests };
+    let stage = Stage { sim, clock, start, folder: folder.clone(), env, works, requests };
     let doors = Doors { listener: Some(listener), control: Some(bind_control(&control_path(None, &state))?) };
     let mut running = JoinSet::new();
     running.spawn(daemon.run(doors, stop.clone(), now));
@@ -117,6 +129,7 @@ struct Stage {
     start: Timestamp,
     folder: PathBuf,
     env: PathBuf,
+    works: Arc<AtomicBool>,
     requests: Requests,
 }
 
@@ -206,23 +219,34 @@ impl Stage {
     }
 }
 
-/// Day 0: an app, three tokens, an env file.
+/// Day 0: an app, five tokens, an env file.
 fn set(sim: &Sim, env: &Path, now: i64) -> std::io::Result<()> {
-    let (whatsapp, reports, status) = sim.with_world(|world| {
+    let tokens = sim.with_world(|world| {
         world.add_app(App::new(APP, "Help desk", SECRET));
         for (user, name) in [(MACHINE, "helpdesk machine"), (PERSON, "Asha"), (ETERNAL, "status machine")] {
             world.add_user(User::new(APP, user, name));
         }
-        (
-            world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now),
-            world.issue_long_user(PERSON, &["pages_show_list"], now),
-            world.issue_system_user(ETERNAL, SCOPES, Lifetime::Never, now),
-        )
+        // A person's login is not extended by another exchange, as some have seen.
+        world.switches.reexchange = Reexchange::Unchanged;
+        [
+            ("WHATSAPP_ACCESS_TOKEN", world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now)),
+            ("REPORTS_TOKEN", world.issue_long_user(PERSON, &["pages_show_list"], now)),
+            ("STATUS_TOKEN", world.issue_system_user(ETERNAL, SCOPES, Lifetime::Never, now)),
+            ("SHOP_TOKEN", world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now - 24 * i64::from(DAY))),
+            ("SITE_TOKEN", world.issue_system_user(MACHINE, SCOPES, Lifetime::SixtyDays, now - 4 * i64::from(DAY))),
+        ]
     });
-    let text = format!(
-        "# what the help desk reads\nMETA_APP_SECRET={SECRET}\nWHATSAPP_ACCESS_TOKEN=\"{whatsapp}\"\nREPORTS_TOKEN={reports}\nSTATUS_TOKEN={status}\n"
-    );
-    fs::write(env, text)
+    let lines: String = tokens.iter().map(|(key, token)| format!("{key}=\"{token}\"\n")).collect();
+    fs::write(env, format!("# what the help desk reads\nMETA_APP_SECRET={SECRET}\n{lines}"))
+}
+
+/// The application that uses the site's token. Its health says whether it works with what it reads.
+async fn website(listener: TcpListener, works: Arc<AtomicBool>) {
+    let health = move || async move {
+        if works.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    };
+    // It ends with the demo.
+    let _ = axum::serve(listener, Router::new().route("/health", get(health))).await;
 }
 
 /// A reader that went away early does not end the demo.
@@ -230,8 +254,11 @@ fn tell(line: &str) {
     let _ = io::print(&format!("{line}\n"));
 }
 
-const SCENES: [Scene; 11] = [
-    Scene::told(1, "three tokens are watched: one lives 60 days, one is a person's login, one never ends"),
+const SCENES: [Scene; 16] = [
+    Scene::told(
+        1,
+        "five tokens are watched: one never ends, one is a person's login, and shop and website may be renewed by tokenwatch itself",
+    ),
     Scene::played(12 * 24, "Asha changes her password; her token dies 48 days early", |stage| {
         stage.sim.with_world(|world| world.user_event(PERSON, Event::PasswordChanged, stage.clock.now().unix()));
         Ok(())
@@ -252,6 +279,11 @@ const SCENES: [Scene; 11] = [
             stage.edit("REPORTS_TOKEN", &token)
         },
     ),
+    Scene::told(
+        15 * 24,
+        "shop ends in three weeks, and 20 days before it is renewed: exchanged, proved, published, confirmed",
+    ),
+    Scene::told(17 * 24, "shop has a new token, in the same place of the env file; every other byte is as it was"),
     Scene::played(
         25 * 24,
         "Meta has an outage: every call answers 503. Known deadlines stay; after six hours we are blind, and say so",
@@ -266,7 +298,7 @@ const SCENES: [Scene; 11] = [
     }),
     Scene::played(
         32 * 24,
-        "Meta blocks the app until an admin verifies it: one fault, three tokens, one mail",
+        "Meta blocks the app until an admin verifies it: one fault, five tokens, one mail",
         |stage| {
             stage.sim.with_world(|world| world.app_event(APP, AppEvent::Blocked, stage.clock.now().unix()));
             Ok(())
@@ -276,9 +308,25 @@ const SCENES: [Scene; 11] = [
         stage.sim.with_world(|world| world.app_event(APP, AppEvent::Unblocked, stage.clock.now().unix()));
         Ok(())
     }),
+    Scene::played(
+        34 * 24 + 1,
+        "a bad release: the website does not answer any more. Its token is renewed all the same, and rolled back",
+        |stage| {
+            stage.works.store(false, Ordering::Relaxed);
+            Ok(())
+        },
+    ),
+    Scene::played(37 * 24, "the website works again; the token that was taken back is tried once more", |stage| {
+        stage.works.store(true, Ordering::Relaxed);
+        Ok(())
+    }),
     Scene::told(
         38 * 24,
         "from here on the ladder: 21, 14, 7, 3 and 1 days before the end of helpdesk-whatsapp, and nobody acts",
+    ),
+    Scene::told(
+        53 * 24,
+        "reports is a person's login: Meta answers its renewal with success, and its end does not move",
     ),
     Scene::played(61 * 24, "now that it is dead, somebody fetches a new token", |stage| {
         let now = stage.clock.now().unix();
@@ -288,7 +336,14 @@ const SCENES: [Scene; 11] = [
     Scene::told(62 * 24 + 12, "all is well again"),
 ];
 
-fn configuration(env: &Path, state: &Path, api: std::net::SocketAddr, relay: std::net::SocketAddr) -> String {
+/// Where the others live.
+struct Neighbours {
+    api: SocketAddr,
+    relay: SocketAddr,
+    site: SocketAddr,
+}
+
+fn configuration(env: &Path, state: &Path, Neighbours { api, relay, site }: &Neighbours) -> String {
     let env = toml::Value::String(env.display().to_string());
     let token = |name: &str, key: &str, scopes: &str| {
         format!(
@@ -303,8 +358,14 @@ fn configuration(env: &Path, state: &Path, api: std::net::SocketAddr, relay: std
         state.display()
     );
     text.push_str(&token("helpdesk-whatsapp", "WHATSAPP_ACCESS_TOKEN", "\"whatsapp_business_messaging\""));
-    text.push_str(&token("reports", "REPORTS_TOKEN", ""));
     text.push_str(&token("status-page", "STATUS_TOKEN", ""));
+    let confirm = format!("confirm = {{ http = \"http://{site}/health\", within = \"1s\" }}\n");
+    for (name, key, confirm) in
+        [("reports", "REPORTS_TOKEN", ""), ("shop", "SHOP_TOKEN", &confirm), ("website", "SITE_TOKEN", &confirm)]
+    {
+        text.push_str(&token(name, key, ""));
+        text.push_str(&format!("[tokens.renew]\nbefore = \"20d\"\n{confirm}\n"));
+    }
     text
 }
 
