@@ -84,6 +84,10 @@ pub fn of_exchange(old: Option<&Inspection>, new: &Inspection) -> Result<(), Obj
         // A page token that lives again gained its life.
         return Ok(());
     }
+    if new.kind == TokenKind::Page && (old.expires, new.expires) == (Expiry::Never, Expiry::Never) {
+        // Read again on time: a token without an end cannot gain one.
+        return Ok(());
+    }
     if new.expires == Expiry::Unknown {
         return Err(Objection::UnknownEnd);
     }

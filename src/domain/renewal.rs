@@ -408,7 +408,7 @@ pub fn may_renew(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Resu
     if method != Method::Reread {
         still_alive(facts, now)?;
     }
-    match status.renewal.last.as_ref().map(|last| last.at.plus(policy.floor)).filter(|until| *until > now) {
+    match not_before(spec, status).filter(|until| *until > now) {
         Some(until) => Err(Refusal::TooSoon(until)),
         None => Ok(method),
     }
@@ -461,7 +461,12 @@ pub fn due(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
             let end = facts.expires.date()?;
             let lead = lead.resolve(verdict::lifetime(status, facts, end));
             let jitter = Span::seconds(lead.as_seconds() / JITTER_SHARE).min(LONGEST_JITTER);
-            Some(end.minus(lead).minus(Span::seconds(cadence::spread(&spec.id, jitter.as_seconds().max(1)))))
+            let due = end.minus(lead).minus(Span::seconds(cadence::spread(&spec.id, jitter.as_seconds().max(1))));
+            // Where a run gives less life than the lead asks for, the token would be renewed without end: half of what was given passes first.
+            match given_at(status).filter(|given| due <= *given) {
+                Some(given) => Some(given.plus(Span::seconds(end.since(given).as_seconds() / 2))),
+                None => Some(due),
+            }
         }
         When::OnBell(_) if facts.expires == Expiry::Unknown => None,
         When::OnBell(_) if facts.expires == Expiry::Never && facts.kind != TokenKind::Page => None,
@@ -473,13 +478,27 @@ pub fn due(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
     }
 }
 
-/// When the next run may begin by itself: when it is due, and not before the next try.
+/// When a run gave what is in the slot now; `None` where a person did.
+fn given_at(status: &TokenStatus) -> Option<Timestamp> {
+    let last = status.renewal.last.as_ref()?;
+    let by_itself = last.outcome == Outcome::Renewed && !last.origin.is_replacement();
+    (by_itself && last.at >= status.generation.since).then_some(last.at)
+}
+
+/// When the next run may begin by itself: when it is due, not before the next try, and never within the floor after whatever was tried last.
 pub fn next_run(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
     if status.renewal.run.is_some() {
         return None;
     }
     let due = due(spec, status)?;
-    Some(status.renewal.next_try.map_or(due, |at| at.max(due)))
+    let next = status.renewal.next_try.map_or(due, |at| at.max(due));
+    Some(not_before(spec, status).map_or(next, |at| at.max(next)))
+}
+
+/// The end of the least time after the last try.
+fn not_before(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
+    let floor = spec.renew.as_deref()?.floor;
+    status.renewal.last.as_ref().map(|last| last.at.plus(floor))
 }
 
 /// When it is tried again after `failures` runs in vain: soon, then ever later, spread over the time that is left, never faster than the floor
@@ -489,24 +508,32 @@ pub fn retry_at(spec: &TokenSpec, status: &TokenStatus, outcome: Outcome, failur
     let left = status.current_facts().and_then(|facts| facts.expires.date()).map(|end| end.since(now));
     let ceiling = left.map_or(LONGEST_RETRY, |left| Span::seconds(left.as_seconds() / RETRY_SHARE)).min(LONGEST_RETRY);
     let doublings = failures.saturating_sub(1).min(MOST_DOUBLINGS);
+    let least = floor.max(Span::seconds(1));
+    // Up to a quarter later, so that tokens which failed together do not stay together; the ceiling has room for it.
+    let highest = Span::seconds(ceiling.as_seconds() / 5 * 4);
     let backoff = match outcome {
         // Whatever said yes without giving anything will not change its mind within minutes.
-        Outcome::WithoutGain => ceiling,
+        Outcome::WithoutGain => highest,
         Outcome::Renewed | Outcome::Refused | Outcome::RolledBack | Outcome::Failed => {
-            Span::seconds(floor.as_seconds().max(1) << doublings).min(ceiling)
+            Span::seconds(least.as_seconds().saturating_mul(1 << doublings)).min(highest)
         }
-    };
-    // Up to a quarter later, so that tokens which failed together do not stay together.
+    }
+    .max(least);
     let spread = cadence::spread(&spec.id, backoff.as_seconds() / 4 + 1);
-    let wait = Span::seconds(backoff.as_seconds() + spread).max(floor);
-    let wait = left.filter(|left| *left > floor).map_or(wait, |left| wait.min(left));
-    now.plus(wait)
+    let wait = Span::seconds(backoff.as_seconds() + spread);
+    // In the very second of the end there is nothing left to exchange.
+    let last_chance = left.map(|left| Span::seconds(left.as_seconds() - 1)).filter(|last| *last >= floor);
+    now.plus(last_chance.map_or(wait, |last| wait.min(last)))
 }
 
 /// The last run of the secret now in the slot, where it was in vain, and what that is called. A replacement that came to nothing is told to whoever
 /// brought it; one that was taken back is told to everybody.
 pub fn in_vain(status: &TokenStatus) -> Option<(Reason, &Ended)> {
     let last = status.renewal.last.as_ref().filter(|last| last.generation == status.generation.number)?;
+    if status.renewal.failures == 0 && !last.origin.is_replacement() {
+        // What it tried to reach was reached on another way.
+        return None;
+    }
     let reason = match last.outcome {
         Outcome::Renewed => return None,
         Outcome::WithoutGain => Reason::RenewalWithoutGain,
@@ -548,6 +575,11 @@ pub(super) fn end(spec: &TokenSpec, status: &mut TokenStatus, report: &Report, n
     } else if !ended.origin.is_replacement() {
         status.renewal.failures = status.renewal.failures.saturating_add(1);
         status.renewal.next_try = Some(retry_at(spec, status, outcome, status.renewal.failures, now));
+    }
+    let nothing_came = matches!(outcome, Outcome::Refused | Outcome::Failed);
+    if ended.origin.is_replacement() && nothing_came && status.renewal.last.is_some() {
+        // It touched nothing, so what the last run left behind stands: what that failed to do is not done by it.
+        return Some(ended);
     }
     status.renewal.last = Some(ended.clone());
     Some(ended)

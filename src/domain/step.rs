@@ -11,7 +11,7 @@ use super::cadence;
 use super::finding::{Detail, Finding, Reason, Severity, Thread};
 use super::inspection::{AppFault, CheckError, CheckOutcome, Inspection, TokenKind, Validity};
 use super::ledger::{Circumstances, Entry, Fate, Ledger, Teller, Told};
-use super::renewal::{self, Ended, Origin, Outcome, Refusal, Report, Run};
+use super::renewal::{self, Ended, Origin, Outcome, Refusal, RenewalStatus, Report, Run};
 use super::status::{AppStatus, Facts, Generation, TokenStatus};
 use super::time::{Span, Timestamp};
 use super::token::{AppSpec, Policy, ProviderKind, ReceiverName, TokenSpec};
@@ -117,11 +117,12 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
     let said_expired = status.said_expired().then_some(status.generation.number);
     let mut reply = Reply::default();
     let (mut run, mut declined, mut ended) = (None, None, None);
+    let away = matches!(observation, Observation::Deferred(until) if until > now);
     let app = match observation {
-        Observation::Checked(outcome) if is_unconfirmed(&status, &outcome) => {
+        Observation::Checked(outcome) if is_unconfirmed(&status, &outcome, now) => {
             // What a run published says nothing before it is confirmed (contract §10.8).
             status.last_check = Some(now);
-            status.next_check = cadence::confirming(spec.rhythm, now);
+            status.next_check = cadence::regular(&spec.id, spec.rhythm, now);
             None
         }
         Observation::Checked(outcome) => {
@@ -131,7 +132,7 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         }
         Observation::Deferred(until) => {
             status.failing_since.get_or_insert(now);
-            status.last_error.get_or_insert(CheckError::Throttled(until));
+            put_off(&mut status.last_error, until);
             status.next_check = cadence::deferred(&spec.id, until, now);
             None
         }
@@ -157,7 +158,7 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
             ended.as_ref().and_then(|_| absorb_report(spec, &mut status, report, now))
         }
     };
-    if ended.is_none() && renewal::next_run(spec, &status).is_some_and(|at| at <= now) {
+    if ended.is_none() && !away && renewal::next_run(spec, &status).is_some_and(|at| at <= now) {
         let begins = renewal::may_renew(spec, &status, now).is_ok();
         run = run.or_else(|| begins.then(|| renewal::begin(&mut status, &spec.id, Origin::Schedule, now)));
     }
@@ -175,11 +176,11 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
     };
     let mut ledger = std::mem::take(&mut status.ledger);
     let fate = |incident: &Incident, finding: Option<&Finding>, withdrawn: bool| {
-        fate(incident, finding, &status, &judgement, withdrawn)
+        fate(incident, finding, &status, &judgement, withdrawn, now)
     };
     let Told { mut notices, mut entries } = reply.with(teller.reconcile(&mut ledger, &judgement.findings, fate));
     if let Some(ended) = ended {
-        notices.extend(renewed(&teller, &mut ledger, &notices, &ended));
+        notices.extend(renewed(&teller, &mut ledger, &judgement.findings, &notices, &ended));
         entries.push(Entry::Renewal(ended));
     }
     status.ledger = ledger;
@@ -340,14 +341,43 @@ fn asked(spec: &TokenSpec, status: &TokenStatus, origin: &Origin, now: Timestamp
     }
 }
 
-/// Whether another secret stands in the slot while a run is under way.
-fn is_unconfirmed(status: &TokenStatus, outcome: &CheckOutcome) -> bool {
-    status.renewal.run.is_some() && outcome.fingerprint.is_some_and(|seen| status.generation.fingerprint != Some(seen))
+/// Whether, while a run is under way, another secret stands in the slot, or the same one with a later end: both are the run's to tell. An end
+/// that has come is no reason to wait: whether the secret outlived it must be known.
+fn is_unconfirmed(status: &TokenStatus, outcome: &CheckOutcome, now: Timestamp) -> bool {
+    let gained = match (&outcome.answer, status.current_facts()) {
+        (Ok(seen), Some(known)) => {
+            renewal::gains(known.expires, seen.expires) && known.expires.date().is_some_and(|end| end > now)
+        }
+        _ => false,
+    };
+    let another = outcome.fingerprint.is_some_and(|seen| status.generation.fingerprint != Some(seen));
+    status.renewal.run.is_some() && (another || gained)
+}
+
+/// Until when the provider is left alone; a failure that has another name keeps it.
+fn put_off(error: &mut Option<CheckError>, until: Timestamp) {
+    match error {
+        Some(CheckError::Throttled(known)) => *known = until,
+        _ => {
+            error.get_or_insert(CheckError::Throttled(until));
+        }
+    }
 }
 
 /// That it was renewed is told once: where an incident ended by it, that is the word.
-fn renewed(teller: &Teller<'_>, ledger: &mut Ledger, told: &[Notice], ended: &Ended) -> Option<Notice> {
-    if ended.outcome != Outcome::Renewed || told.iter().any(|notice| notice.why == NotifyReason::Resolved) {
+fn renewed(
+    teller: &Teller<'_>,
+    ledger: &mut Ledger,
+    findings: &[Finding],
+    told: &[Notice],
+    ended: &Ended,
+) -> Option<Notice> {
+    let found = |incident: &Incident| findings.iter().any(|finding| finding.reason.thread() == incident.thread);
+    let by_it = |incident: &&Incident| matches!(incident.thread, Thread::Expiry | Thread::Renewal);
+    // What comes and goes is over when it stays away, and that is told then.
+    let ends_later = |incident: &Incident| incident.damped.is_some() && incident.told_at.is_some() && !found(incident);
+    let resolved = told.iter().any(|notice| notice.why == NotifyReason::Resolved);
+    if ended.outcome != Outcome::Renewed || resolved || ledger.incidents.iter().filter(by_it).any(ends_later) {
         return None;
     }
     ledger.count = ledger.count.saturating_add(1);
@@ -402,6 +432,11 @@ fn absorb_answer(spec: &TokenSpec, status: &mut TokenStatus, seen: Inspection, n
         return;
     }
     status.foreign = None;
+    if status.current_facts().is_some_and(|known| renewal::gains(known.expires, seen.expires)) {
+        // What was tried in vain has come, whoever brought it.
+        status.renewal.failures = 0;
+        status.renewal.next_try = None;
+    }
     let inspection = match status.current_facts() {
         Some(known) => merged(seen, known),
         None => seen,
@@ -467,9 +502,13 @@ fn fate(
     status: &TokenStatus,
     judgement: &Judgement,
     taken_back: bool,
+    now: Timestamp,
 ) -> Fate {
     match incident.thread {
         Thread::AppFault if is_dead(judgement) => Fate::End(Ending::Superseded),
+        Thread::Renewal if !is_dead(judgement) && goes_on(incident, &status.renewal, status.generation.number, now) => {
+            Fate::Stay
+        }
         Thread::Blind if status.failing_since.is_some() => Fate::Stay,
         thread if !thread.is_about_the_secret() => Fate::End(Ending::Resolved),
         _ => {
@@ -494,6 +533,12 @@ fn fate(
             }
         }
     }
+}
+
+/// Whether nothing has come of it yet: that a run begins is no success, and neither is a clock that moved back behind the incident.
+fn goes_on(incident: &Incident, renewal: &RenewalStatus, generation: u32, now: Timestamp) -> bool {
+    let succeeded = renewal.last.as_ref().is_some_and(|last| last.outcome == Outcome::Renewed);
+    incident.generation == generation && (renewal.run.is_some() || (incident.opened_at > now && !succeeded))
 }
 
 fn is_dead(judgement: &Judgement) -> bool {

@@ -137,9 +137,12 @@ pub fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp>
     }
 }
 
-/// The lifetime that a ladder is measured against: from issue, or from the first time this generation was seen.
+/// The lifetime that a ladder is measured against: from issue, or from the first time this generation was seen. A secret that was renewed and
+/// stayed the same lives anew from there; else its life, and with it every share of it, would grow without end.
 pub fn lifetime(status: &TokenStatus, facts: &Inspection, deadline: Timestamp) -> Span {
-    deadline.since(facts.issued_at.unwrap_or(status.generation.since))
+    let born = facts.issued_at.unwrap_or(status.generation.since);
+    let renewed = status.renewal.renewed_at.filter(|at| *at > status.generation.since);
+    deadline.since(renewed.map_or(born, |at| at.max(born)))
 }
 
 /// A date already crossed beats doubt; proof of death beats a date to come; doubt beats everything else.
@@ -355,8 +358,9 @@ fn renewal(case: Case<'_>) -> Ruling {
     let Some(facts) = status.current_facts().filter(alive) else { return Ruling::Clear };
     let due = renewal::due(spec, status);
     let urgent = due.zip(facts.expires.date()).map(|(due, end)| {
-        let lead = Span::seconds(end.since(due).as_seconds() / URGENT_SHARE);
-        end.minus(lead.min(URGENT_LEAD))
+        let long = lifetime(status, facts, end) > SHORT_LIFETIME;
+        let share = Span::seconds(end.since(due).as_seconds().max(0) / URGENT_SHARE);
+        end.minus(if long { URGENT_LEAD } else { share })
     });
     let holds = |reason: Reason, text: Box<str>| match urgent {
         Some(at) if now >= at => {
@@ -372,8 +376,9 @@ fn renewal(case: Case<'_>) -> Ruling {
     if now < due {
         return Ruling::ClearUntil(due);
     }
-    // A run that began late is given its time, too.
-    let since = run.map_or(due, |run| run.since.max(due));
+    // A run that began late is given its time, too, and so is a secret that came late.
+    let began = run.map(|run| run.since).max(status.renewal.renewed_at).max(Some(status.generation.since));
+    let since = began.map_or(due, |at| at.max(due));
     let lead = facts.expires.date().map_or(OVERDUE_AFTER, |end| end.since(due));
     let overdue = since.plus(Span::seconds(lead.as_seconds() / OVERDUE_SHARE).min(OVERDUE_AFTER).max(OVERDUE_AT_LEAST));
     if now < overdue {
@@ -401,7 +406,7 @@ pub(super) const fn finding(reason: Reason, severity: Severity, detail: Detail) 
 
 /// Everything is critical this close to the end of a long life (contract §3).
 const URGENT_LEAD: Span = Span::days(3);
-/// A renewal in vain is critical in the last quarter of the time that there was for it, and in any case in the last three days.
+/// Of a short life a renewal in vain is critical in the last quarter of the time that there was for it.
 const URGENT_SHARE: i64 = 4;
 /// A renewal is overdue after a tenth of the time that there is for it, …
 const OVERDUE_SHARE: i64 = 10;

@@ -2,8 +2,8 @@
 //!
 //! `promises` tries them one by one on the smallest life that shows each; `lives` tries them on random lives, beside a naive `model`
 //! that was written from the promises; `crowd` does so for thousands of tokens over years; `apps` is about faults of apps;
-//! `findings` has a table for every reason; `watcher` is about tokenwatch itself; `post` folds, paces and holds back what the lives
-//! tell. `fates` is the world they live in. What is here are the words they share.
+//! `findings` has a table for every reason; `renewals` is about tokens that are renewed; `watcher` is about tokenwatch itself; `post`
+//! folds, paces and holds back what the lives tell. `fates` is the world they live in. What is here are the words they share.
 
 mod apps;
 mod crowd;
@@ -13,6 +13,7 @@ mod lives;
 mod model;
 mod post;
 mod promises;
+mod renewals;
 mod watcher;
 
 use std::sync::Arc;
