@@ -25,8 +25,8 @@ pub enum Request {
     Renew(TokenId, Origin, oneshot::Sender<Result<u32, Declined>>),
     /// Somebody brings a new secret; the flag says that what speaks against it, but not hard, does not count.
     Replace(TokenId, Origin, Secret, bool, oneshot::Sender<Result<u32, Declined>>),
-    /// A run cannot go on at present.
-    Stuck(TokenId, u32, String, oneshot::Sender<Result<(), Declined>>),
+    /// A run cannot go on at present, and why; without a reason it goes on again.
+    Stuck(TokenId, u32, Option<String>, oneshot::Sender<Result<(), Declined>>),
     /// A run came to its end; with what becomes of its journal.
     Ended(TokenId, Report, JournalChange, oneshot::Sender<Result<(), Declined>>),
     /// A word that is about no finding is to be said to these receivers.
@@ -117,11 +117,11 @@ impl Requests {
         outcome.await.map_err(|_| Declined::Stopping)?
     }
 
-    /// Tells that a run cannot go on at present.
+    /// Tells that a run cannot go on at present, or, without a reason, that it goes on again.
     ///
     /// # Errors
     /// Why that was not noted.
-    pub async fn stuck(&self, id: TokenId, number: u32, why: String) -> Result<(), Declined> {
+    pub async fn stuck(&self, id: TokenId, number: u32, why: Option<String>) -> Result<(), Declined> {
         let (sender, outcome) = oneshot::channel();
         self.send(Request::Stuck(id, number, why, sender)).await?;
         outcome.await.map_err(|_| Declined::Stopping)?

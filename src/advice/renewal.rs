@@ -55,7 +55,12 @@ pub(super) fn what_happens(notice: &Notice, zone: &Zone) -> String {
             };
             format!("{}.{text}{end}", super::capitalised(&headline(notice)))
         }
-        _ => format!("The renewal was tried and did not succeed; the old token is still in place.{text}"),
+        _ => match last(notice).map(|last| last.outcome) {
+            Some(Outcome::Failed | Outcome::Refused) => {
+                format!("The renewal was tried and did not succeed; nothing was touched.{text}")
+            }
+            _ => format!("The renewal did not come to a good end.{text}"),
+        },
     }
 }
 

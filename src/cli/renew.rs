@@ -3,6 +3,8 @@
 //! A new secret comes from standard input or from a prompt without echo, never from an argument.
 
 use std::io::{IsTerminal as _, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,8 +136,8 @@ async fn carried_here(context: &Context, id: &TokenId, wish: Wish, json: bool) -
     };
     let news = |news: News| match news {
         News::Step(step) => show_step(&step, json),
-        News::Stuck(why) => show_step(&format!("{why}; trying again"), json),
-        News::Asked(..) => {}
+        News::Stuck(Some(why)) => show_step(&format!("{why}; trying again"), json),
+        News::Stuck(None) | News::Asked(..) => {}
     };
     let by = answer::who(context).unwrap_or_else(|| "somebody".to_owned());
     match single.carry(id, wish, &by, &news).await {
@@ -148,23 +150,35 @@ async fn carried_here(context: &Context, id: &TokenId, wish: Wish, json: bool) -
     }
 }
 
+/// Without a daemon, from the state that it left behind; nothing is made where there is none.
 async fn planned_here(context: &Context, id: &TokenId, json: bool) -> Exit {
-    let single = match single(context) {
-        Ok(single) => single,
+    let settings = match context.load() {
+        Ok(loaded) => loaded.settings,
         Err(exit) => return exit,
     };
-    let Some(token) = single.wiring.token(id) else {
+    let Some(token) = settings.token(id) else {
         return super::fail(Exit::Warning, format_args!("no token is called {id}"));
     };
-    let status = match single.store.load(vec![Subject::Token(id.clone())]).await {
-        Ok(found) => match found.into_iter().next() {
-            Some((_, SlotStatus::Token(status))) => *status,
-            _ => TokenStatus::new(single.clock.now()),
-        },
-        Err(failure) => return super::fail(Exit::TryAgain, failure),
+    let now = System.now();
+    let known = match state_path(&settings, &context.environment) {
+        Ok(state) if state.exists() => {
+            let store = match Sqlite::open(&state) {
+                Ok(store) => store,
+                Err(failure) => return refused(&failure),
+            };
+            match store.load(vec![Subject::Token(id.clone())]).await {
+                Ok(found) => found.into_iter().next().map(|(_, status)| status),
+                Err(failure) => return refused(&failure),
+            }
+        }
+        Ok(_) => None,
+        Err(failure) => return refused(&failure),
     };
-    let plan = plan(token, &status, &single.wiring.settings.daemon.zone, single.clock.now());
-    match serde_json::to_value(&plan) {
+    let status = match known {
+        Some(SlotStatus::Token(status)) => *status,
+        _ => TokenStatus::new(now),
+    };
+    match serde_json::to_value(plan(token, &status, &settings.daemon.zone, now)) {
         Ok(plan) => print_plan(&plan, json),
         Err(error) => super::fail(Exit::Internal, error),
     }
@@ -173,12 +187,25 @@ async fn planned_here(context: &Context, id: &TokenId, json: bool) -> Exit {
 fn single(context: &Context) -> Result<Single, Exit> {
     let settings = context.load()?.settings;
     let state = state_path(&settings, &context.environment).map_err(|failure| refused(&failure))?;
+    if let Some(owner) = stranger(&state) {
+        let why = format!(
+            "{} belongs to the user {owner}, and files made here would shut its daemon out; start the daemon, or run this as that user",
+            state.display()
+        );
+        return Err(super::fail(Exit::TryAgain, why));
+    }
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state).map_err(|failure| refused(&failure))?);
     let clock: Arc<dyn Clock> = Arc::new(System);
     let reader = Reader::new(Sources::new(context.environment.iter().cloned()));
     let wiring = Wiring::new(settings, &reader, &clock).map_err(|error| super::fail(Exit::BadConfiguration, error))?;
     let keyring = Arc::new(keyring(&state, &context.environment));
     Ok(Single { clock, store, wiring: Arc::new(wiring), keyring })
+}
+
+/// The owner of the state, or of the folder that it would be made in, when that is somebody else.
+fn stranger(state: &Path) -> Option<u32> {
+    let place = std::fs::metadata(state).or_else(|_| std::fs::metadata(state.parent().unwrap_or(state))).ok()?;
+    (place.uid() != rustix::process::geteuid().as_raw()).then(|| place.uid())
 }
 
 fn refused(failure: &StoreError) -> Exit {

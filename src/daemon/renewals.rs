@@ -211,8 +211,8 @@ impl Work {
             }
             News::Stuck(text) => {
                 let mut last = stuck.lock().unwrap_or_else(PoisonError::into_inner);
-                if last.as_ref() != Some(&text) {
-                    *last = Some(text.clone());
+                if *last != text {
+                    last.clone_from(&text);
                     // Nobody listens any more only when this run is over.
                     let _ = told.send(text);
                 }
@@ -229,7 +229,7 @@ impl Work {
             Ok(end) => self.hand_in(&id, end).await,
             Err(cut) => {
                 error!(token = id.as_str(), error = %cut, "a renewal was cut off; it goes on later");
-                self.tell_stuck(&id, number, cut.to_string()).await;
+                self.tell_stuck(&id, number, Some(cut.to_string())).await;
                 soon()
             }
         }
@@ -257,7 +257,7 @@ impl Work {
             .then(|| self.clock.now().plus(Span::seconds(1)))
     }
 
-    async fn tell_stuck(&self, id: &TokenId, number: u32, text: String) {
+    async fn tell_stuck(&self, id: &TokenId, number: u32, text: Option<String>) {
         if let Err(declined) = self.requests.stuck(id.clone(), number, text).await {
             warn!(token = id.as_str(), error = %declined, "that a renewal is stuck could not be noted");
         }

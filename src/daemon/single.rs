@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::renewals::log_end;
 use super::wiring::{Checked, Wiring};
 use crate::domain::alert::Subject;
-use crate::domain::renewal::{Origin, Report, Run};
+use crate::domain::renewal::{Origin, Phase, Report, Run};
 use crate::domain::status::TokenStatus;
 use crate::domain::step::{Observation, Step, step};
 use crate::domain::token::TokenId;
@@ -54,13 +54,28 @@ impl Single {
         news: &(dyn Fn(News) + Send + Sync),
     ) -> Result<Report, Declined> {
         let token = self.wiring.token(id).ok_or(Declined::Unknown)?;
-        let entry = match self.store.run_of(id.clone()).await.map_err(failed)? {
-            Some(entry) if self.status(id).await?.renewal.run.is_some() => {
-                news(News::Step(format!("run {} was cut off; it goes on", entry.run.number)));
-                entry
+        if let Some(entry) = self.store.run_of(id.clone()).await.map_err(failed)?
+            && self.status(id).await?.renewal.run.is_some()
+        {
+            news(News::Step(format!("run {} was cut off; it goes on", entry.run.number)));
+            let report = self.finish(token, entry, news).await?;
+            // What a person brings is not done with another token.
+            if matches!(wish, Wish::Renew) {
+                return Ok(report);
             }
-            _ => self.begin(token, wish, by).await?,
-        };
+        }
+        let entry = self.begin(token, wish, by).await?;
+        self.finish(token, entry, news).await
+    }
+
+    /// Carries a run to its end and stores how it ended.
+    async fn finish(
+        &self,
+        token: &Token,
+        entry: Journaled,
+        news: &(dyn Fn(News) + Send + Sync),
+    ) -> Result<Report, Declined> {
+        let id = &token.spec.id;
         let slot = self.wiring.slot(id).ok_or(Declined::Unknown)?;
         let bench = Bench {
             clock: Arc::clone(&self.clock),
@@ -78,7 +93,7 @@ impl Single {
         self.commit(id, step, end.journal.clone()).await?;
         log_end(id, &end.report);
         if let JournalChange::Go(entry) = &end.journal
-            && entry.run.phase == crate::domain::renewal::Phase::Revoking
+            && entry.run.phase == Phase::Revoking
             && bench.revoke(slot, entry).await
         {
             self.store.end_run(id.clone(), entry.run.number).await.map_err(failed)?;

@@ -3,7 +3,7 @@
 //! It owns the agenda and sleeps in one place. Results that come in together are committed together. A store that fails makes it back
 //! off; it never ends the loop, and because expiry is a level nothing is lost by looking again later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -263,16 +263,20 @@ impl Watch {
 
     /// Decides and commits one batch: the check that just came back and all others that are ready.
     async fn settle(&self, round: &mut Round, first: Seen) {
+        let now = self.clock.now();
         let mut batch = vec![first];
         while batch.len() < BATCH
             && let Some(Ok(seen)) = round.flying.try_join_next()
         {
             batch.push(seen);
         }
+        batch.retain(|seen| round.is_of_now(seen.index, now));
+        if batch.is_empty() {
+            return;
+        }
         // Until it is committed it is under way: the outbox must not take the first of several for the only one.
         self.board.vitals.set_in_flight(round.flying.len() + batch.len());
         let indices: Vec<usize> = batch.iter().map(|seen| seen.index).collect();
-        let now = self.clock.now();
         match self.decide_and_commit(round, batch, now).await {
             Ok(()) => {
                 if self.board.vitals.store_is(PART, None) {
@@ -440,7 +444,7 @@ impl Watch {
                 let _ = reply.send(step.map(|step| step.status.renewal.count));
             }
             Request::Stuck(id, number, why, reply) => {
-                let stuck = Observation::Stuck(number, why.into());
+                let stuck = Observation::Stuck(number, why.map(Into::into));
                 let step = self.observe(round, &id, stuck, Journal::AsDecided).await;
                 let _ = reply.send(step.map(drop));
             }
@@ -482,6 +486,7 @@ impl Watch {
         {
             return Err(Declined::Unknown);
         }
+        let ends = matches!(observation, Observation::Ended(_));
         let mut step = step(&token.spec, status, observation, now);
         if let Some(refused) = step.refused {
             return Err(Declined::Refused(refused));
@@ -505,9 +510,12 @@ impl Watch {
             table.publish_app(&name, findings);
         }
         round.kin.learn(index, &step.status);
-        // A token that is under way plans itself when it comes back.
+        // A token that is under way plans itself when it comes back. But what is seen from before the end of a run, or from within it, may be
+        // of a secret that is not in the slot any more.
         if !round.agenda.is_under_way(index) {
             round.agenda.push(step.wake, index);
+        } else if ends {
+            round.outdated.insert(index);
         }
         if begins {
             self.renewals.notify_one();
@@ -600,6 +608,7 @@ impl Watch {
         round.courtesy = Courtesy::default();
         round.kin = Kin::default();
         round.agenda.clear();
+        round.outdated.clear();
         round.opened = false;
     }
 
@@ -644,6 +653,8 @@ struct Round {
     key: FingerprintKey,
     agenda: Agenda,
     flying: JoinSet<Seen>,
+    /// Checks under way whose answers do not count.
+    outdated: HashSet<usize>,
     courtesy: Courtesy,
     kin: Kin,
     served_version: Option<String>,
@@ -667,6 +678,7 @@ impl Round {
             key,
             agenda: Agenda::default(),
             flying: JoinSet::new(),
+            outdated: HashSet::new(),
             courtesy: Courtesy::default(),
             kin: Kin::default(),
             served_version: None,
@@ -702,6 +714,15 @@ impl Round {
             _ => self.agenda.next(),
         };
         next.map_or(longest, |next| next.since(now).max(Span::ZERO).min(longest))
+    }
+
+    /// Whether a check that came back is of the secret in the slot now; one that is not is made again.
+    fn is_of_now(&mut self, index: usize, now: Timestamp) -> bool {
+        let outdated = self.outdated.remove(&index);
+        if outdated {
+            self.agenda.push(now, index);
+        }
+        !outdated
     }
 
     /// Takes in what an answer showed beside the facts.

@@ -344,6 +344,10 @@ pub struct Run {
     pub proved: Option<Inspection>,
     /// What speaks against the new secret, but not hard, does not count: whoever brought it said so.
     pub anyway: bool,
+    /// How many sinks were tried: written, or perhaps written. A roll-back leaves the others alone.
+    pub tried: u32,
+    /// Whether all of them were written, so that the application may have been restarted.
+    pub published: bool,
     /// The sinks whose contents are kept, in the order in which they are written.
     pub sinks: Vec<Box<str>>,
     /// How far it has come.
@@ -558,6 +562,8 @@ pub(super) fn begin(status: &mut TokenStatus, token: &TokenId, origin: Origin, n
         old: status.current_facts().cloned(),
         proved: None,
         anyway: false,
+        tried: 0,
+        published: false,
         sinks: Vec::new(),
         phase: Phase::Ordered,
     }

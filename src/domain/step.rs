@@ -29,8 +29,8 @@ pub enum Observation {
     Answered(Answer),
     /// Somebody asks for a renewal, or brings a new secret.
     Asked(Origin),
-    /// A run cannot come to its end at present: which one, and why.
-    Stuck(u32, Box<str>),
+    /// A run cannot come to its end at present: which one, and why; without a reason it goes on again.
+    Stuck(u32, Option<Box<str>>),
     /// A run came to its end.
     Ended(Report),
 }
@@ -149,7 +149,7 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         }
         Observation::Stuck(number, why) => {
             if let Some(mark) = status.renewal.run.as_mut().filter(|mark| mark.number == number) {
-                mark.stuck = Some(why);
+                mark.stuck = why;
             }
             None
         }

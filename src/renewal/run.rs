@@ -16,7 +16,7 @@ use super::seal::SealingKey;
 use super::sink::{self, Held, Put, SinkError, Swap};
 use super::turns::{Turn, Turns};
 use super::{confirm, restart};
-use crate::domain::inspection::{AppFault, CheckError, Expiry, Inspection, Validity};
+use crate::domain::inspection::{AppFault, CheckError, Expiry, Inspection};
 use crate::domain::proof::{self, Objection};
 use crate::domain::renewal::{self, Method, Outcome, Phase, Report, Run};
 use crate::domain::time::Span;
@@ -66,8 +66,8 @@ pub struct Slot<'a> {
 pub enum News {
     /// A step was made; in words.
     Step(String),
-    /// It cannot go on at present, and is tried again; in words.
-    Stuck(String),
+    /// It cannot go on at present, and is tried again, for this reason; without one it goes on again.
+    Stuck(Option<String>),
     /// The provider was asked something.
     Asked(Telemetry, Option<CheckError>),
 }
@@ -183,7 +183,7 @@ impl Walk<'_> {
     }
 
     async fn exchange(&mut self) -> Result<Option<End>, CutOff> {
-        self.forget_all_but_new();
+        self.begin_anew();
         let held = first(self.bench.reader.read(vec![self.slot.token.secret.clone()]).await);
         if let Ok(old) = &held {
             self.seal(OLD, old).await?;
@@ -204,8 +204,7 @@ impl Walk<'_> {
         };
         // The answer of an earlier exchange may have been lost, though it extended this very string.
         if let Some(known) = &self.entry.run.old
-            && seen.validity == Validity::Valid
-            && renewal::gains(known.expires, seen.expires)
+            && proof::of_exchange(Some(known), &seen).is_ok()
         {
             self.say(format!("the token itself now ends {}", end_of(&seen)));
             self.seal(NEW, &old).await?;
@@ -251,7 +250,12 @@ impl Walk<'_> {
                 self.entry.run.proved = Some(seen);
                 self.go(Phase::Proved).await.map(Some)
             }
-            _ => {
+            // Whether it is good cannot be told now, and then no other is asked for.
+            Err(failure) if !matches!(failure, CheckError::ForeignToken(_)) => {
+                let text = format!("the token of an earlier run could not be inspected: {failure}");
+                self.fail(Outcome::Failed, text, Some(failure)).map(Some)
+            }
+            Ok(_) | Err(_) => {
                 self.entry.sealed.remove(NEW);
                 Ok(None)
             }
@@ -345,6 +349,14 @@ impl Walk<'_> {
                 "there is no place to publish to: the token has neither [tokens.renew] nor [tokens.replace]".to_owned();
             return self.set_aside(Outcome::Refused, text, None);
         };
+        // A person may have brought another token meanwhile; that one counts.
+        if let (false, Some(old)) = (self.entry.run.origin.is_replacement(), self.secret(OLD).await?)
+            && first(self.bench.reader.read(vec![self.slot.token.secret.clone()]).await)
+                .is_ok_and(|now| !now.matches(&old))
+        {
+            let text = format!("{} was changed by somebody meanwhile; nothing was touched", self.slot.token.secret);
+            return self.set_aside(Outcome::Failed, text, None);
+        }
         let mut names = Vec::new();
         for (index, place) in delivery.publish.iter().enumerate() {
             match sink::held(place, self.bench.reader.sources()).await {
@@ -370,8 +382,13 @@ impl Walk<'_> {
         };
         let to = Held::Secret(new);
         let mut written = Vec::new();
-        for (place, before) in self.sinks().await? {
+        for (index, (place, before)) in self.sinks().await?.into_iter().enumerate() {
             let Some(place) = place else { continue };
+            let tried = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            if self.entry.run.tried < tried {
+                self.entry.run.tried = tried;
+                self.note(Phase::Publishing).await?;
+            }
             match self.put(&place, Swap { from: &before, to: &to }).await {
                 Ok(Put::Written) => written.push(place.to_string()),
                 Ok(Put::AlreadyThere) => {}
@@ -395,6 +412,7 @@ impl Walk<'_> {
             self.say("nothing had to be written: the token is the same, so the application was left alone".to_owned());
             return self.go(Phase::Confirmed).await;
         }
+        self.entry.run.published = true;
         self.go(Phase::Published).await
     }
 
@@ -458,7 +476,8 @@ impl Walk<'_> {
         let from = new.map_or(Held::Unknown, Held::Secret);
         let mut restored = Vec::new();
         let mut left = Vec::new();
-        for (place, before) in self.sinks().await?.into_iter().rev() {
+        let tried = usize::try_from(self.entry.run.tried).unwrap_or(usize::MAX);
+        for (place, before) in self.sinks().await?.into_iter().take(tried).rev() {
             let Some(place) = place else {
                 left.push("a place that is gone from the configuration keeps the new token".to_owned());
                 continue;
@@ -480,6 +499,7 @@ impl Walk<'_> {
                         continue;
                     }
                 }
+                self.goes_on(tries);
                 break;
             }
         }
@@ -490,7 +510,9 @@ impl Walk<'_> {
         for line in left {
             let _ = write!(told, "; {line}");
         }
-        told.push_str(&self.revive().await?);
+        if self.entry.run.published {
+            told.push_str(&self.revive().await?);
+        }
         let mut entry = self.entry.clone();
         entry.run.phase = Phase::SetAside;
         entry.sealed.retain(|name, _| name == NEW);
@@ -607,9 +629,12 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn forget_all_but_new(&mut self) {
+    /// Of a run before this one only the new secret is of use.
+    fn begin_anew(&mut self) {
         self.entry.sealed.retain(|name, _| name == NEW);
-        self.entry.run.sinks.clear();
+        let run = &mut self.entry.run;
+        run.sinks.clear();
+        (run.tried, run.published) = (0, false);
     }
 
     /// Notes the phase, durably.
@@ -620,6 +645,7 @@ impl Walk<'_> {
             tries += 1;
             self.stuck(&format!("the journal cannot be written: {failure}"), tries).await?;
         }
+        self.goes_on(tries);
         Ok(())
     }
 
@@ -648,10 +674,17 @@ impl Walk<'_> {
         if tries == 1 {
             warn!(token = self.entry.run.token.as_str(), why, "a renewal cannot go on; trying again");
         }
-        (self.news)(News::Stuck(why.to_owned()));
+        (self.news)(News::Stuck(Some(why.to_owned())));
         let doubled = FIRST_WAIT.saturating_mul(1 << tries.saturating_sub(1).min(8));
         self.wait(doubled.min(LONGEST_WAIT)).await;
         Ok(())
+    }
+
+    /// What was tried in vain worked at last.
+    fn goes_on(&self, tries: u32) {
+        if tries > 0 {
+            (self.news)(News::Stuck(None));
+        }
     }
 
     async fn wait(&self, time: Duration) {
@@ -672,8 +705,11 @@ impl Walk<'_> {
         Report { number: self.entry.run.number, outcome, text: text.into(), proved: None, error }
     }
 
-    /// Nothing was touched, and nothing is kept.
+    /// Nothing was touched. What was set aside before is kept where nothing speaks against it.
     fn fail(&self, outcome: Outcome, text: String, error: Option<CheckError>) -> Result<Option<End>, CutOff> {
+        if outcome == Outcome::Failed && self.entry.sealed.contains_key(NEW) {
+            return self.set_aside(outcome, text, error);
+        }
         let report = self.report(outcome, self.story(&text), error);
         Ok(Some(End { report, journal: JournalChange::End }))
     }
@@ -685,7 +721,8 @@ impl Walk<'_> {
     /// Nothing was touched; the new secret is kept for the next run.
     fn set_aside(&self, outcome: Outcome, text: String, error: Option<CheckError>) -> Result<Option<End>, CutOff> {
         if self.entry.run.origin.is_replacement() {
-            return self.fail(outcome, text, error);
+            let report = self.report(outcome, self.story(&text), error);
+            return Ok(Some(End { report, journal: JournalChange::End }));
         }
         let mut entry = self.entry.clone();
         entry.run.phase = Phase::SetAside;

@@ -81,7 +81,7 @@ impl SealingKey {
         Self { cipher: XChaCha20Poly1305::new((&**key).into()), id }
     }
 
-    /// Seals a secret for one place, such as `token/helpdesk/7/new`: nowhere else it will open.
+    /// Seals a secret for one place, such as `token/helpdesk/new`: nowhere else it will open.
     ///
     /// It is filled up to a multiple of 64 bytes first. Each kind of token has lengths of its own, so without that a copy of the state would
     /// tell which is which, and whether a renewal gave another string.

@@ -390,6 +390,10 @@ struct StoredRun {
     proved: Option<StoredFacts>,
     #[serde(default, skip_serializing_if = "is_false")]
     anyway: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    tried: u32,
+    #[serde(default, skip_serializing_if = "is_false")]
+    published: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sinks: Vec<Box<str>>,
     phase: String,
@@ -411,6 +415,8 @@ impl StoredRun {
             old: run.old.as_ref().map(facts),
             proved: run.proved.as_ref().map(facts),
             anyway: run.anyway,
+            tried: run.tried,
+            published: run.published,
             sinks: run.sinks.clone(),
             phase: run.phase.as_str().to_owned(),
             why: match &run.phase {
@@ -432,6 +438,8 @@ impl StoredRun {
             old: inspection(self.old)?,
             proved: inspection(self.proved)?,
             anyway: self.anyway,
+            tried: self.tried,
+            published: self.published,
             sinks: self.sinks,
             phase: Phase::parse(&self.phase, self.why).ok_or_else(|| unknown("phase", &self.phase))?,
         })

@@ -2036,6 +2036,8 @@ fn journaled(name: &str, number: u32, phase: Phase, sealed: &[(&str, &[u8])]) ->
         old: None,
         proved: None,
         anyway: true,
+        tried: 2,
+        published: true,
         sinks: vec!["T in /srv/config.env".into(), "the command publish".into()],
         phase,
     };
@@ -2317,6 +2319,8 @@ fn journals(name: &str) -> BoxedStrategy<JournalChange> {
             old,
             proved,
             anyway: number % 2 == 0,
+            tried: number % 5,
+            published: number % 3 == 0,
             sinks,
             phase,
         },
