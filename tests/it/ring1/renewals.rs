@@ -521,8 +521,8 @@ fn a_stuck_run_is_critical_at_once() {
     slot.see(0, checked(1, user(60 * DAY)));
     let due = due(&slot);
     begins(&mut slot, due, user(60 * DAY));
-    assert_eq!(of_renewal(&slot.see(due + 5, Observation::Stuck(7, "late".into()))), QUIET, "of another run");
-    let stuck = slot.see(due + 10, Observation::Stuck(1, "the file cannot be written".into()));
+    assert_eq!(of_renewal(&slot.see(due + 5, Observation::Stuck(7, Some("late".into())))), QUIET, "of another run");
+    let stuck = slot.see(due + 10, Observation::Stuck(1, Some("the file cannot be written".into())));
     assert_eq!(of_renewal(&stuck), [(NotifyReason::First, RenewalFailed, Critical)]);
     let back = ends(&mut slot, due + HOUR, 1, Outcome::RolledBack, None);
     assert_eq!(of_renewal(&back), QUIET, "it goes on, and is no worse");
@@ -1145,7 +1145,7 @@ impl<'a> World<'a> {
             if run.sticks {
                 self.model.stuck = true;
                 self.came_upon.insert("stuck");
-                self.step(Observation::Stuck(run.number, "no way back".into()))?;
+                self.step(Observation::Stuck(run.number, Some("no way back".into())))?;
             }
             return Ok(());
         }
