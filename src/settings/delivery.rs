@@ -11,6 +11,7 @@ use super::{Fault, WhatsApp};
 use crate::domain::renewal::{Bell, DEFAULT_FLOOR, RenewPolicy, When};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::TokenId;
+use crate::redact::redact;
 use crate::zone::Zone;
 
 /// How a token is renewed.
@@ -335,8 +336,9 @@ fn lasting(at: &At<'_>, slot: &Slot<'_>, delivery: &Delivery, faults: &mut Vec<F
             faults.push(at.fault("", what.to_owned()));
         }
         Some(secret) if !delivery.publish.iter().any(holds) => {
+            let place = redact(&secret.to_string(), &[]);
             let what =
-                format!("leaves out the place that is watched ({secret}): the old token would be checked for ever");
+                format!("leaves out the place that is watched ({place}): the old token would be checked for ever");
             faults.push(at.fault("publish", what));
         }
         Some(_) | None => {}
@@ -354,7 +356,7 @@ fn sinks(at: &At<'_>, slot: &Slot<'_>, faults: &mut Vec<Fault>) -> Option<Vec<Si
         Some(sink)
             if sinks.iter().any(|known| known.to_string() == sink.to_string() && !matches!(known, Sink::Sql(_))) =>
         {
-            faults.push(at.fault("", format!("names {sink} a second time")));
+            faults.push(at.fault("", format!("names {} a second time", redact(&sink.to_string(), &[]))));
         }
         Some(sink) => sinks.push(sink),
         None => whole = false,

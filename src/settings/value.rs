@@ -354,9 +354,11 @@ pub fn unit(text: &str) -> Result<(), String> {
     match text.rsplit_once('.') {
         Some((name, suffix)) if UNIT_SUFFIXES.contains(&suffix) && !name.is_empty() && text.chars().all(fine) => Ok(()),
         Some(_) if !text.chars().all(fine) => Err(format!("{} is no unit name", quoted(text))),
-        _ => {
-            Err(format!("{} is no unit; write its name in full, such as {:?}", quoted(text), format!("{text}.service")))
-        }
+        _ => Err(format!(
+            "{} is no unit; write its name in full, such as {:?}",
+            quoted(text),
+            format!("{}.service", redact(text, &[]))
+        )),
     }
 }
 
