@@ -167,10 +167,9 @@ fn renewal_in_words(spec: &TokenSpec, status: &TokenStatus, now: Timestamp, word
         lines.push(format!("a renewal is under way since {}{stuck}", words.when(run.since)));
     } else if spec.renew.is_some() {
         match (renewal::next_run(spec, status), renewal::may_renew(spec, status, now)) {
-            (Some(at), Ok(_)) => lines.push(format!("it is renewed: {}", words.when(at))),
-            (Some(at), Err(Refusal::TooSoon(_))) => lines.push(format!("it is renewed: {}", words.when(at))),
+            (Some(at), Ok(_) | Err(Refusal::TooSoon(_))) => lines.push(format!("it is renewed: {}", words.when(at))),
             (Some(at), Err(refusal)) => {
-                lines.push(format!("it is to be renewed {}, but now it cannot be: {refusal}", words.when(at)))
+                lines.push(format!("it is to be renewed {}, but now it cannot be: {refusal}", words.when(at)));
             }
             (None, Err(refusal)) => lines.push(format!("it is not renewed: {refusal}")),
             (None, Ok(_)) => lines.push("no renewal is planned".to_owned()),

@@ -28,7 +28,7 @@ pub enum Request {
     /// A run cannot go on at present, and why; without a reason it goes on again.
     Stuck(TokenId, u32, Option<String>, oneshot::Sender<Result<(), Declined>>),
     /// A run came to its end; with what becomes of its journal.
-    Ended(TokenId, Report, JournalChange, oneshot::Sender<Result<(), Declined>>),
+    Ended(TokenId, Report, Box<JournalChange>, oneshot::Sender<Result<(), Declined>>),
     /// A word that is about no finding is to be said to these receivers.
     Say(Finding, Arc<[ReceiverName]>, oneshot::Sender<Result<AlertKey, Declined>>),
 }
@@ -133,7 +133,7 @@ impl Requests {
     /// Why it was not.
     pub async fn ended(&self, id: TokenId, report: Report, journal: JournalChange) -> Result<(), Declined> {
         let (sender, outcome) = oneshot::channel();
-        self.send(Request::Ended(id, report, journal, sender)).await?;
+        self.send(Request::Ended(id, report, Box::new(journal), sender)).await?;
         outcome.await.map_err(|_| Declined::Stopping)?
     }
 

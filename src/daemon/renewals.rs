@@ -112,10 +112,10 @@ impl Renewals {
             return Ok(());
         }
         let entries = self.store.runs().await.map_err(|failure| failure.to_string())?;
-        let fingerprints = match entries.is_empty() {
-            true => return Ok(()),
-            false => self.store.fingerprint_key().await.map_err(|failure| failure.to_string())?,
-        };
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let fingerprints = self.store.fingerprint_key().await.map_err(|failure| failure.to_string())?;
         for entry in entries {
             let token = entry.run.token.clone();
             if desk.busy.len() >= AT_ONCE || desk.busy.contains(&token) || desk.later.contains_key(&token) {

@@ -77,7 +77,7 @@ enum Journal {
     /// The run that begins puts this secret in place; the flag is [`Run::anyway`].
     Brings(Secret, bool),
     /// A run ends, with this.
-    Ends(JournalChange),
+    Ends(Box<JournalChange>),
 }
 
 /// One check that came back, or was put off.
@@ -531,7 +531,7 @@ impl Watch {
                 let sealed = sealed_new(&self.keyring, &run, &secret).await.map_err(Declined::NotRenewed)?;
                 Ok(JournalChange::Begin(Journaled { run, sealed }))
             }
-            (_, Journal::Ends(change)) => Ok(change),
+            (_, Journal::Ends(change)) => Ok(*change),
             (run, Journal::AsDecided | Journal::Brings(..)) => Ok(begun(run)),
         }
     }

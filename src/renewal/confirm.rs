@@ -164,9 +164,22 @@ fn passes(code: i64, error: &Value) -> bool {
     match code {
         0 | 102 | 190 => false,
         1 => !is_of_the_secret,
-        2 | 131_000 | 131_016 | 131_057 | 133_004 => true,
-        // Slow down.
-        4 | 17 | 32 | 341 | 613 | 80_000..=80_014 | 130_429 | 131_048 | 131_056 | 133_016 => true,
+        // Trouble of theirs, and "slow down".
+        2
+        | 131_000
+        | 131_016
+        | 131_057
+        | 133_004
+        | 4
+        | 17
+        | 32
+        | 341
+        | 613
+        | 80_000..=80_014
+        | 130_429
+        | 131_048
+        | 131_056
+        | 133_016 => true,
         _ => error["is_transient"].as_bool().unwrap_or(false),
     }
 }

@@ -193,13 +193,13 @@ impl Walk<'_> {
         }
         let old = match held {
             Ok(old) => old,
-            Err(why) => return self.fail(Outcome::Failed, format!("the secret cannot be read: {why}"), None),
+            Err(why) => return Ok(Some(self.fail(Outcome::Failed, format!("the secret cannot be read: {why}"), None))),
         };
         let seen = match self.inspect(&old).await {
             Ok(seen) => seen,
             Err(failure) => {
                 let text = format!("the token could not be looked at before it is exchanged: {failure}");
-                return self.fail(Outcome::Failed, text, Some(failure));
+                return Ok(Some(self.fail(Outcome::Failed, text, Some(failure))));
             }
         };
         // The answer of an earlier exchange may have been lost, though it extended this very string.
@@ -213,7 +213,7 @@ impl Walk<'_> {
         }
         let method = match renewal::method(&self.slot.token.spec, &seen, self.bench.clock.now()) {
             Ok(method) => method,
-            Err(refusal) => return self.fail(Outcome::Refused, refusal.to_string(), None),
+            Err(refusal) => return Ok(Some(self.fail(Outcome::Refused, refusal.to_string(), None))),
         };
         self.entry.run.old = Some(seen);
         if self.entry.sealed.contains_key(NEW) {
@@ -233,10 +233,10 @@ impl Walk<'_> {
             Err(ExchangeError::Unanswered { error, may_be_done }) => {
                 let lost =
                     if may_be_done { "; it may have been given and lost on the way, which does no harm" } else { "" };
-                self.fail(Outcome::Failed, format!("no new token was given: {error}{lost}"), Some(error))
+                Ok(Some(self.fail(Outcome::Failed, format!("no new token was given: {error}{lost}"), Some(error))))
             }
             Err(dead @ ExchangeError::Dead(..)) => {
-                self.fail(Outcome::Failed, format!("no new token was given: {dead}"), None)
+                Ok(Some(self.fail(Outcome::Failed, format!("no new token was given: {dead}"), None)))
             }
         }
     }
@@ -253,7 +253,7 @@ impl Walk<'_> {
             // Whether it is good cannot be told now, and then no other is asked for.
             Err(failure) if !matches!(failure, CheckError::ForeignToken(_)) => {
                 let text = format!("the token of an earlier run could not be inspected: {failure}");
-                self.fail(Outcome::Failed, text, Some(failure)).map(Some)
+                Ok(Some(Some(self.fail(Outcome::Failed, text, Some(failure)))))
             }
             Ok(_) | Err(_) => {
                 self.entry.sealed.remove(NEW);
@@ -294,24 +294,24 @@ impl Walk<'_> {
 
     async fn prove(&mut self) -> Result<Option<End>, CutOff> {
         let Some(new) = self.secret(NEW).await? else {
-            return self.fail(
+            return Ok(Some(self.fail(
                 Outcome::Failed,
                 "the new token is lost: its sealed copy cannot be opened".to_owned(),
                 None,
-            );
+            )));
         };
         let mut tries = 0;
         let seen = loop {
             match self.inspect(&new).await {
                 Ok(seen) => break seen,
                 Err(CheckError::ForeignToken(text)) => {
-                    return self.refuse(format!("{}: {text}", Objection::OtherApp));
+                    return Ok(Some(self.refuse(format!("{}: {text}", Objection::OtherApp))));
                 }
                 Err(failure) => {
                     tries += 1;
                     if tries >= PROOF_TRIES {
                         let text = format!("the new token could not be inspected: {failure}");
-                        return self.set_aside(Outcome::Failed, text, Some(failure));
+                        return Ok(Some(self.set_aside(Outcome::Failed, text, Some(failure))));
                     }
                     self.wait(Duration::from_secs(1 << tries)).await;
                 }
@@ -325,16 +325,16 @@ impl Walk<'_> {
                 objections.iter().partition(|objection| objection.is_hard());
             let listed = |list: &[&Objection]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             if !hard.is_empty() {
-                return self.refuse(listed(&hard));
+                return Ok(Some(self.refuse(listed(&hard))));
             }
             if !soft.is_empty() && !run.anyway {
-                return self.refuse(format!("{} (to insist, give --anyway)", listed(&soft)));
+                return Ok(Some(self.refuse(format!("{} (to insist, give --anyway)", listed(&soft)))));
             }
         } else if let Err(objection) = proof::of_exchange(run.old.as_ref(), &seen) {
             let text = format!("the provider gave a token, but {objection}");
             return match objection {
-                Objection::NoGain => self.fail(Outcome::WithoutGain, text, None),
-                _ => self.fail(Outcome::Refused, text, None),
+                Objection::NoGain => Ok(Some(self.fail(Outcome::WithoutGain, text, None))),
+                _ => Ok(Some(self.fail(Outcome::Refused, text, None))),
             };
         }
         self.say(format!("it was inspected: valid, of the kind {}, it ends {}", seen.kind.as_str(), end_of(&seen)));
@@ -347,7 +347,7 @@ impl Walk<'_> {
         let Some(delivery) = self.delivery().cloned() else {
             let text =
                 "there is no place to publish to: the token has neither [tokens.renew] nor [tokens.replace]".to_owned();
-            return self.set_aside(Outcome::Refused, text, None);
+            return Ok(Some(self.set_aside(Outcome::Refused, text, None)));
         };
         // A person may have brought another token meanwhile; that one counts.
         if let (false, Some(old)) = (self.entry.run.origin.is_replacement(), self.secret(OLD).await?)
@@ -355,7 +355,7 @@ impl Walk<'_> {
                 .is_ok_and(|now| !now.matches(&old))
         {
             let text = format!("{} was changed by somebody meanwhile; nothing was touched", self.slot.token.secret);
-            return self.set_aside(Outcome::Failed, text, None);
+            return Ok(Some(self.set_aside(Outcome::Failed, text, None)));
         }
         let mut names = Vec::new();
         for (index, place) in delivery.publish.iter().enumerate() {
@@ -367,7 +367,7 @@ impl Walk<'_> {
                 Ok(Held::Unknown) => {}
                 Err(problem) => {
                     let text = format!("{place} cannot be written: {problem}; nothing was touched");
-                    return self.set_aside(Outcome::Failed, text, None);
+                    return Ok(Some(self.set_aside(Outcome::Failed, text, None)));
                 }
             }
             names.push(place.to_string().into());
@@ -543,10 +543,7 @@ impl Walk<'_> {
 
     fn delivery(&self) -> Option<&Delivery> {
         let renew = self.slot.token.renew.as_ref().map(|renew| &*renew.delivery);
-        match self.entry.run.origin.is_replacement() {
-            true => self.slot.token.replace.as_deref().or(renew),
-            false => renew,
-        }
+        if self.entry.run.origin.is_replacement() { self.slot.token.replace.as_deref().or(renew) } else { renew }
     }
 
     const fn needs_turn(&self) -> bool {
@@ -706,28 +703,28 @@ impl Walk<'_> {
     }
 
     /// Nothing was touched. What was set aside before is kept where nothing speaks against it.
-    fn fail(&self, outcome: Outcome, text: String, error: Option<CheckError>) -> Result<Option<End>, CutOff> {
+    fn fail(&self, outcome: Outcome, text: String, error: Option<CheckError>) -> End {
         if outcome == Outcome::Failed && self.entry.sealed.contains_key(NEW) {
             return self.set_aside(outcome, text, error);
         }
         let report = self.report(outcome, self.story(&text), error);
-        Ok(Some(End { report, journal: JournalChange::End }))
+        End { report, journal: JournalChange::End }
     }
 
-    fn refuse(&self, text: String) -> Result<Option<End>, CutOff> {
+    fn refuse(&self, text: String) -> End {
         self.fail(Outcome::Refused, format!("the new token was refused: {text}"), None)
     }
 
     /// Nothing was touched; the new secret is kept for the next run.
-    fn set_aside(&self, outcome: Outcome, text: String, error: Option<CheckError>) -> Result<Option<End>, CutOff> {
+    fn set_aside(&self, outcome: Outcome, text: String, error: Option<CheckError>) -> End {
         if self.entry.run.origin.is_replacement() {
             let report = self.report(outcome, self.story(&text), error);
-            return Ok(Some(End { report, journal: JournalChange::End }));
+            return End { report, journal: JournalChange::End };
         }
         let mut entry = self.entry.clone();
         entry.run.phase = Phase::SetAside;
         entry.sealed.retain(|name, _| name == NEW);
-        Ok(Some(End { report: self.report(outcome, self.story(&text), error), journal: JournalChange::Go(entry) }))
+        End { report: self.report(outcome, self.story(&text), error), journal: JournalChange::Go(entry) }
     }
 }
 
