@@ -2,7 +2,7 @@
 //! env file is the old one or the new one as a whole, what was given once is not lost, and the application ends up with what is in the file.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,7 +17,7 @@ use tokenwatch::sim::{Fault, FaultKind, Match};
 use crate::support::dialects::tool;
 use crate::support::house::SECRET;
 use crate::support::process::{
-    PATIENCE, Said, Stage, TOKENWATCH, free_port, get, program, unix_now, wait_for, wait_until,
+    PATIENCE, Said, Stage, TOKENWATCH, free_port, get, program, quoted, unix_now, wait_for, wait_until,
 };
 
 #[test]
@@ -52,7 +52,7 @@ fn a_run_that_is_killed_anywhere_goes_on() {
         }
     });
     let covered = covered.into_inner();
-    println!("{covered} moments");
+    let _ = writeln!(std::io::stderr(), "a renewal was killed at {covered} moments");
     assert!(covered >= LEAST_KILLS, "only {covered} moments were covered: the matrix has lost its aim");
 }
 
@@ -84,7 +84,7 @@ fn a_disk_that_fails_once_costs_a_try_at_most() {
         assert_eq!(trial.leftovers(), Vec::<String>::new(), "{what}");
     });
     let struck = struck.into_inner();
-    println!("{struck} faults");
+    let _ = writeln!(std::io::stderr(), "{struck} faults struck a renewal");
     assert!(struck >= LEAST_FAULTS, "only {struck} faults struck: the matrix has lost its aim");
 }
 
@@ -156,9 +156,10 @@ fn an_application_that_reads_its_env_file_at_start_is_renewed_and_taken_back() {
     stage.write("config.env", &text);
     let application = Application::new(&stage);
     let renew = format!(
-        "[tokens.renew]\nbefore = \"20d\"\nfloor = \"1s\"\nrestart = {{ run = [{:?}] }}\n\
+        "[tokens.renew]\nbefore = \"20d\"\nfloor = \"1s\"\nrestart = {{ run = [{}] }}\n\
          confirm = {{ http = \"http://127.0.0.1:{}/health\", within = \"5s\" }}\n",
-        application.restart, application.port
+        quoted(&application.restart),
+        application.port
     );
     stage.configure(&stage.config("", &(stage.token("wa", "WA") + &renew)));
     let started = Command::new(&application.restart).status().expect("the application starts");
@@ -303,10 +304,10 @@ impl Trial {
         );
         let confirm = format!("{hang}[ ! -e {} ] || hang\n[ \"$(tail -n 1 {log})\" = \"{read}\" ]\n", flag("confirm"));
         let renew = format!(
-            "[tokens.renew]\nbefore = \"20d\"\nfloor = \"{floor}\"\nrevoke_old = {}\nrestart = {{ run = [{:?}] }}\nconfirm = {{ run = [{:?}] }}\n",
+            "[tokens.renew]\nbefore = \"20d\"\nfloor = \"{floor}\"\nrevoke_old = {}\nrestart = {{ run = [{}] }}\nconfirm = {{ run = [{}] }}\n",
             ends == Ends::Revoked,
-            script(&stage, "restart", &restart),
-            script(&stage, "confirm", &confirm),
+            quoted(&script(&stage, "restart", &restart)),
+            quoted(&script(&stage, "confirm", &confirm)),
         );
         stage.configure(&stage.config("", &(stage.token("wa", "WA") + "check = \"1h\"\n" + &renew)));
         if ends == Ends::RolledBack {
@@ -452,7 +453,8 @@ const FAILING: [(&str, &[usize]); 5] = [
 ];
 /// A hundred and thirty were seen.
 const LEAST_KILLS: usize = 110;
-const LEAST_FAULTS: usize = 1;
+/// Thirty-three were seen.
+const LEAST_FAULTS: usize = 28;
 const DAY: i64 = 86_400;
 /// It answers /health with the end of its token, well if the provider knows the token and it has not been told to take another one only.
 const APPLICATION: &str = "
