@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests start themselves: an MTA, an Alertmanager, openssl for certificates, promtool for the metrics' text,
 # systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
-# signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), and a small Debian of its own that
-# is booted with systemd, D-Bus and polkit.
+# signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), strace, which makes system
+# calls fail, and a small Debian of its own that is booted with systemd, D-Bus and polkit.
 # Does nothing where they are there already.
 set -euo pipefail
 
@@ -29,6 +29,7 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql
 need systemd-nspawn systemd-container
 need debootstrap debootstrap
 need setfacl acl
+need strace strace
 need docker docker.io
 need ruby ruby
 ruby -e 'require "dotenv"' 2>/dev/null || missing+=(ruby-dotenv)

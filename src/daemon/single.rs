@@ -14,7 +14,7 @@ use crate::domain::step::{Observation, Step, step};
 use crate::domain::token::TokenId;
 use crate::ports::{Change, Clock, JournalChange, Journaled, Sealed, SlotStatus, Store, StoreError};
 use crate::renewal::keyring::Keyring;
-use crate::renewal::run::{Bench, News, sealed_new};
+use crate::renewal::run::{Bench, News, Slot, sealed_new};
 use crate::renewal::turns::Turns;
 use crate::requests::Declined;
 use crate::secret::Secret;
@@ -54,28 +54,6 @@ impl Single {
         news: &(dyn Fn(News) + Send + Sync),
     ) -> Result<Report, Declined> {
         let token = self.wiring.token(id).ok_or(Declined::Unknown)?;
-        if let Some(entry) = self.store.run_of(id.clone()).await.map_err(failed)?
-            && self.status(id).await?.renewal.run.is_some()
-        {
-            news(News::Step(format!("run {} was cut off; it goes on", entry.run.number)));
-            let report = self.finish(token, entry, news).await?;
-            // What a person brings is not done with another token.
-            if matches!(wish, Wish::Renew) {
-                return Ok(report);
-            }
-        }
-        let entry = self.begin(token, wish, by).await?;
-        self.finish(token, entry, news).await
-    }
-
-    /// Carries a run to its end and stores how it ended.
-    async fn finish(
-        &self,
-        token: &Token,
-        entry: Journaled,
-        news: &(dyn Fn(News) + Send + Sync),
-    ) -> Result<Report, Declined> {
-        let id = &token.spec.id;
         let slot = self.wiring.slot(id).ok_or(Declined::Unknown)?;
         let bench = Bench {
             clock: Arc::clone(&self.clock),
@@ -86,19 +64,50 @@ impl Single {
             fingerprints: self.store.fingerprint_key().await.map_err(failed)?,
             turns: Arc::new(Turns::default()),
         };
+        match self.store.run_of(id.clone()).await.map_err(failed)? {
+            Some(entry) if self.status(id).await?.renewal.run.is_some() => {
+                news(News::Step(format!("run {} was cut off; it goes on", entry.run.number)));
+                let report = self.finish(&bench, slot, entry, news).await?;
+                // What a person brings is not done with another token.
+                if matches!(wish, Wish::Renew) {
+                    return Ok(report);
+                }
+            }
+            // A run that was cut off before its last step takes it now: the next one takes its place in the journal.
+            Some(entry) => self.revoke(&bench, slot, &entry).await?,
+            None => {}
+        }
+        let entry = self.begin(token, wish, by).await?;
+        self.finish(&bench, slot, entry, news).await
+    }
+
+    /// Carries a run to its end and stores how it ended.
+    async fn finish(
+        &self,
+        bench: &Bench,
+        slot: Slot<'_>,
+        entry: Journaled,
+        news: &(dyn Fn(News) + Send + Sync),
+    ) -> Result<Report, Declined> {
+        let id = &slot.token.spec.id;
         let end = bench.carry_out(slot, entry, Some(PATIENCE), news).await;
         let end = end.map_err(|cut| Declined::Store(format!("{cut}; the run goes on the next time")))?;
         let ended = Observation::Ended(end.report.clone());
-        let step = step(&token.spec, self.status(id).await?, ended, self.clock.now());
+        let step = step(&slot.token.spec, self.status(id).await?, ended, self.clock.now());
         self.commit(id, step, end.journal.clone()).await?;
         log_end(id, &end.report);
-        if let JournalChange::Go(entry) = &end.journal
-            && entry.run.phase == Phase::Revoking
-            && bench.revoke(slot, entry).await
-        {
-            self.store.end_run(id.clone(), entry.run.number).await.map_err(failed)?;
+        if let JournalChange::Go(entry) = &end.journal {
+            self.revoke(bench, slot, entry).await?;
         }
         Ok(end.report)
+    }
+
+    /// Revokes the old token, where the run has come to that.
+    async fn revoke(&self, bench: &Bench, slot: Slot<'_>, entry: &Journaled) -> Result<(), Declined> {
+        if entry.run.phase == Phase::Revoking && bench.revoke(slot, entry).await {
+            self.store.end_run(entry.run.token.clone(), entry.run.number).await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     async fn begin(&self, token: &Token, wish: Wish, by: &str) -> Result<Journaled, Declined> {

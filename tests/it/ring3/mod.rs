@@ -13,6 +13,7 @@ mod formats;
 mod kills;
 mod lifecycle;
 mod operators_commands;
+mod renewal_crashes;
 mod replacing;
 mod secrets;
 mod systemd;

@@ -266,7 +266,8 @@ fn created(listener: &UnixListener) -> Option<serde_json::Value> {
     }
 }
 
-fn tool(name: &str) -> PathBuf {
+/// What `tests/tools.sh` installed under that name.
+pub fn tool(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools").join(name);
     assert!(path.exists(), "{} is missing; run tests/tools.sh, which installs it", path.display());
     path
