@@ -45,6 +45,9 @@ pub enum Declined {
     /// No renewal begins, or no replacement.
     #[error("{0}")]
     NotRenewed(String),
+    /// A run was cut off; the journal knows how far it came.
+    #[error("{0}")]
+    CutOff(String),
     /// The state could not be written, so nothing was changed.
     #[error("the state could not be written: {0}")]
     Store(String),

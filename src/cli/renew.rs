@@ -142,7 +142,9 @@ async fn carried_here(context: &Context, id: &TokenId, wish: Wish, json: bool) -
     let by = answer::who(context).unwrap_or_else(|| "somebody".to_owned());
     match single.carry(id, wish, &by, &news).await {
         Ok(Report { outcome, text, .. }) => ended(id, outcome, &text, json),
-        Err(declined @ (Declined::Store(_) | Declined::Stopping)) => super::fail(Exit::TryAgain, declined),
+        Err(declined @ (Declined::Store(_) | Declined::CutOff(_) | Declined::Stopping)) => {
+            super::fail(Exit::TryAgain, declined)
+        }
         Err(Declined::Unknown) => super::fail(Exit::Warning, format_args!("no token is called {id}")),
         Err(declined @ (Declined::Refused(_) | Declined::NotRenewed(_))) => {
             super::fail(Exit::Warning, format_args!("{id}: {declined}"))

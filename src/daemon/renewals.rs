@@ -242,7 +242,7 @@ impl Work {
                 Ok(()) => break,
                 Err(Declined::Stopping) => return None,
                 Err(Declined::Store(_)) => self.clock.sleep(RETRY).await,
-                Err(Declined::Unknown | Declined::Refused(_) | Declined::NotRenewed(_)) => {
+                Err(Declined::Unknown | Declined::Refused(_) | Declined::NotRenewed(_) | Declined::CutOff(_)) => {
                     // The slot is gone from the configuration, or belongs to another run.
                     let _ = self.bench.store.end_run(id.clone(), report.number).await;
                     break;

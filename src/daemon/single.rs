@@ -91,7 +91,7 @@ impl Single {
     ) -> Result<Report, Declined> {
         let id = &slot.token.spec.id;
         let end = bench.carry_out(slot, entry, Some(PATIENCE), news).await;
-        let end = end.map_err(|cut| Declined::Store(format!("{cut}; the run goes on the next time")))?;
+        let end = end.map_err(|cut| Declined::CutOff(format!("{cut}; the run goes on the next time")))?;
         let ended = Observation::Ended(end.report.clone());
         let step = step(&slot.token.spec, self.status(id).await?, ended, self.clock.now());
         self.commit(id, step, end.journal.clone()).await?;
@@ -115,25 +115,24 @@ impl Single {
         if matches!(wish, Wish::Replace(..)) && token.replace.is_none() {
             return Err(Declined::NotRenewed(super::watch::NO_PLACE.to_owned()));
         }
-        // What is known may be old, or nothing.
-        let key = self.store.fingerprint_key().await.map_err(failed)?;
-        let Checked { outcome, .. } = self.wiring.check(token, &key).await;
-        let seen = step(&token.spec, self.status(id).await?, Observation::Checked(outcome), self.clock.now());
-        let due = seen.run.clone();
-        let journal = due.as_ref().map_or(JournalChange::None, |run| begun(run.clone(), Sealed::new()));
-        let mut status = seen.status.clone();
-        self.commit(id, seen, journal).await?;
-        let origin = match (&wish, due) {
-            // It was due, and began by that check.
-            (Wish::Renew, Some(run)) => return Ok(Journaled { sealed: self.kept(id).await?, run }),
-            (Wish::Renew, None) => Origin::Asked(by.into()),
-            (Wish::Replace(..), _) => Origin::Replaced(by.into()),
+        let origin = match &wish {
+            Wish::Replace(..) => Origin::Replaced(by.into()),
+            Wish::Renew => {
+                // What is known may be old, or nothing.
+                let key = self.store.fingerprint_key().await.map_err(failed)?;
+                let Checked { outcome, .. } = self.wiring.check(token, &key).await;
+                let seen = step(&token.spec, self.status(id).await?, Observation::Checked(outcome), self.clock.now());
+                let due = seen.run.clone();
+                let journal = due.as_ref().map_or(JournalChange::None, |run| begun(run.clone(), Sealed::new()));
+                self.commit(id, seen, journal).await?;
+                // It was due, and began by that look.
+                if let Some(run) = due {
+                    return Ok(Journaled { sealed: self.kept(id).await?, run });
+                }
+                Origin::Asked(by.into())
+            }
         };
-        // A renewal that the look began gives way to what a person brings.
-        if matches!(wish, Wish::Replace(..)) {
-            status.renewal.run = None;
-        }
-        let asked = step(&token.spec, status, Observation::Asked(origin), self.clock.now());
+        let asked = step(&token.spec, self.status(id).await?, Observation::Asked(origin), self.clock.now());
         if let Some(refusal) = &asked.declined {
             return Err(Declined::NotRenewed(refusal.to_string()));
         }

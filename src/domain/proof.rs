@@ -49,7 +49,10 @@ impl fmt::Display for Objection {
             Self::NotValid(Validity::Expired) => f.write_str("it has expired already"),
             Self::NotValid(Validity::Revoked(cause)) => write!(f, "it is not valid: {}", cause.in_words()),
             Self::NotValid(Validity::Unreadable) => {
-                f.write_str("the provider cannot make sense of it; a paste often loses its end, and tokens of Instagram or Threads belong to other hosts")
+                f.write_str(
+                    "the provider cannot make sense of it; a paste often loses its end, and tokens of Instagram or Threads belong to \
+                     other hosts",
+                )
             }
             Self::NotValid(Validity::Valid) => f.write_str("it is not valid"),
             Self::OtherApp => f.write_str("it belongs to another app than the one configured"),

@@ -337,8 +337,9 @@ fn lasting(at: &At<'_>, slot: &Slot<'_>, delivery: &Delivery, faults: &mut Vec<F
         }
         Some(secret) if !delivery.publish.iter().any(holds) => {
             let place = redact(&secret.to_string(), &[]);
-            let what =
-                format!("leaves out the place that is watched ({place}): the old token would be checked for ever");
+            let what = format!(
+                "must hold the env_file and key, or the file, of `secret` ({place}): else the old token would be checked for ever"
+            );
             faults.push(at.fault("publish", what));
         }
         Some(_) | None => {}

@@ -378,7 +378,7 @@ fn refused(why: &Declined) -> Response {
     let code = match why {
         Declined::Unknown => StatusCode::NOT_FOUND,
         Declined::Refused(_) | Declined::NotRenewed(_) => StatusCode::CONFLICT,
-        Declined::Store(_) | Declined::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        Declined::Store(_) | Declined::CutOff(_) | Declined::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
     declined(code, &why.to_string())
 }

@@ -283,6 +283,55 @@ fn a_table_in_the_wrong_form_is_told_once() {
 }
 
 /// The dialog, the contract and the examples of other tools write things in more ways than one.
+/// What may stand in `[tokens.renew]`, and what may not; `FILE` is where the token stands.
+#[test]
+fn renewals_are_held_against_the_place_that_is_watched() {
+    let with = |secret: &str, renew: &str| {
+        format!(
+            "[apps.a]\nid = \"1\"\nsecret = {{ env = \"S\" }}\n[[tokens]]\nname = \"t\"\napp = \"a\"\nsecret = {secret}\n\
+             [tokens.whatsapp]\nbusiness_account_id = \"2\"\n[tokens.renew]\n{renew}\n"
+        )
+    };
+    let file = "{ file = \"/srv/t\" }";
+    for (secret, renew, told) in [
+        (file, "", "needs before"),
+        (file, "before = \"20d\"\ncron = \"0 0 3 1 * *\"", "cannot stand beside before"),
+        (file, "cron = \"every month\"", "no cron expression"),
+        ("{ env = \"T\" }", "before = \"20d\"", "stands in a file"),
+        ("{ credential = \"t\" }", "before = \"20d\"", "stands in a file"),
+        (file, "before = \"20d\"\npublish = []", "is empty"),
+        (file, "before = \"20d\"\npublish = [{ file = \"/srv/other\" }]", "for ever"),
+        (file, "before = \"20d\"\npublish = [{ file = \"/srv/t\" }, { file = \"/srv/t\" }]", "a second time"),
+        (file, "before = \"20d\"\npublish = [{ file = \"/srv/t\", key = \"T\" }]", "has no meaning beside file"),
+        (file, "before = \"20d\"\npublish = [{ key = \"T\" }]", "must be one of"),
+        (file, "before = \"20d\"\npublish = [{ file = \"/srv/t\" }, { env_file = \"/srv/e\" }]", "env_file needs it"),
+        (file, "before = \"20d\"\npublish = [{ file = \"/srv/t\" }, { sql = \"sqlite:///a.db\" }]", "sql needs it"),
+        (
+            file,
+            "before = \"20d\"\npublish = [{ file = \"/srv/t\" }, { vault = \"https://v\", path = \"p\" }]",
+            "log in to vault",
+        ),
+        (file, "before = \"20d\"\nrestart = { systemd = \"app\" }", "app.service"),
+        (file, "before = \"20d\"\nrestart = { run = [] }", "names no program"),
+        (file, "before = \"20d\"\nconfirm = { whatsapp = true }", "phone_number_id"),
+        (file, "before = \"20d\"\nconfirm = { http = \"http://x\", run = [\"y\"] }", "must be"),
+        (file, "before = \"20d\"\nuser_token = \"u\"", "not in [[tokens]]"),
+    ] {
+        let faults = refuse(&with(secret, renew)).to_string();
+        assert!(faults.contains(told) && faults.contains("tokens[t].renew"), "{renew}: {faults}");
+    }
+    let text = with(file, "before = \"20d\"").replace("app = \"a\"\n", "");
+    assert!(refuse(&text).to_string().contains("needs both"));
+    let loaded = accept(&with(file, "before = \"33%\"\nrestart = { systemd = \"app.service\" }"));
+    assert!(loaded.warnings.iter().any(|warning| warning.what.contains("nothing proves")), "{:?}", loaded.warnings);
+    let token = &loaded.settings.tokens[0];
+    assert_eq!(
+        token.renew.as_ref().map(|renew| &renew.delivery),
+        token.replace.as_ref(),
+        "a replacement goes the same way"
+    );
+}
+
 #[test]
 fn what_is_unusual_and_right_is_accepted() {
     for (path, value) in [

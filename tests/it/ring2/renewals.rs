@@ -396,3 +396,33 @@ async fn an_exchange_that_extends_the_same_string_writes_nothing() {
     );
     house.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_began_within_a_run_and_ends_after_it_is_no_news() {
+    let mut house = inhabited().await;
+    let application = Application::new().await;
+    application.is(StatusCode::SERVICE_UNAVAILABLE);
+    let old = machine_token(&house, 39);
+    world(&house, |world, now| world.set_expiry(&old, Some(now + 20 * DAY + 60)));
+    house.write_env(&[("WA", &old)]);
+    let config = house.token("wa", "WA")
+        + "check = \"10s\"\n[tokens.renew]\nbefore = \"20d\"\nfloor = \"1d\"\n"
+        + &application.confirm();
+    house.start(&house.config(&config)).await;
+    while held(&house, "WA") == old {
+        house.pass(Span::seconds(1)).await;
+    }
+    // From now on no question about the new token is answered: one is always under way, the moment of the roll-back included.
+    let new = held(&house, "WA");
+    world(&house, |world, _| world.faults.add(Fault::always(Match::Token(new.clone()), FaultKind::Hang)));
+    while held(&house, "WA") == new {
+        house.pass(Span::seconds(1)).await;
+    }
+    house.pass(Span::minutes(5)).await;
+    assert_eq!(outcomes(&house, "wa").await, ["rolled_back"]);
+    let [(_, SlotStatus::Token(status))] = &house.statuses().await[..1] else { panic!("a status") };
+    assert_eq!((status.generation.number, status.failures), (1, 0));
+    let told: Vec<String> = seconds(&house).into_iter().map(|(_, subject)| subject).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    house.stop().await;
+}
