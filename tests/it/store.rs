@@ -1068,7 +1068,12 @@ mod contract {
         // The journal goes on with a status, too.
         let entry = journaled("a", 1, Phase::Confirmed, &[]);
         shelf.note("a", JournalChange::Go(entry.clone())).await;
-        assert_eq!(shelf.run_of("a").await, Some(entry));
+        assert_eq!(shelf.run_of("a").await.as_ref(), Some(&entry));
+        shelf.store().end_run(entry.run.token.clone(), 2).await.expect("nothing to end");
+        assert_eq!(shelf.run_of("a").await.as_ref(), Some(&entry), "another run is left alone");
+        shelf.store().end_run(entry.run.token.clone(), 1).await.expect("ended");
+        assert_eq!(shelf.run_of("a").await, None);
+        shelf.note("a", JournalChange::Go(entry)).await;
         shelf.note("a", JournalChange::End).await;
         shelf.note("c", JournalChange::End).await;
         shelf.reopen();
@@ -1880,6 +1885,7 @@ const RUN_RECORD: &str = concat!(
     r#""kind":"system_user","app_id":"634900000000001","user_id":"10001","profile_id":"17","issued_at":5,"#,
     r#""expires":{"at":6},"data_access":"never","grants":[{"scope":"public_profile"},"#,
     r#"{"scope":"whatsapp_business_management","targets":["1"]}],"message":"changed their \"password\""},"#,
+    r#""anyway":true,"tried":2,"published":true,"#,
     r#""sinks":["T in /srv/config.env","the command publish"],"phase":"rolling_back","why":"it did not answer"}"#,
 );
 const TOKEN_RECORD: &str = concat!(
