@@ -215,7 +215,7 @@ async fn an_outage_in_the_renewal_window_costs_nothing() {
     until(&house, DAY).await;
     // The token can be inspected, but not exchanged.
     world(&house, |world, _| {
-        world.faults.add(Fault::always(Match::PathPrefix("/oauth/access_token".into()), FaultKind::Html503))
+        world.faults.add(Fault::always(Match::PathPrefix("/oauth/access_token".into()), FaultKind::Html503));
     });
     until(&house, 8 * DAY).await;
     assert_eq!(held(&house, "WA"), old);
