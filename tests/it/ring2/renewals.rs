@@ -406,7 +406,7 @@ async fn a_look_that_began_within_a_run_and_ends_after_it_is_no_news() {
     world(&house, |world, now| world.set_expiry(&old, Some(now + 20 * DAY + 60)));
     house.write_env(&[("WA", &old)]);
     let config = house.token("wa", "WA")
-        + "check = \"10s\"\n[tokens.renew]\nbefore = \"20d\"\nfloor = \"1d\"\n"
+        + "check = \"1s\"\n[tokens.renew]\nbefore = \"20d\"\nfloor = \"1d\"\n"
         + &application.confirm();
     house.start(&house.config(&config)).await;
     while held(&house, "WA") == old {
