@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
@@ -342,16 +343,44 @@ impl Trial {
         assert!(Command::new(program(&["mkfifo"])).arg(&pipe).status().expect("mkfifo runs").success());
         let mut strace = self.strace(&format!("{calls}:signal=STOP"), &pipe);
         let child = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace runs");
-        let mut seen = 0;
-        for line in BufReader::new(fs::File::open(&pipe).expect("a pipe")).lines().map_while(Result::ok) {
-            let Some((process, what)) = line.split_once(' ') else { continue };
-            let is_done = what.contains(" = ") && !what.trim_start().starts_with("---");
-            let Some(pid) = process.parse().ok().and_then(Pid::from_raw).filter(|_| is_done) else { continue };
-            seen += 1;
+        let tracer = Pid::from_child(&child);
+        let (seen, last, over) = (AtomicUsize::new(0), AtomicI32::new(0), AtomicBool::new(false));
+        let answer = || {
             // It may be gone by itself.
-            let _ = kill_process(pid, if seen > count { Signal::KILL } else { Signal::CONT });
-        }
-        said(&child.wait_with_output().expect("strace ends"))
+            let signal = if seen.load(Ordering::SeqCst) > count { Signal::KILL } else { Signal::CONT };
+            Pid::from_raw(last.load(Ordering::SeqCst)).is_none_or(|pid| kill_process(pid, signal).is_ok())
+        };
+        thread::scope(|scope| {
+            // A process that is told to go on before it has quite stopped stays where it is, so it is told again while nothing is heard of it.
+            scope.spawn(|| {
+                let (mut heard, mut silent) = (0, 0);
+                while !over.load(Ordering::SeqCst) {
+                    thread::sleep(SILENCE);
+                    let now = seen.load(Ordering::SeqCst);
+                    silent = if std::mem::replace(&mut heard, now) == now { silent + 1 } else { 0 };
+                    if silent > 0 {
+                        answer();
+                    }
+                    // A tracer that has lost a thread waits for it for ever; without it the process dies of what it was sent.
+                    if silent == PATIENT_ROUNDS {
+                        let last = Pid::from_raw(last.load(Ordering::SeqCst));
+                        let _ = last.map(|pid| kill_process(pid, Signal::KILL));
+                        let _ = kill_process(tracer, Signal::KILL);
+                    }
+                }
+            });
+            for line in BufReader::new(fs::File::open(&pipe).expect("a pipe")).lines().map_while(Result::ok) {
+                let Some((process, what)) = line.split_once(' ') else { continue };
+                let is_done = what.contains(" = ") && !what.trim_start().starts_with("---");
+                let Some(pid) = process.parse().ok().filter(|_| is_done) else { continue };
+                last.store(pid, Ordering::SeqCst);
+                seen.fetch_add(1, Ordering::SeqCst);
+                answer();
+            }
+            let said = said(&child.wait_with_output().expect("strace ends"));
+            over.store(true, Ordering::SeqCst);
+            said
+        })
     }
 
     fn strace(&self, fault: &str, trace: &Path) -> Command {
@@ -451,6 +480,10 @@ const FAILING: [(&str, &[usize]); 5] = [
     ("unlink,unlinkat:error=EIO", &[1]),
     ("link,linkat:error=ENOSPC", &[1]),
 ];
+/// After so long without a traced call a process is told again to go on.
+const SILENCE: Duration = Duration::from_millis(500);
+/// A run takes no longer than a few seconds.
+const PATIENT_ROUNDS: u32 = 40;
 /// A hundred and thirty were seen.
 const LEAST_KILLS: usize = 110;
 /// Thirty-three were seen.
