@@ -204,6 +204,7 @@ impl Walk<'_> {
         };
         // The answer of an earlier exchange may have been lost, though it extended this very string.
         if let Some(known) = &self.entry.run.old
+            && renewal::gains(known.expires, seen.expires)
             && proof::of_exchange(Some(known), &seen).is_ok()
         {
             self.say(format!("the token itself now ends {}", end_of(&seen)));

@@ -287,6 +287,11 @@ async fn a_page_token_is_read_again_with_its_user_token() {
     house.write_env(&[("USER", &user), ("PAGE", &page)]);
     let renew = "[tokens.renew]\ncron = \"0 0 3 1 * *\"\nuser_token = \"ada\"\n";
     house.start(&house.config(&(house.token("ada", "USER") + &house.token("page", "PAGE") + renew))).await;
+    until(&house, 4 * HOUR).await;
+    let reads =
+        house.sim.requests().iter().filter(|(path, _)| path.contains(PAGE)).map(|(_, count)| count).sum::<u64>();
+    assert_eq!(reads, 1, "a living one is read again at each ring, though it may come back as it was");
+    assert_eq!(outcomes(&house, "page").await, ["renewed"]);
     until(&house, 10 * DAY).await;
     // Ada changes her password: both tokens die. She logs in again; the page token follows by itself.
     world(&house, |world, now| world.user_event(ADA, Event::PasswordChanged, now));
