@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use chrono::TimeZone as _;
-use croner::parser::{CronParser, Seconds};
 use tokio::sync::{Notify, watch};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +14,7 @@ use tracing::{info, warn};
 use super::wiring::Wiring;
 use crate::domain::time::Timestamp;
 use crate::settings::Settings;
-use crate::settings::value::Plan;
+use crate::settings::value::{Plan, cron_schedule};
 
 /// Rings when the configuration's cron expression says so, until told to stop.
 pub async fn run(mut wiring: watch::Receiver<Arc<Wiring>>, bell: Arc<Notify>, stop: CancellationToken) {
@@ -72,7 +71,7 @@ fn previous(expression: &str, settings: &Settings, now: Timestamp) -> Option<Tim
 
 fn parsed(expression: &str, settings: &Settings) -> Option<(chrono_tz::Tz, croner::Cron)> {
     let zone = settings.daemon.zone.name().parse().unwrap_or(chrono_tz::UTC);
-    Some((zone, CronParser::builder().seconds(Seconds::Required).build().parse(expression).ok()?))
+    Some((zone, cron_schedule(expression).ok()?))
 }
 
 /// Hangs up one bell. The offset of the zone is the one in force now; it is renewed by a reload.

@@ -25,7 +25,7 @@ use crate::domain::cadence;
 use crate::domain::finding::Finding;
 use crate::domain::inspection::CheckError;
 use crate::domain::ledger::{Ledger, Told};
-use crate::domain::renewal::{RenewalStatus, Report, Run};
+use crate::domain::renewal::{Outcome, RenewalStatus, Report, Run};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::step::{
     AppObservation, AppReport, Observation, SideStep, Step, WatcherObservation, WatcherSpec, retire, step, step_app,
@@ -492,6 +492,7 @@ impl Watch {
             return Err(Declined::Refused(refused));
         }
         if let Some(refusal) = &step.declined {
+            self.counters.renewed(Outcome::Refused);
             return Err(Declined::NotRenewed(refusal.to_string()));
         }
         let journal = self.journal(step.run.take(), journal).await?;

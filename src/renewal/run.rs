@@ -295,11 +295,7 @@ impl Walk<'_> {
 
     async fn prove(&mut self) -> Result<Option<End>, CutOff> {
         let Some(new) = self.secret(NEW).await? else {
-            return Ok(Some(self.fail(
-                Outcome::Failed,
-                "the new token is lost: its sealed copy cannot be opened".to_owned(),
-                None,
-            )));
+            return Ok(Some(self.fail(Outcome::Failed, LOST.to_owned(), None)));
         };
         let mut tries = 0;
         let seen = loop {
@@ -333,10 +329,8 @@ impl Walk<'_> {
             }
         } else if let Err(objection) = proof::of_exchange(run.old.as_ref(), &seen) {
             let text = format!("the provider gave a token, but {objection}");
-            return match objection {
-                Objection::NoGain => Ok(Some(self.fail(Outcome::WithoutGain, text, None))),
-                _ => Ok(Some(self.fail(Outcome::Refused, text, None))),
-            };
+            let outcome = if objection == Objection::NoGain { Outcome::WithoutGain } else { Outcome::Refused };
+            return Ok(Some(self.fail(outcome, text, None)));
         }
         self.say(format!("it was inspected: valid, of the kind {}, it ends {}", seen.kind.as_str(), end_of(&seen)));
         self.entry.run.proved = Some(seen);
@@ -379,7 +373,7 @@ impl Walk<'_> {
 
     async fn publish(&mut self) -> Result<Option<End>, CutOff> {
         let Some(new) = self.secret(NEW).await? else {
-            return self.go_back("the new token is lost: its sealed copy cannot be opened").await;
+            return self.go_back(LOST).await;
         };
         let to = Held::Secret(new);
         let mut written = Vec::new();
@@ -431,7 +425,7 @@ impl Walk<'_> {
     async fn confirm(&mut self) -> Result<Option<End>, CutOff> {
         if let Some(how) = self.delivery().and_then(|delivery| delivery.confirm.clone()) {
             let Some(new) = self.secret(NEW).await? else {
-                return self.go_back("the new token is lost: its sealed copy cannot be opened").await;
+                return self.go_back(LOST).await;
             };
             if let Err(why) = confirm::confirm(&how, &new, self.slot.meta).await {
                 return self.go_back(&format!("{how} did not confirm: {why}")).await;
@@ -514,13 +508,7 @@ impl Walk<'_> {
         if self.entry.run.published {
             told.push_str(&self.revive().await?);
         }
-        let mut entry = self.entry.clone();
-        entry.run.phase = Phase::SetAside;
-        entry.sealed.retain(|name, _| name == NEW);
-        // What a person brought is not tried again by itself.
-        let journal = if entry.run.origin.is_replacement() { JournalChange::End } else { JournalChange::Go(entry) };
-        let report = self.report(Outcome::RolledBack, self.story(&told), None);
-        Ok(End { report, journal })
+        Ok(self.set_aside(Outcome::RolledBack, told, None))
     }
 
     /// The application goes back to the old token, and it is said whether it works with it.
@@ -716,16 +704,16 @@ impl Walk<'_> {
         self.fail(Outcome::Refused, format!("the new token was refused: {text}"), None)
     }
 
-    /// Nothing was touched; the new secret is kept for the next run.
+    /// It is over; the new secret is kept for the next run. What a person brought is not tried again by itself.
     fn set_aside(&self, outcome: Outcome, text: String, error: Option<CheckError>) -> End {
+        let report = self.report(outcome, self.story(&text), error);
         if self.entry.run.origin.is_replacement() {
-            let report = self.report(outcome, self.story(&text), error);
             return End { report, journal: JournalChange::End };
         }
         let mut entry = self.entry.clone();
         entry.run.phase = Phase::SetAside;
         entry.sealed.retain(|name, _| name == NEW);
-        End { report: self.report(outcome, self.story(&text), error), journal: JournalChange::Go(entry) }
+        End { report, journal: JournalChange::Go(entry) }
     }
 }
 
@@ -769,6 +757,8 @@ fn end_of(seen: &Inspection) -> String {
 const OLD: &str = "old";
 /// The new one.
 const NEW: &str = "new";
+/// What is said where the new one cannot be had from the journal any more.
+const LOST: &str = "the new token is lost: its sealed copy cannot be opened";
 /// A new token that cannot be inspected now is inspected again this often.
 const PROOF_TRIES: u32 = 5;
 /// What cannot be done now is tried again this much later, then ever later.

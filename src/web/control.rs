@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::Web;
 use super::json::{DeliveryJson, IncidentJson, SilenceJson};
 use crate::advice;
+use crate::board::Progress;
 use crate::domain::alert::{Subject, WATCHER};
 use crate::domain::answer::{Answer, Signed};
 use crate::domain::finding::{Detail, Reason, Severity};
@@ -208,11 +209,24 @@ async fn replace(
     }
 }
 
-/// How far a run has come.
+/// How far a run has come. Of one that ended before this daemon began the status knows.
 async fn run(State(web): State<Web>, Query(query): Query<NameQuery>) -> Response {
     let Some(id) = token(&web, &query.name) else { return stranger(&query.name) };
     let progress = web.board.runs.of(&id).filter(|run| query.number.is_none_or(|number| run.number == number));
-    let progress = progress.unwrap_or_default();
+    let progress = match progress {
+        Some(progress) => progress,
+        None => match web.store.load(vec![Subject::Token(id)]).await {
+            Ok(found) => match found.into_iter().next() {
+                Some((_, SlotStatus::Token(status))) if status.renewal.run.is_none() => Progress {
+                    number: status.renewal.count,
+                    ended: status.renewal.last.map(|last| (last.outcome, last.text)),
+                    ..Progress::default()
+                },
+                _ => Progress::default(),
+            },
+            Err(failure) => return declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+        },
+    };
     let (outcome, text) = progress.ended.map(|(outcome, text)| (outcome.as_str(), text)).unzip();
     Json(json!({"number": progress.number, "steps": progress.steps, "outcome": outcome, "text": text})).into_response()
 }

@@ -250,6 +250,7 @@ async fn what_never_expires_is_never_exchanged_and_what_has_expired_cannot_be() 
         let Err(Declined::NotRenewed(text)) = asked else { panic!("{name}: {asked:?}") };
         assert!(text.contains(why), "{text}");
     }
+    assert!((counted(&house, "refused").await - 2.0).abs() < f64::EPSILON);
     assert_eq!(exchanges(&house), 0);
     assert_eq!((held(&house, "NEVER"), held(&house, "DEAD")), (never, dying));
     house.stop().await;
