@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
+use zeroize::Zeroizing;
 
 use crate::domain::inspection::Unreachable;
 use crate::domain::time::Span;
 use crate::redact::redact;
+use crate::secret::Secret;
 use crate::settings::value::is_loopback;
 use crate::tls::{self, TlsError};
 
@@ -160,6 +163,20 @@ fn failure(error: &reqwest::Error) -> Failure {
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
+}
+
+/// `Authorization: Bearer …` (RFC 6750), the only header. In a header a token stays out of URLs, which proxies log. `None` when no header can
+/// carry it.
+pub fn bearer(token: &Secret) -> Option<HeaderMap> {
+    let value = sensitive(&Zeroizing::new(format!("Bearer {}", token.expose())))?;
+    Some(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+}
+
+/// The value of a header that debug output hides; `None` when no header can carry it.
+pub fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The largest documented answer is a few KiB.

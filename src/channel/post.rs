@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zeroize::Zeroizing;
 
 use crate::domain::time::Span;
-use crate::outgoing::{Client, ClientError, Failure, Reply};
+use crate::outgoing::{self, Client, ClientError, Failure, Reply};
 use crate::ports::DeliveryError;
 use crate::redact::redact;
 use crate::secret::Secret;
@@ -104,19 +104,12 @@ impl Place {
     }
 }
 
-/// A sensitive header with that value; `None` when no header can carry it.
-pub(super) fn sensitive(value: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(value).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 /// `Authorization: Bearer …` (RFC 6750).
 ///
 /// # Errors
 /// When no header can carry it.
 pub(super) fn bearer(secret: &Secret) -> Result<HeaderMap, DeliveryError> {
-    authorization(&Zeroizing::new(format!("Bearer {}", secret.expose())))
+    outgoing::bearer(secret).ok_or_else(unfit)
 }
 
 /// `Authorization: Basic …` (RFC 7617).
@@ -126,16 +119,12 @@ pub(super) fn bearer(secret: &Secret) -> Result<HeaderMap, DeliveryError> {
 pub(super) fn basic(user: &str, password: &Secret) -> Result<HeaderMap, DeliveryError> {
     let pair = Zeroizing::new(format!("{user}:{}", password.expose()));
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-    authorization(&Zeroizing::new(format!("Basic {}", *encoded)))
+    let value = outgoing::sensitive(&Zeroizing::new(format!("Basic {}", *encoded))).ok_or_else(unfit)?;
+    Ok(headers([(AUTHORIZATION, value)]))
 }
 
-fn authorization(value: &str) -> Result<HeaderMap, DeliveryError> {
-    let value = sensitive(value).ok_or_else(|| {
-        DeliveryError::NotSent(
-            "its login holds characters that no header can carry: is it the right secret?".to_owned(),
-        )
-    })?;
-    Ok(headers([(AUTHORIZATION, value)]))
+fn unfit() -> DeliveryError {
+    DeliveryError::NotSent("its login holds characters that no header can carry: is it the right secret?".to_owned())
 }
 
 /// These headers.

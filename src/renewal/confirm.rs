@@ -5,15 +5,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout};
-use zeroize::Zeroizing;
 
 use super::command;
 use crate::domain::time::Span;
-use crate::outgoing::{Client, Failure, Reply};
+use crate::outgoing::{Client, Failure, Reply, bearer};
 use crate::redact::redact;
 use crate::secret::Secret;
 use crate::settings::Meta;
@@ -76,7 +74,9 @@ impl<'a> Probe<'a> {
             Confirm::WhatsApp { phone_number_id, .. } => {
                 let client = Client::new(&meta.base_url, meta.timeout, meta.ca_file.as_deref());
                 let client = client.map_err(|error| error.to_string())?;
-                Ok(Self::WhatsApp { client, url: number(meta, phone_number_id), headers: bearer(token)?, token })
+                let headers =
+                    bearer(token).ok_or("the token holds characters that no header can carry: is it the right one?")?;
+                Ok(Self::WhatsApp { client, url: number(meta, phone_number_id), headers, token })
             }
         }
     }
@@ -130,14 +130,6 @@ fn number(meta: &Meta, id: &str) -> url::Url {
     }
     url.query_pairs_mut().append_pair("fields", "id,verified_name,status");
     url
-}
-
-fn bearer(token: &Secret) -> Result<HeaderMap, String> {
-    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| "the token holds characters that no header can carry: is it the right one?".to_owned())?;
-    value.set_sensitive(true);
-    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
 }
 
 /// Only an answer with the number's id says that Meta accepts the token for it. The number may be in any state: that is no matter of the token.
@@ -196,6 +188,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zeroize::Zeroizing;
 
     fn secret() -> Secret {
         Secret::new(Zeroizing::new("a token of no known shape".to_owned()))
@@ -244,9 +237,6 @@ mod tests {
         };
         let url = number(&meta, "1065");
         assert_eq!(url.as_str(), "https://graph.facebook.com/v23.0/1065?fields=id%2Cverified_name%2Cstatus");
-        let headers = bearer(&secret()).expect("a header");
-        assert!(headers[AUTHORIZATION].is_sensitive());
-        assert!(bearer(&Secret::new(Zeroizing::new("a\nb".to_owned()))).is_err());
     }
 
     #[test]

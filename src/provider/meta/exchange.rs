@@ -3,8 +3,7 @@
 //! The documented requests are GETs, so the secrets of the app stand in the query. Nothing of a request, and nothing of a body that may hold
 //! the new token, is ever put into a text. It never says that a token is good: only an inspection can.
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -14,7 +13,7 @@ use super::{Meta, Reading, app_token, is_app_message, proof, started};
 use crate::domain::inspection::{CheckError, Validity};
 use crate::domain::renewal::Method;
 use crate::domain::time::Span;
-use crate::outgoing::Reply;
+use crate::outgoing::{Reply, bearer};
 use crate::ports::{Credentials, Exchange, ExchangeError, Exchanged, Given, Question, Telemetry};
 use crate::provider::http::check_error;
 use crate::secret::Secret;
@@ -70,7 +69,8 @@ fn prepare(meta: &Meta, request: &Exchange<'_>) -> Result<(Url, HeaderMap), &'st
             if page.is_empty() || !page.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err("the id of the page is no number");
             }
-            Ok((page_url(meta, request, page), bearer(request.token)?))
+            let headers = bearer(request.token).ok_or("the user token holds signs that no token has")?;
+            Ok((page_url(meta, request, page), headers))
         }
     }
 }
@@ -119,14 +119,6 @@ fn revoke_url(meta: &Meta, token: &Secret, app: &Credentials<'_>) -> Url {
         }
     }
     url
-}
-
-/// In a header the token stays out of URLs, which proxies log.
-fn bearer(token: &Secret) -> Result<HeaderMap, &'static str> {
-    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
-    let mut value = HeaderValue::from_str(&text).map_err(|_| "the user token holds signs that no token has")?;
-    value.set_sensitive(true);
-    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
 }
 
 fn answer(

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{Held, Put, SinkError, Swap, blocking};
 use crate::domain::inspection::Unreachable;
-use crate::outgoing::{Client, Failure};
+use crate::outgoing::{Client, Failure, sensitive};
 use crate::redact::redact;
 use crate::secret::Secret;
 use crate::settings::delivery::{Vault, VaultLogin};
@@ -270,10 +270,8 @@ impl<'a> Session<'a> {
             headers.insert("x-vault-namespace", value);
         }
         if logged_in {
-            let value = HeaderValue::from_str(self.token.expose());
-            let mut value = value
-                .map_err(|_| SinkError::Refused("its token fits into no header: is it the right one?".to_owned()))?;
-            value.set_sensitive(true);
+            let value = sensitive(self.token.expose())
+                .ok_or_else(|| SinkError::Refused("its token fits into no header: is it the right one?".to_owned()))?;
             headers.insert("x-vault-token", value);
         }
         Ok(headers)
