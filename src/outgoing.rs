@@ -62,7 +62,7 @@ impl Client {
     /// # Errors
     /// When there is no trust to verify certificates by.
     pub fn new(base: &url::Url, timeout: Span, ca_file: Option<&Path>) -> Result<Self, ClientError> {
-        let timeout = Duration::from_secs(u64::try_from(timeout.as_seconds()).unwrap_or(1).max(1));
+        let timeout = timeout.as_limit();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("tokenwatch/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

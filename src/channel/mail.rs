@@ -168,7 +168,7 @@ impl MailChannel {
             password: password.as_ref(),
             from: &self.from.email,
             hello: &self.hello,
-            step: Duration::from_secs(u64::try_from(self.smtp.timeout.as_seconds()).unwrap_or_default().max(1)),
+            step: self.smtp.timeout.as_limit(),
             now: "connecting",
             replies: vec![Reply::None; addresses.len()],
             handed_over: false,

@@ -4,6 +4,7 @@
 //! made in `crate::zone`, which knows the time-zone database; this file knows only UTC.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A moment, in whole seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -92,6 +93,11 @@ impl Span {
     /// Whole seconds.
     pub const fn as_seconds(self) -> i64 {
         self.0
+    }
+
+    /// This span as a time limit: one second at the least, for a limit of nothing would let nothing be done.
+    pub fn as_limit(self) -> Duration {
+        Duration::from_secs(u64::try_from(self.0).unwrap_or(1).max(1))
     }
 
     /// This span times a share given in basis points (1/100 of a percent), rounded down.
@@ -208,6 +214,13 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_limit_leaves_time_to_do_something() {
+        for (span, limit) in [(5, 5), (1, 1), (0, 1), (-9, 1), (i64::MIN, 1)] {
+            assert_eq!(Span::seconds(span).as_limit(), Duration::from_secs(limit));
+        }
+    }
 
     #[test]
     fn timestamps_read_as_rfc_3339() {

@@ -45,7 +45,7 @@ pub async fn run(
         let mut talk = std::pin::pin!(async {
             tokio::join!(tell(stdin, input), out.listen(stdout), err.listen(stderr));
         });
-        let ended = timeout(duration(command.within), until_it_ends(&mut child, &mut talk)).await;
+        let ended = timeout(command.within.as_limit(), until_it_ends(&mut child, &mut talk)).await;
         if ended.is_err() {
             // It is listened to still: a command that cannot print cannot clean up either.
             let _ = tokio::join!(group.end(), timeout(PATIENCE, &mut talk));
@@ -204,10 +204,6 @@ impl Tail {
         let end = if start > 0 { end.find(char::is_whitespace).map_or("", |at| &end[at..]) } else { end };
         Some(redact(end, hide)).filter(|words| !words.is_empty())
     }
-}
-
-fn duration(span: crate::domain::time::Span) -> Duration {
-    Duration::from_secs(u64::try_from(span.as_seconds()).unwrap_or(1).max(1))
 }
 
 /// What systemd gives to a service of its own accord.

@@ -27,7 +27,7 @@ pub async fn confirm(confirm: &Confirm, token: &Secret, meta: &Meta) -> Result<(
         Confirm::Run(command) => command.within,
     };
     let probe = Probe::new(confirm, token, meta)?;
-    let end = Instant::now() + duration(within);
+    let end = Instant::now() + within.as_limit();
     loop {
         let begun = Instant::now();
         let last = match probe.attempt(end.saturating_duration_since(begun)).await {
@@ -174,10 +174,6 @@ fn passes(code: i64, error: &Value) -> bool {
         | 133_016 => true,
         _ => error["is_transient"].as_bool().unwrap_or(false),
     }
-}
-
-fn duration(span: Span) -> Duration {
-    Duration::from_secs(u64::try_from(span.as_seconds()).unwrap_or(1).max(1))
 }
 
 /// One answer of the application.

@@ -19,7 +19,7 @@ use crate::domain::time::Span;
 /// # Errors
 /// Why it does not run, with a remedy; reads well after "NAME was not restarted: ".
 pub async fn restart(bus: Option<&str>, unit: &str, within: Span) -> Result<(), String> {
-    let limit = Duration::from_secs(u64::try_from(within.as_seconds()).unwrap_or(1).max(1));
+    let limit = within.as_limit();
     let attempt = attempt(bus, unit, Instant::now() + limit);
     // A bus that hangs is cut off here; a unit that is slow, in there, where there are better words for it.
     timeout(limit + SETTLED + POLL, attempt)

@@ -39,7 +39,7 @@ pub async fn put(place: &Sql, swap: Swap<'_>, sources: &Sources) -> Result<Put, 
         Held::Nothing | Held::Unknown => None,
     };
     let pair = Pair { new: new.duplicate(), old };
-    let within = Duration::from_secs(u64::try_from(place.within.as_seconds()).unwrap_or(1).max(1));
+    let within = place.within.as_limit();
     let committing = AtomicBool::new(false);
     let done = match &place.place {
         SqlPlace::Postgres { .. } => timeout(within, postgres(place, &pair, sources, within, &committing)).await,
