@@ -11,45 +11,29 @@ use tokenwatch::clock::Lens;
 use tokenwatch::domain::inspection::{Cause, CheckError, Expiry, Inspection, TokenKind, Unreachable, Validity};
 use tokenwatch::domain::renewal::Method;
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::ports::{Clock, Credentials, Exchange, ExchangeError, Exchanged, Provider, Question};
+use tokenwatch::ports::{Credentials, Exchange, ExchangeError, Exchanged, Provider, Question};
 use tokenwatch::provider::meta::Meta;
 use tokenwatch::secret::Secret;
 use tokenwatch::settings;
 use tokenwatch::sim::{
-    App, AppEvent, Event, ExpiredWording, ExpiresIn, Fault, FaultKind, LONG_LIFE, Lifetime, Match, Page, Reexchange,
-    Sim, UnknownApp, User, World,
+    AppEvent, Event, ExpiredWording, ExpiresIn, Fault, FaultKind, LONG_LIFE, Lifetime, Match, Reexchange, UnknownApp,
+    World,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use zeroize::Zeroizing;
 
-/// 2026-03-01T12:34:56Z.
-const NOW: i64 = 1_772_368_496;
+use crate::support::desk::{
+    ADA, APP, BOB, Desk, MACHINE, NOW, PAGE, SCOPES, SECRET, STRANGER, at, listen, plain_settings, secret,
+};
+
 const DAY: i64 = 86_400;
-const APP: &str = "634900000000001";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const WRONG: &str = "ffeeddccbbaa99887766554433221100";
-const OTHER_APP: &str = "634900000000002";
-const ADA: &str = "10001";
-const BOB: &str = "10002";
-const MACHINE: &str = "104160000000001";
-const STRANGER: &str = "20001";
-const PAGE: &str = "30001";
-const SCOPES: [&str; 2] = ["whatsapp_business_management", "whatsapp_business_messaging"];
+/// A token of then is so old that an exchange gains something.
+const LONG_AGO: i64 = NOW - 30 * DAY;
 /// What the documented answer says for 60 days (§3.2).
 const STATED: Option<Span> = Some(Span::seconds(5_183_944));
 /// So much of a secret is one.
 const WINDOW: usize = 12;
-
-/// A simulated world behind a listener, and a client that asks it.
-struct Desk {
-    sim: Sim,
-    clock: Arc<Lens>,
-    settings: settings::Meta,
-    meta: Meta,
-    _server: JoinSet<()>,
-}
 
 /// How the app names itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,37 +51,10 @@ enum Caller {
 }
 
 impl Desk {
-    async fn new() -> Self {
-        let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
-        let seen = Arc::clone(&clock);
-        let sim = Sim::new(people(), Arc::new(move || seen.now().unix()));
-        let (address, listener) = listen().await;
-        let mut server = JoinSet::new();
-        server.spawn(sim.clone().serve(listener));
-        let settings = plain_settings(&format!("http://{address}"));
-        let meta = Meta::new(&settings, clock.clone()).expect("a client");
-        Self { sim, clock, settings, meta, _server: server }
-    }
-
-    fn world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
-        self.sim.with_world(act)
-    }
-
-    /// A long-lived token that is thirty days old, so that an exchange gains something.
-    fn long_user(&self) -> String {
-        self.world(|world| world.issue_long_user(ADA, &["public_profile"], NOW - 30 * DAY))
-    }
-
-    /// The next request meets this fault.
-    fn strike(&self, kind: FaultKind) {
-        self.world(|world| world.faults.add(Fault::times(1, Match::Any, kind)));
-    }
-
     /// The answer to an exchange that is answered so.
-    async fn told(&self, status: u16, headers: &[(&str, &str)], body: &str) -> Exchanged {
-        let token = self.long_user();
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.strike(FaultKind::Raw { status, headers, body: body.as_bytes().to_vec() });
+    async fn answered(&self, status: u16, headers: &[(&str, &str)], body: &str) -> Exchanged {
+        let token = self.long_user(LONG_AGO);
+        self.strike_with(status, headers, body);
         self.exchange(Method::Exchange, &token, Caller::App).await
     }
 
@@ -118,7 +75,7 @@ impl Desk {
     }
 
     /// What debug_token says of it.
-    async fn facts(&self, token: &str) -> Inspection {
+    async fn inspected(&self, token: &str) -> Inspection {
         let (held, app_secret) = (secret(token), secret(SECRET));
         let app = Some(Caller::App.credentials(&app_secret));
         self.meta.inspect(Question { token: &held, app }).await.facts.expect("facts")
@@ -175,36 +132,6 @@ fn keeps_quiet(said: &str, secrets: &[&str]) {
     }
 }
 
-fn people() -> World {
-    let mut world = World::new();
-    world.add_app(App::new(APP, "Help desk", SECRET));
-    world.add_app(App::new(OTHER_APP, "Other", "00000000000000000000000000000000"));
-    world.add_user(User::new(APP, ADA, "Ada"));
-    world.add_user(User::new(APP, BOB, "Bob"));
-    world.add_user(User::new(APP, MACHINE, "Machine"));
-    world.add_user(User::new(OTHER_APP, STRANGER, "Stranger"));
-    world.add_page(Page::new(PAGE, "Tea House", &[ADA]));
-    world
-}
-
-fn plain_settings(base_url: &str) -> settings::Meta {
-    let base_url = base_url.parse().expect("a url");
-    settings::Meta { base_url, version: "v25.0".to_owned(), timeout: Span::seconds(10), ca_file: None }
-}
-
-async fn listen() -> (std::net::SocketAddr, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    (listener.local_addr().expect("bound"), listener)
-}
-
-fn secret(text: &str) -> Secret {
-    Secret::new(Zeroizing::new(text.to_owned()))
-}
-
-fn at(unix: i64) -> Expiry {
-    Expiry::At(Timestamp::from_unix(unix))
-}
-
 fn token_of(exchanged: &Exchanged) -> String {
     exchanged.given.as_ref().expect("a token").secret.expose().to_owned()
 }
@@ -246,13 +173,13 @@ async fn each_kind_of_token_is_exchanged_for_sixty_days() {
         ("system user", Method::Refresh, &sixty, TokenKind::SystemUser),
         ("system user without end", Method::Refresh, &never, TokenKind::SystemUser),
     ] {
-        let before = desk.facts(token).await;
+        let before = desk.inspected(token).await;
         let exchanged = desk.exchange(method, token, Caller::App).await;
         let given = exchanged.given.as_ref().expect(name);
         assert_eq!(given.lasts, STATED, "{name}");
         let new = token_of(&exchanged);
         assert_ne!(&new, token, "{name}");
-        let facts = desk.facts(&new).await;
+        let facts = desk.inspected(&new).await;
         assert_eq!(
             (facts.validity, facts.expires, &facts.kind),
             (Validity::Valid, at(NOW + LONG_LIFE), &kind),
@@ -260,7 +187,7 @@ async fn each_kind_of_token_is_exchanged_for_sixty_days() {
         );
         assert_eq!((facts.app_id, facts.user_id), (before.app_id, before.user_id), "{name}");
         // The old one lives to its own end.
-        let old = desk.facts(token).await;
+        let old = desk.inspected(token).await;
         assert_eq!((old.validity, old.expires), (Validity::Valid, before.expires), "{name}");
         let seen = exchanged.telemetry;
         assert_eq!((seen.clock_offset, seen.error_code, seen.other_version), (Some(Span::ZERO), None, None), "{name}");
@@ -280,12 +207,12 @@ async fn a_second_exchange_brings_what_the_field_saw_it_bring() {
             world.switches.reexchange = reexchange;
             world.switches.same_string = same_string;
         });
-        let long = desk.long_user();
+        let long = desk.long_user(LONG_AGO);
         let exchanged = desk.exchange(Method::Exchange, &long, Caller::App).await;
         let new = token_of(&exchanged);
         let end = if gains { NOW + LONG_LIFE } else { NOW - 30 * DAY + LONG_LIFE };
         assert_eq!(new == long, keeps_string, "{reexchange:?} {same_string}");
-        assert_eq!(desk.facts(&new).await.expires, at(end), "{reexchange:?} {same_string}");
+        assert_eq!(desk.inspected(&new).await.expires, at(end), "{reexchange:?} {same_string}");
         assert_eq!(exchanged.given.expect("a token").lasts, Some(Span::seconds(end - NOW - 56)));
     }
 }
@@ -295,14 +222,14 @@ async fn the_length_of_life_may_be_left_out() {
     for (switch, end) in [(ExpiresIn::Absent, at(NOW + LONG_LIFE)), (ExpiresIn::AbsentAndNever, Expiry::Never)] {
         let desk = Desk::new().await;
         desk.world(|world| world.switches.expires_in = switch);
-        let exchanged = desk.exchange(Method::Exchange, &desk.long_user(), Caller::App).await;
+        let exchanged = desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await;
         assert_eq!(exchanged.given.as_ref().expect("a token").lasts, None);
-        assert_eq!(desk.facts(&token_of(&exchanged)).await.expires, end, "{switch:?}");
+        assert_eq!(desk.inspected(&token_of(&exchanged)).await.expires, end, "{switch:?}");
     }
     let desk = Desk::new().await;
     desk.strike(FaultKind::MissingExpiresIn);
     assert_eq!(
-        desk.exchange(Method::Exchange, &desk.long_user(), Caller::App).await.given.expect("a token").lasts,
+        desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await.given.expect("a token").lasts,
         None
     );
 }
@@ -345,7 +272,7 @@ async fn answers_are_read_leniently_and_never_believed_too_much() {
         (format!("access_token={token}"), None),
         (format!("access_token={token}&expires=never"), None),
     ] {
-        let exchanged = desk.told(200, &[], &body).await;
+        let exchanged = desk.answered(200, &[], &body).await;
         assert_eq!(token_of(&exchanged), token, "{body}");
         assert_eq!(exchanged.given.expect("a token").lasts, lasts, "{body}");
     }
@@ -375,7 +302,7 @@ async fn an_answer_without_a_whole_token_is_garbled_and_may_have_been_one() {
         format!(r#"{{"access_token":"{half}ü"}}"#),
         format!("<html>{half}</html>"),
     ] {
-        let exchanged = desk.told(200, &[], &body).await;
+        let exchanged = desk.answered(200, &[], &body).await;
         assert_eq!(ending(&exchanged), ("garbled".to_owned(), true), "{body}");
         keeps_quiet(&said(&exchanged), &[&half]);
     }
@@ -386,7 +313,7 @@ async fn an_answer_without_a_whole_token_is_garbled_and_may_have_been_one() {
 #[tokio::test(start_paused = true)]
 async fn a_page_token_is_read_again_with_its_user_token() {
     let desk = Desk::new().await;
-    let user = desk.long_user();
+    let user = desk.long_user(LONG_AGO);
     for (required, caller, expected) in [
         (false, Caller::App, "given"),
         (false, Caller::WithoutProof, "given"),
@@ -398,7 +325,7 @@ async fn a_page_token_is_read_again_with_its_user_token() {
         let exchanged = desk.reread(&user, PAGE, caller).await;
         assert_eq!(ending(&exchanged).0, expected, "{required} {caller:?}");
         if expected == "given" {
-            let facts = desk.facts(&token_of(&exchanged)).await;
+            let facts = desk.inspected(&token_of(&exchanged)).await;
             assert_eq!(
                 (facts.kind, facts.expires, facts.profile_id.as_deref()),
                 (TokenKind::Page, Expiry::Never, Some(PAGE))
@@ -462,7 +389,7 @@ async fn the_user_token_stays_out_of_the_url() {
         String::from_utf8(head).expect("text")
     });
     let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
-    let meta = Meta::new(&plain_settings(&format!("http://{address}")), clock).expect("a client");
+    let meta = Meta::new(&plain_settings(address), clock).expect("a client");
     let token = format!("EAAB{}ZD", "userToken7".repeat(18));
     exchange(&meta, Method::Reread, &token, Caller::App, Some(PAGE)).await;
     let head = server.join_next().await.expect("one request").expect("no panic");
@@ -508,7 +435,7 @@ async fn every_failure_of_the_exchange_is_told_apart() {
     for (name, caller, change, expected) in rows {
         for method in [Method::Exchange, Method::Refresh] {
             let desk = Desk::new().await;
-            let token = desk.long_user();
+            let token = desk.long_user(LONG_AGO);
             desk.world(|world| change(world, &token));
             let exchanged = desk.exchange(method, &token, caller).await;
             assert_eq!(ending(&exchanged), (expected.to_owned(), expected == "given"), "{name} {method:?}");
@@ -528,7 +455,7 @@ async fn a_dead_token_is_told_with_its_cause() {
         (Event::Inactive90Days, Cause::Inactive),
     ] {
         let desk = Desk::new().await;
-        let token = desk.long_user();
+        let token = desk.long_user(LONG_AGO);
         desk.world(|world| world.user_event(ADA, event, NOW));
         let exchanged = desk.exchange(Method::Exchange, &token, Caller::App).await;
         assert_eq!(ending(&exchanged).0, format!("{:?}", Validity::Revoked(cause)), "{event:?}");
@@ -536,7 +463,7 @@ async fn a_dead_token_is_told_with_its_cause() {
     }
     for wording in [ExpiredWording::WithCurrentTime, ExpiredWording::WithoutCurrentTime, ExpiredWording::UnixTimes] {
         let desk = Desk::new().await;
-        let token = desk.long_user();
+        let token = desk.long_user(LONG_AGO);
         desk.world(|world| {
             world.switches.expired_wording = wording;
             world.set_expiry(&token, Some(NOW));
@@ -568,7 +495,10 @@ async fn what_cannot_be_decoded_is_dead_and_what_is_bare_is_only_refused() {
         );
     }
     desk.strike(FaultKind::MalformedEcho);
-    assert_eq!(ending(&desk.exchange(Method::Exchange, &desk.long_user(), Caller::App).await), (unreadable, false));
+    assert_eq!(
+        ending(&desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await),
+        (unreadable, false)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -621,7 +551,7 @@ async fn every_code_has_its_meaning_for_an_exchange() {
             error["error_subcode"] = json!(subcode);
         }
         for status in [200, 400, 401, 500] {
-            let exchanged = desk.told(status, &[], &json!({ "error": error }).to_string()).await;
+            let exchanged = desk.answered(status, &[], &json!({ "error": error }).to_string()).await;
             assert_eq!(
                 ending(&exchanged),
                 (means.clone(), may_be_done),
@@ -641,14 +571,14 @@ async fn an_error_beside_a_token_is_an_error_and_tells_neither() {
         [format!("took {new} back"), format!("fb_exchange_token={new}"), format!("client_secret={SECRET}&x={SECRET}")]
     {
         let body = json!({"access_token": new, "expires_in": 5, "error": {"code": 2, "message": message}}).to_string();
-        let exchanged = desk.told(200, &[], &body).await;
+        let exchanged = desk.answered(200, &[], &body).await;
         assert_eq!(ending(&exchanged), ("unavailable".to_owned(), true));
         keeps_quiet(&said(&exchanged), &[&new]);
     }
     // A token with a status that is no success is none.
     let body = json!({"access_token": new}).to_string();
     for (status, means) in [(500, "unavailable"), (429, "throttled"), (404, "refused"), (302, "refused")] {
-        let exchanged = desk.told(status, &[], &body).await;
+        let exchanged = desk.answered(status, &[], &body).await;
         assert_eq!(ending(&exchanged), (means.to_owned(), true), "{status}");
         keeps_quiet(&said(&exchanged), &[&new]);
     }
@@ -658,13 +588,13 @@ async fn an_error_beside_a_token_is_an_error_and_tells_neither() {
 async fn a_throttled_exchange_waits_as_long_as_it_is_told() {
     let desk = Desk::new().await;
     desk.strike(FaultKind::Throttled { id: "102290000000001".to_owned(), minutes: 17 });
-    let exchanged = desk.exchange(Method::Exchange, &desk.long_user(), Caller::App).await;
+    let exchanged = desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await;
     let error = CheckError::Throttled(Timestamp::from_unix(NOW + 17 * 60));
     assert_eq!(exchanged.given.expect_err("throttled"), ExchangeError::Unanswered { error, may_be_done: false });
     assert_eq!(exchanged.telemetry.usage, [("whatsapp_business_management", 1.0)]);
     let limit = r#"{"error":{"code":4,"message":"Application request limit reached"}}"#;
     for (headers, seconds) in [(vec![], 300), (vec![("Retry-After", "90")], 90)] {
-        let error = desk.told(400, &headers, limit).await.given.expect_err("throttled");
+        let error = desk.answered(400, &headers, limit).await.given.expect_err("throttled");
         let ExchangeError::Unanswered { error: CheckError::Throttled(until), .. } = error else { panic!("{error}") };
         assert_eq!(until, Timestamp::from_unix(NOW + seconds));
     }
@@ -691,7 +621,7 @@ async fn a_lost_answer_may_have_been_a_token() {
     ] {
         for method in Method::ALL {
             let desk = Desk::new().await;
-            let token = desk.long_user();
+            let token = desk.long_user(LONG_AGO);
             desk.world(|world| world.faults.add(Fault::times(1, Match::Any, kind.clone()).carried_out()));
             let exchanged = exchange(&desk.meta, method, &token, Caller::App, Some(PAGE)).await;
             assert_eq!(ending(&exchanged), (reason.to_owned(), true), "{kind:?} {method:?}");
@@ -710,7 +640,7 @@ async fn what_never_left_was_never_done() {
     let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
     let (address, listener) = listen().await;
     drop(listener);
-    let meta = Meta::new(&plain_settings(&format!("http://{address}")), clock.clone()).expect("a client");
+    let meta = Meta::new(&plain_settings(address), clock.clone()).expect("a client");
     for method in Method::ALL {
         let exchanged = exchange(&meta, method, "EAABnobodyHearsOfIt", Caller::App, Some(PAGE)).await;
         let error = exchanged.given.expect_err("nobody listens");
@@ -729,7 +659,8 @@ async fn what_never_left_was_never_done() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
         }
     });
-    let meta = Meta::new(&plain_settings(&format!("https://{address}")), clock).expect("a client");
+    let base_url = format!("https://{address}").parse().expect("a url");
+    let meta = Meta::new(&settings::Meta { base_url, ..plain_settings(address) }, clock).expect("a client");
     let exchanged = exchange(&meta, Method::Exchange, "EAABnobodyHearsOfIt", Caller::App, None).await;
     assert_eq!(ending(&exchanged), ("tls".to_owned(), false));
 }
@@ -738,11 +669,11 @@ async fn what_never_left_was_never_done() {
 async fn the_clock_and_the_version_are_compared_on_the_way() {
     let desk = Desk::new().await;
     desk.strike(FaultKind::ClockSkew { seconds: 40 });
-    let seen = desk.exchange(Method::Exchange, &desk.long_user(), Caller::App).await.telemetry;
+    let seen = desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await.telemetry;
     assert_eq!(seen.clock_offset, Some(Span::seconds(-40)));
     let old = settings::Meta { version: "v18.0".to_owned(), ..desk.settings.clone() };
     let meta = Meta::new(&old, desk.clock.clone()).expect("a client");
-    let exchanged = exchange(&meta, Method::Exchange, &desk.long_user(), Caller::App, None).await;
+    let exchanged = exchange(&meta, Method::Exchange, &desk.long_user(LONG_AGO), Caller::App, None).await;
     assert_eq!(exchanged.telemetry.other_version.as_deref(), Some("v19.0"));
 }
 
@@ -759,12 +690,12 @@ async fn a_revoked_token_is_dead_at_once_and_its_successor_is_not() {
         let old = desk.world(|world| world.issue_system_user(MACHINE, &SCOPES, Lifetime::SixtyDays, NOW - 30 * DAY));
         let new = token_of(&desk.exchange(Method::Refresh, &old, Caller::App).await);
         desk.revoke(&old, Caller::App).await.expect("revoked");
-        assert_eq!(desk.facts(&old).await.validity, Validity::Revoked(Cause::LoggedOut));
-        assert_eq!(desk.facts(&new).await.validity, Validity::Valid);
+        assert_eq!(desk.inspected(&old).await.validity, Validity::Revoked(Cause::LoggedOut));
+        assert_eq!(desk.inspected(&new).await.validity, Validity::Valid);
         desk.revoke(&old, Caller::App).await.expect("what is dead counts as revoked");
     }
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(LONG_AGO);
     desk.world(|world| world.set_expiry(&token, Some(NOW - 1)));
     desk.revoke(&token, Caller::App).await.expect("what has expired counts as revoked");
 }
@@ -772,7 +703,7 @@ async fn a_revoked_token_is_dead_at_once_and_its_successor_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_revocation_that_fails_says_why() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(LONG_AGO);
     let foreign = desk.world(|world| world.issue_long_user(STRANGER, &[], NOW));
     for (name, token, caller, expected) in [
         ("wrong secret", token.as_str(), Caller::WrongSecret, "wrong_secret"),
@@ -805,7 +736,7 @@ async fn a_revocation_that_fails_says_why() {
         desk.strike(FaultKind::Raw { status, headers: vec![], body: body.as_bytes().to_vec() });
         assert_eq!(word(&desk.revoke(&token, Caller::App).await.expect_err(body)), expected, "{body}");
     }
-    assert_eq!(desk.facts(&token).await.validity, Validity::Valid, "nothing was revoked");
+    assert_eq!(desk.inspected(&token).await.validity, Validity::Valid, "nothing was revoked");
     // Where only the answer was lost, the next try finds it done.
     desk.strike(FaultKind::TruncatedJson { after: 5 });
     assert_eq!(word(&desk.revoke(&token, Caller::App).await.expect_err("half an answer")), "garbled");

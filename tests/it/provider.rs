@@ -16,38 +16,21 @@ use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::outgoing::LARGEST_BODY;
 use tokenwatch::ports::{Answer, Clock, Credentials, Provider, Question};
 use tokenwatch::provider::meta::Meta;
-use tokenwatch::secret::Secret;
 use tokenwatch::settings;
 use tokenwatch::sim::{
-    App, AppEvent, Event, ExpiredWording, Fault, FaultKind, GranularScope, GranularScopes, LONG_LIFE, Lifetime, Match,
-    OtherFamily, Page, Sim, Undecodable, UnknownApp, User, World,
+    App, AppEvent, Event, ExpiredWording, FaultKind, GranularScope, GranularScopes, LONG_LIFE, Lifetime, OtherFamily,
+    Undecodable, UnknownApp, World,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use zeroize::Zeroizing;
 
-/// 2026-03-01T12:34:56Z.
-const NOW: i64 = 1_772_368_496;
-const APP: &str = "634900000000001";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const OTHER_APP: &str = "634900000000002";
-const ADA: &str = "10001";
-const MACHINE: &str = "104160000000001";
-const STRANGER: &str = "20001";
-const PAGE: &str = "30001";
-const SCOPES: [&str; 2] = ["whatsapp_business_management", "whatsapp_business_messaging"];
+use crate::support::desk::{
+    ADA, APP, Desk, MACHINE, NOW, OTHER_APP, PAGE, SCOPES, SECRET, STRANGER, at, listen, plain_settings, secret,
+};
+
 /// 90 days: what the world grants at issue.
 const WINDOW: i64 = 7_776_000;
-
-/// A simulated world behind a listener, and a client that asks it.
-struct Desk {
-    sim: Sim,
-    clock: Arc<Lens>,
-    settings: settings::Meta,
-    meta: Meta,
-    _server: JoinSet<()>,
-}
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,31 +48,6 @@ enum Caller {
 }
 
 impl Desk {
-    async fn new() -> Self {
-        let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
-        let seen = Arc::clone(&clock);
-        let sim = Sim::new(people(), Arc::new(move || seen.now().unix()));
-        let (address, listener) = listen().await;
-        let mut server = JoinSet::new();
-        server.spawn(sim.clone().serve(listener));
-        let settings = plain_settings(address);
-        let meta = Meta::new(&settings, clock.clone()).expect("a client");
-        Self { sim, clock, settings, meta, _server: server }
-    }
-
-    fn world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
-        self.sim.with_world(act)
-    }
-
-    fn long_user(&self) -> String {
-        self.world(|world| world.issue_long_user(ADA, &["public_profile"], NOW))
-    }
-
-    /// The next request meets this fault.
-    fn strike(&self, kind: FaultKind) {
-        self.world(|world| world.faults.add(Fault::times(1, Match::Any, kind)));
-    }
-
     async fn ask(&self, token: &str, caller: Caller) -> Answer {
         ask(&self.meta, token, caller).await
     }
@@ -104,9 +62,8 @@ impl Desk {
     }
 
     async fn told_with(&self, status: u16, headers: &[(&str, &str)], body: &str, caller: Caller) -> Answer {
-        let token = self.long_user();
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.strike(FaultKind::Raw { status, headers, body: body.as_bytes().to_vec() });
+        let token = self.long_user(NOW);
+        self.strike_with(status, headers, body);
         self.ask(&token, caller).await
     }
 }
@@ -133,35 +90,6 @@ async fn ask(meta: &Meta, token: &str, caller: Caller) -> Answer {
     answer
 }
 
-fn people() -> World {
-    let mut world = World::new();
-    world.add_app(App::new(APP, "Help desk", SECRET));
-    world.add_app(App::new(OTHER_APP, "Other", "00000000000000000000000000000000"));
-    world.add_user(User::new(APP, ADA, "Ada"));
-    world.add_user(User::new(APP, MACHINE, "Machine"));
-    world.add_user(User::new(OTHER_APP, STRANGER, "Stranger"));
-    world.add_page(Page::new(PAGE, "Tea House", &[ADA]));
-    world
-}
-
-fn plain_settings(address: std::net::SocketAddr) -> settings::Meta {
-    let base_url = format!("http://{address}").parse().expect("an address is a url");
-    settings::Meta { base_url, version: "v25.0".to_owned(), timeout: Span::seconds(10), ca_file: None }
-}
-
-async fn listen() -> (std::net::SocketAddr, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    (listener.local_addr().expect("bound"), listener)
-}
-
-fn secret(text: &str) -> Secret {
-    Secret::new(Zeroizing::new(text.to_owned()))
-}
-
-fn at(unix: i64) -> Expiry {
-    Expiry::At(Timestamp::from_unix(unix))
-}
-
 fn kind(error: &CheckError) -> (&'static str, Option<AppFault>) {
     match error {
         CheckError::App(fault, _) => (error.reason(), Some(*fault)),
@@ -178,7 +106,7 @@ fn failure(answer: &Answer) -> &CheckError {
 #[tokio::test(start_paused = true)]
 async fn living_tokens_bring_the_facts_of_their_kind() {
     let desk = Desk::new().await;
-    let long = desk.long_user();
+    let long = desk.long_user(NOW);
     let hour = (NOW / 3_600 + 2) * 3_600;
     let (short, setup, page, never, sixty) = desk.world(|world| {
         (
@@ -210,7 +138,7 @@ async fn living_tokens_bring_the_facts_of_their_kind() {
 async fn an_expired_token_keeps_its_date_in_every_wording() {
     for wording in [ExpiredWording::WithCurrentTime, ExpiredWording::WithoutCurrentTime, ExpiredWording::UnixTimes] {
         let desk = Desk::new().await;
-        let token = desk.long_user();
+        let token = desk.long_user(NOW);
         desk.world(|world| {
             world.switches.expired_wording = wording;
             world.set_expiry(&token, Some(1_639_227_600));
@@ -238,7 +166,7 @@ const EVENTS: [(Event, Cause); 7] = [
 async fn every_user_event_is_a_cause_of_its_own() {
     for (event, cause) in EVENTS {
         let desk = Desk::new().await;
-        let long = desk.long_user();
+        let long = desk.long_user(NOW);
         let page = desk.world(|world| {
             let page = world.issue_page(&long, PAGE, NOW).expect("Ada manages the page");
             world.user_event(ADA, event, NOW);
@@ -262,7 +190,7 @@ async fn every_user_event_is_a_cause_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_decoded_is_unreadable_and_never_echoed() {
     let desk = Desk::new().await;
-    let long = desk.long_user();
+    let long = desk.long_user(NOW);
     let (instagram, threads) = desk.world(|world| {
         (world.issue_other_family(OtherFamily::Instagram), world.issue_other_family(OtherFamily::Threads))
     });
@@ -319,7 +247,7 @@ async fn a_fault_of_the_caller_never_says_anything_about_the_token() {
     ];
     for (name, caller, change, fault) in rows {
         let desk = Desk::new().await;
-        let token = desk.long_user();
+        let token = desk.long_user(NOW);
         desk.world(change);
         let answer = desk.ask(&token, caller).await;
         assert_eq!(kind(failure(&answer)), ("app_fault", Some(fault)), "{name}");
@@ -329,7 +257,7 @@ async fn a_fault_of_the_caller_never_says_anything_about_the_token() {
 #[tokio::test(start_paused = true)]
 async fn a_proof_opens_an_app_that_requires_one_and_harms_no_other() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     for (required, caller) in [(false, Caller::App), (false, Caller::WithoutProof), (true, Caller::App)] {
         desk.world(|world| world.app_mut(APP).expect("the app").require_app_secret = required);
         assert_eq!(
@@ -350,7 +278,7 @@ async fn a_proof_opens_an_app_that_requires_one_and_harms_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_blocked_app_that_is_freed_is_believed_at_once() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     desk.world(|world| world.app_event(APP, AppEvent::Blocked, NOW));
     assert_eq!(kind(failure(&desk.ask(&token, Caller::App).await)).1, Some(AppFault::Blocked));
     desk.world(|world| world.app_event(APP, AppEvent::Unblocked, NOW));
@@ -360,7 +288,7 @@ async fn a_blocked_app_that_is_freed_is_believed_at_once() {
 #[tokio::test(start_paused = true)]
 async fn without_an_app_secret_a_token_is_probed_with_itself() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     let facts = desk.ask(&token, Caller::Token).await.facts.expect("facts");
     assert_eq!((facts.validity, facts.expires, facts.data_access), (Validity::Valid, Expiry::Unknown, Expiry::Unknown));
     assert_eq!((facts.user_id.as_deref(), facts.kind, facts.grants), (Some(ADA), TokenKind::Unknown, None));
@@ -388,13 +316,13 @@ async fn a_probe_tells_the_apps_fault_from_the_tokens() {
         ),
     ] {
         let desk = Desk::new().await;
-        let token = desk.long_user();
+        let token = desk.long_user(NOW);
         desk.world(change);
         assert_eq!(kind(failure(&desk.ask(&token, Caller::Token).await)), ("app_fault", Some(fault)), "{name}");
     }
     // A native app ignores its own app token, not the tokens of its users.
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     desk.world(|world| world.app_mut(APP).expect("the app").native = true);
     assert_eq!(desk.ask(&token, Caller::Token).await.facts.expect("facts").validity, Validity::Valid);
     for (body, reason) in
@@ -486,7 +414,7 @@ async fn decoding_is_lenient_where_the_field_was() {
 async fn an_answer_without_facts_is_no_verdict() {
     let desk = Desk::new().await;
     desk.strike(FaultKind::EmptyData);
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     assert_eq!(desk.facts(&token).await.expect_err("no facts").reason(), "garbled");
     for body in [
         "",
@@ -734,7 +662,7 @@ async fn error_objects_come_in_many_shapes() {
 async fn a_token_echoed_by_the_provider_is_never_told() {
     let desk = Desk::new().await;
     for caller in [Caller::App, Caller::Token] {
-        let token = desk.long_user();
+        let token = desk.long_user(NOW);
         desk.strike(FaultKind::MalformedEcho);
         let answer = desk.ask(&token, caller).await;
         match answer.facts {
@@ -752,7 +680,7 @@ async fn a_token_echoed_by_the_provider_is_never_told() {
         "\"{t}\"",
         "\u{200b}{t}\u{200b}",
     ] {
-        let token = desk.long_user();
+        let token = desk.long_user(NOW);
         let message = message.replace("{t}", &token).replace("{a}", APP).replace("{s}", SECRET);
         for body in [
             json!({"error": {"code": 2, "message": message}}),
@@ -773,7 +701,7 @@ async fn a_token_echoed_by_the_provider_is_never_told() {
 #[tokio::test(start_paused = true)]
 async fn budgets_are_read_from_the_headers() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     assert_eq!(desk.ask(&token, Caller::App).await.telemetry.usage, []);
     desk.world(|world| world.app_mut(APP).expect("the app").calls_per_hour = Some(4));
     for (call, used) in [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)] {
@@ -791,7 +719,7 @@ async fn budgets_are_read_from_the_headers() {
 #[tokio::test(start_paused = true)]
 async fn a_throttle_names_its_time() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     for as_429 in [false, true] {
         desk.world(|world| world.switches.throttled_as_429 = as_429);
         desk.strike(FaultKind::Throttled { id: "102290000000001".to_owned(), minutes: 17 });
@@ -833,7 +761,7 @@ async fn a_throttle_names_its_time() {
 #[tokio::test(start_paused = true)]
 async fn the_providers_clock_and_version_are_compared_with_ours() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     let plain = desk.ask(&token, Caller::App).await.telemetry;
     assert_eq!((plain.clock_offset, plain.other_version, plain.error_code), (Some(Span::ZERO), None, None));
     for skew in [-3_600, -1, 40, 86_400] {
@@ -859,7 +787,7 @@ async fn the_providers_clock_and_version_are_compared_with_ours() {
 #[tokio::test(start_paused = true)]
 async fn a_base_url_may_have_a_path() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     for base in ["", "/", "//"] {
         let base_url =
             format!("{}{base}", desk.settings.base_url.as_str().trim_end_matches('/')).parse().expect("a url");
@@ -878,7 +806,7 @@ async fn a_base_url_may_have_a_path() {
 #[tokio::test(start_paused = true)]
 async fn every_transport_fault_is_told_apart() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     for (kind, reason) in [
         (FaultKind::Hang, "timeout"),
         (FaultKind::Reset, "interrupted"),
@@ -916,7 +844,7 @@ async fn every_transport_fault_is_told_apart() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_within_the_time_limit_counts() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     desk.strike(FaultKind::Drip { bytes_per_second: 200 });
     assert_eq!(desk.facts(&token).await.expect("facts").validity, Validity::Valid);
 }
@@ -924,7 +852,7 @@ async fn a_slow_answer_within_the_time_limit_counts() {
 #[tokio::test(start_paused = true)]
 async fn the_content_type_does_not_matter_and_the_body_does() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     for name in ["text/javascript; charset=UTF-8", "text/html", "application/octet-stream", "nonsense"] {
         desk.strike(FaultKind::ContentType(name.to_owned()));
         assert_eq!(desk.facts(&token).await.expect("facts").validity, Validity::Valid, "{name}");
@@ -934,7 +862,7 @@ async fn the_content_type_does_not_matter_and_the_body_does() {
 #[tokio::test(start_paused = true)]
 async fn a_redirect_is_not_followed() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     let (elsewhere, listener) = listen().await;
     for location in [format!("http://{elsewhere}/steal"), "/v25.0/debug_token".to_owned(), String::new()] {
         desk.strike(FaultKind::Redirect { location });
@@ -1092,7 +1020,7 @@ async fn many_questions_at_once_do_not_mix() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_takes_the_seconds_that_it_took() {
     let desk = Desk::new().await;
-    let token = desk.long_user();
+    let token = desk.long_user(NOW);
     let seconds = desk.ask(&token, Caller::App).await.telemetry.seconds;
     assert!((0.0..60.0).contains(&seconds), "{seconds}");
     let body: Value = json!({"data": {"is_valid": true}});

@@ -1,6 +1,7 @@
 //! What the tests share: the daemon in one process under simulated time, and real processes with real servers.
 
 pub mod alertmanager;
+pub mod desk;
 pub mod dialects;
 pub mod exim;
 pub mod hook;
