@@ -3,12 +3,12 @@
 //! A secret may stand on a network file system that hangs. Such a read must cost neither the loop nor, one thread a try, the pool that the
 //! store works on: a path that hangs is remembered and not read again before it came back.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::secret::Secret;
 use crate::settings::source::Sources;
@@ -19,8 +19,11 @@ use crate::settings::value::SecretRef;
 pub struct Reader {
     sources: Arc<Sources>,
     permits: Arc<Semaphore>,
-    hanging: Arc<Mutex<HashSet<PathBuf>>>,
+    hanging: Arc<Mutex<Hanging>>,
 }
+
+/// The paths that did not answer in time, each with the permit of the thread that reads it. It hangs for as long as the thread has that.
+type Hanging = HashMap<PathBuf, Weak<OwnedSemaphorePermit>>;
 
 impl Reader {
     /// A reader over these sources.
@@ -42,16 +45,16 @@ impl Reader {
             return places.iter().map(|place| self.sources.read(place).map_err(|error| error.to_string())).collect();
         }
         // A path whose last read has not come back gets no second thread.
-        if paths.iter().any(|path| locked(&self.hanging).contains(path)) {
+        if self.hangs(&paths) {
             return stuck(count);
         }
         let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return stuck(count) };
-        let (sources, hanging, mine) = (Arc::clone(&self.sources), Arc::clone(&self.hanging), paths.clone());
+        let permit = Arc::new(permit);
+        let (sources, held) = (Arc::clone(&self.sources), Arc::downgrade(&permit));
         let reading = tokio::task::spawn_blocking(move || {
             let read: Vec<Result<Secret, String>> =
                 places.iter().map(|place| sources.read(place).map_err(|error| error.to_string())).collect();
-            locked(&hanging).retain(|path| !mine.contains(path));
             drop(permit);
             read
         });
@@ -59,10 +62,16 @@ impl Reader {
             Ok(Ok(read)) => read,
             Ok(Err(_)) => stuck(count),
             Err(_) => {
-                locked(&self.hanging).extend(paths);
+                locked(&self.hanging).extend(paths.into_iter().map(|path| (path, Weak::clone(&held))));
                 stuck(count)
             }
         }
+    }
+
+    fn hangs(&self, paths: &[PathBuf]) -> bool {
+        let mut hanging = locked(&self.hanging);
+        hanging.retain(|_, held| held.strong_count() > 0);
+        paths.iter().any(|path| hanging.contains_key(path))
     }
 }
 
@@ -74,8 +83,8 @@ fn path(place: &SecretRef) -> Option<&Path> {
     }
 }
 
-/// A set of paths cannot be left half-changed.
-fn locked(paths: &Mutex<HashSet<PathBuf>>) -> MutexGuard<'_, HashSet<PathBuf>> {
+/// It cannot be left half-changed.
+fn locked(paths: &Mutex<Hanging>) -> MutexGuard<'_, Hanging> {
     paths.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
