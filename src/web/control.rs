@@ -19,8 +19,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::Web;
 use super::json::{DeliveryJson, IncidentJson, SilenceJson};
+use super::{Web, short};
 use crate::advice;
 use crate::board::Progress;
 use crate::domain::alert::{Subject, WATCHER};
@@ -401,11 +401,6 @@ fn declined(code: StatusCode, why: &str) -> Response {
     (code, format!("{why}\n")).into_response()
 }
 
-fn short(text: &str) -> String {
-    advice::plain(text).chars().take(LONGEST_NAME).collect()
-}
-
-const LONGEST_NAME: usize = 63;
 /// Among so many of the newest a test is found.
 const MOST_DELIVERIES: usize = 1_000;
 const FORECAST_DAYS: i64 = 60;

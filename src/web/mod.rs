@@ -21,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
 
+use crate::advice;
 use crate::board::{Board, Row};
 use crate::domain::alert::Subject;
 use crate::domain::inspection::Expiry;
@@ -252,9 +253,9 @@ const fn ledger(status: &SlotStatus) -> &Ledger {
     }
 }
 
-/// As much of a name as may be a name.
+/// As much of a text of others as may be a name.
 fn short(name: &str) -> String {
-    name.chars().take(63).collect()
+    advice::plain(name).chars().take(LONGEST_NAME).collect()
 }
 
 fn html(rendered: Result<String, askama::Error>) -> Response {
@@ -286,5 +287,6 @@ const HARDENING: [(&str, &str); 5] = [
 ];
 /// Incidents, answers and deliveries of the past that are shown.
 const MOST_PAST: usize = 50;
+const LONGEST_NAME: usize = 63;
 /// The loop sleeps five minutes at most.
 const LONGEST_SILENCE: Span = Span::minutes(6);
