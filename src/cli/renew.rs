@@ -88,10 +88,15 @@ fn brought(id: &TokenId) -> Result<Zeroizing<String>, Exit> {
         typed.map(Zeroizing::new)
     } else {
         let mut text = Zeroizing::new(String::new());
-        std::io::stdin().lock().take(LARGEST).read_to_string(&mut text).map(|_| text)
+        std::io::stdin().lock().take(LARGEST + 1).read_to_string(&mut text).map(|_| text)
     };
     match text {
         Err(problem) => Err(super::fail(Exit::Usage, format_args!("the new token cannot be read: {problem}"))),
+        Ok(text) if text.len() as u64 > LARGEST => {
+            let why =
+                format!("the new token is longer than {} KiB, as no token is; nothing was changed", LARGEST / 1024);
+            Err(super::fail(Exit::Usage, why))
+        }
         Ok(text) if text.trim().is_empty() => {
             Err(super::fail(Exit::Usage, "no new token came on standard input; nothing was changed"))
         }

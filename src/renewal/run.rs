@@ -189,6 +189,10 @@ impl Walk<'_> {
             self.seal(OLD, old).await?;
         }
         if self.entry.run.origin.is_replacement() {
+            // Nobody has looked at it yet, but there must be something to compare the new one with. A dead one, or no answer, stops nobody.
+            if let (None, Ok(old)) = (&self.entry.run.old, &held) {
+                self.entry.run.old = self.inspect(old).await.ok();
+            }
             return self.go(Phase::Exchanged).await;
         }
         let old = match held {

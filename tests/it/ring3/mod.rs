@@ -10,6 +10,7 @@ mod commands;
 mod databases;
 mod dialects;
 mod formats;
+mod handing_over;
 mod kills;
 mod lifecycle;
 mod operators_commands;

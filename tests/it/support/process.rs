@@ -238,7 +238,17 @@ impl Stage {
 
     /// Runs one command to its end.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        let output = self.dress(Command::new(TOKENWATCH).args(arguments)).output().expect("the binary runs");
+        self.run_with(arguments, "")
+    }
+
+    /// The same with text on standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Said {
+        let mut command = Command::new(TOKENWATCH);
+        let command = self.dress(command.args(arguments)).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        // One that does not want it closes the pipe.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
         Said {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
