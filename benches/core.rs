@@ -70,14 +70,18 @@ fn spec() -> TokenSpec {
         app: Some(AppName::parse("helpdesk").expect("a name")),
         receivers: Arc::from([ReceiverName::parse("default").expect("a name")]),
         policy: Arc::new(Policy::default()),
-        required: Arc::new(Required { scopes: vec!["whatsapp_business_messaging".into()], targets: Vec::new() }),
+        required: Arc::new(Required {
+            scopes: vec!["whatsapp_business_messaging".into()],
+            targets: Vec::new(),
+            ..Required::default()
+        }),
         rhythm: Rhythm::Every(Span::minutes(15)),
         renew: None,
     }
 }
 
 fn answer(answer: Result<Inspection, CheckError>) -> CheckOutcome {
-    CheckOutcome { fingerprint: Some(Fingerprint([7; 16])), answer }
+    CheckOutcome { fingerprint: Some(Fingerprint([7; 16])), answer, beside: None }
 }
 
 fn inspection(deadline: Timestamp) -> Inspection {

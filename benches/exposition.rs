@@ -91,5 +91,6 @@ fn row(index: i64) -> Row {
         next_check: NOW.plus(Span::minutes(15)),
         renewal: None,
         answered: None,
+        number: None,
     }
 }

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokenwatch::clock::System;
-use tokenwatch::daemon::wiring::Wiring;
+use tokenwatch::daemon::wiring::{Wanted, Wiring};
 use tokenwatch::daemon::{Daemon, Doors};
 use tokenwatch::ports::Clock;
 use tokenwatch::reader::Reader;
@@ -125,7 +125,7 @@ async fn ask_as_wired(house: &House) -> f64 {
     let key = FingerprintKey::new([0; 32]);
     let watch = Stopwatch::start();
     let answered = stream::iter(&wiring.settings.tokens)
-        .map(|token| wiring.check(token, &key))
+        .map(|token| wiring.check(token, &key, Wanted::NOTHING))
         .buffer_unordered(AT_ONCE)
         .filter(|checked| std::future::ready(checked.outcome.answer.is_ok()))
         .count()

@@ -18,8 +18,12 @@ use crate::settings::{Settings, WhatsApp};
 use crate::zone::Zone;
 
 mod common;
+pub mod number;
+pub mod pages;
 mod renewal;
 mod watcher;
+
+use pages::{APPS, DEBUGGER, EXPLORER, FACEBOOK, PAGES, STATUS};
 
 pub use common::{Shared, shared, title};
 pub use watcher::summary_in_words;
@@ -38,6 +42,8 @@ pub struct Links<'a> {
     pub scopes: &'a [Box<str>],
     /// The WhatsApp number behind the token.
     pub whatsapp: Option<&'a WhatsApp>,
+    /// The provider's id of the business that owns it, where it is known.
+    pub business: Option<&'a str>,
     /// How often a critical incident is told again; zero means never.
     pub repeat: Option<Span>,
     /// Whether `tokenwatch replace` can put a new token in place.
@@ -57,6 +63,7 @@ impl<'a> Links<'a> {
                     secret: Some(&token.secret),
                     scopes: &token.spec.required.scopes,
                     whatsapp: token.whatsapp.as_deref(),
+                    business: None,
                     repeat: Some(token.spec.policy.repeat),
                     replaceable: token.replace.is_some(),
                 }
@@ -90,6 +97,9 @@ pub const fn reason_in_words(reason: Reason) -> &'static str {
         Reason::AppFault => "the app is at fault, or the token belongs to another app",
         Reason::Blind => "there was no authoritative answer for too long",
         Reason::SourceUnreadable => "the secret cannot be read",
+        Reason::NumberBlocked => "WhatsApp sends nothing from the number",
+        Reason::NumberLimited => "WhatsApp sends only some messages from the number",
+        Reason::WebhooksMissing => "what arrives at the number does not reach the app",
         Reason::Undeliverable => "notices cannot be delivered",
         Reason::OutboxGrowing => "notices pile up",
         Reason::ClockOff => "our clock and the provider's differ",
@@ -204,6 +214,7 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
                 short_name(notice)
             )
         }
+        Reason::NumberBlocked | Reason::NumberLimited | Reason::WebhooksMissing => number::what_happens(notice),
         Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
             renewal::what_happens(notice, zone)
         }
@@ -258,6 +269,9 @@ pub fn evidence(notice: &Notice, zone: &Zone) -> Vec<(&'static str, String)> {
                 | Reason::ExpiryUnknown
                 | Reason::ScopeMissing
                 | Reason::TargetMissing
+                | Reason::NumberBlocked
+                | Reason::NumberLimited
+                | Reason::WebhooksMissing
                 | Reason::AppFault => "Their words",
                 Reason::Undeliverable
                 | Reason::OutboxGrowing
@@ -267,6 +281,10 @@ pub fn evidence(notice: &Notice, zone: &Zone) -> Vec<(&'static str, String)> {
                 | Reason::Test => "Seen",
             };
             (label, plain(text))
+        }
+        Detail::Obstacles(obstacles) => {
+            lines.extend(number::evidence(obstacles));
+            ("", String::new())
         }
         Detail::None | Detail::Missing(_) | Detail::Summary(_) => ("", String::new()),
     };
@@ -308,6 +326,7 @@ pub fn what_breaks(notice: &Notice, links: &Links<'_>) -> String {
                 format!("The watch over this token. If the application reads the same place, also: {users}.")
             }
         },
+        Reason::NumberBlocked | Reason::NumberLimited | Reason::WebhooksMissing => number::what_breaks(notice),
         Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
             renewal::what_breaks(notice, &users)
         }
@@ -351,6 +370,7 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         Reason::Blind => blind(notice),
         Reason::SourceUnreadable => source(links),
         Reason::Renewed => return Vec::new(),
+        Reason::NumberBlocked | Reason::NumberLimited | Reason::WebhooksMissing => number::steps(notice, links),
         Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain => {
             let mut steps = renewal::steps(notice, links);
             steps.extend(new_token(notice, links));
@@ -525,6 +545,7 @@ fn bad_news(notice: &Notice) -> String {
             None => format!("{name} could never be checked: no answer yet"),
         },
         Reason::SourceUnreadable => format!("{}: its secret cannot be read", short_name(notice)),
+        Reason::NumberBlocked | Reason::NumberLimited | Reason::WebhooksMissing => number::headline(notice),
         Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
             renewal::headline(notice)
         }
@@ -575,6 +596,7 @@ fn good_news(notice: &Notice) -> String {
         },
         Reason::Blind => format!("{name} is being checked again"),
         Reason::SourceUnreadable => format!("{}: its secret can be read again", short_name(notice)),
+        Reason::NumberBlocked | Reason::NumberLimited | Reason::WebhooksMissing => number::good_news(notice),
         Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain | Reason::Renewed => {
             renewal::good_news(notice)
         }
@@ -606,21 +628,36 @@ fn short_name(notice: &Notice) -> String {
 fn cause(notice: &Notice) -> Cause {
     match notice.detail {
         Detail::Cause(cause) => cause,
-        Detail::None | Detail::Missing(_) | Detail::App(..) | Detail::Text(_) | Detail::Summary(_) => Cause::Unstated,
+        Detail::None
+        | Detail::Missing(_)
+        | Detail::App(..)
+        | Detail::Text(_)
+        | Detail::Obstacles(_)
+        | Detail::Summary(_) => Cause::Unstated,
     }
 }
 
 fn app_fault(notice: &Notice) -> Option<AppFault> {
     match notice.detail {
         Detail::App(fault, _) => Some(fault),
-        Detail::None | Detail::Cause(_) | Detail::Missing(_) | Detail::Text(_) | Detail::Summary(_) => None,
+        Detail::None
+        | Detail::Cause(_)
+        | Detail::Missing(_)
+        | Detail::Text(_)
+        | Detail::Obstacles(_)
+        | Detail::Summary(_) => None,
     }
 }
 
 fn missing_count(notice: &Notice) -> usize {
     match &notice.detail {
         Detail::Missing(list) => list.len(),
-        Detail::None | Detail::Cause(_) | Detail::App(..) | Detail::Text(_) | Detail::Summary(_) => 0,
+        Detail::None
+        | Detail::Cause(_)
+        | Detail::App(..)
+        | Detail::Text(_)
+        | Detail::Obstacles(_)
+        | Detail::Summary(_) => 0,
     }
 }
 
@@ -628,9 +665,12 @@ fn missing_count(notice: &Notice) -> usize {
 fn missing(notice: &Notice, limit: usize) -> String {
     match &notice.detail {
         Detail::Missing(list) => listed(list, limit),
-        Detail::None | Detail::Cause(_) | Detail::App(..) | Detail::Text(_) | Detail::Summary(_) => {
-            "asked for".to_owned()
-        }
+        Detail::None
+        | Detail::Cause(_)
+        | Detail::App(..)
+        | Detail::Text(_)
+        | Detail::Obstacles(_)
+        | Detail::Summary(_) => "asked for".to_owned(),
     }
 }
 
@@ -672,13 +712,14 @@ fn users_of(links: &Links<'_>) -> String {
 
 /// How a new token of this kind is had and put in place.
 fn new_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
+    let users = pages::system_users(links);
     let app = match links.app_id {
         Some(id) => format!("the app {}", plain(id)),
         None => "its app".to_owned(),
     };
     let mut steps = match &notice.facts.kind {
         TokenKind::SystemUser => vec![format!(
-            "Open {SYSTEM_USERS}, choose the system user, press \"Generate token\" and choose {app}.{}",
+            "Open {users}, choose the system user, press \"Generate token\" and choose {app}.{}",
             ticked(links)
         )],
         TokenKind::User => user_token(&app, links),
@@ -693,11 +734,11 @@ fn new_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         }
         TokenKind::App => vec![format!(
             "An app token is the app id, \"|\" and the app secret: take the secret from {}.",
-            app_page(links, "settings/basic/")
+            pages::app(links, "settings/basic/")
         )],
         TokenKind::Other(_) | TokenKind::Unknown => vec![format!(
             "Issue a new token the way this one was issued, for {app}. Not known how? {DEBUGGER} shows its kind and owner; \
-             for a server, use a system user: {SYSTEM_USERS}.{}",
+             for a server, use a system user: {users}.{}",
             ticked(links)
         )],
     };
@@ -706,10 +747,11 @@ fn new_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
 }
 
 fn user_token(app: &str, links: &Links<'_>) -> Vec<String> {
+    let users = pages::system_users(links);
     let mut steps = Vec::new();
     if links.whatsapp.is_some() {
         steps.push(format!(
-            "For a server, generate the new token for a system user: {SYSTEM_USERS}. A user token from the \"API Setup\" page \
+            "For a server, generate the new token for a system user: {users}. A user token from the \"API Setup\" page \
              dies within 24 hours, and any user token dies with its person's password."
         ));
     }
@@ -745,7 +787,7 @@ fn cure(cause: Cause, notice: &Notice, links: &Links<'_>) -> Vec<String> {
     let machine = notice.facts.kind == TokenKind::SystemUser;
     let step = match cause {
         Cause::AppRemoved if machine => {
-            format!("Give the system user the app again: {SYSTEM_USERS}, \"Assign assets\", \"Apps\".")
+            format!("Give the system user the app again: {}, \"Assign assets\", \"Apps\".", pages::system_users(links))
         }
         Cause::AppRemoved => {
             "Ask the token's user why the app was removed; a new token needs the user's consent again.".to_owned()
@@ -768,7 +810,7 @@ fn cure(cause: Cause, notice: &Notice, links: &Links<'_>) -> Vec<String> {
         }
         Cause::Unstated => format!(
             "Look at the token at {DEBUGGER}: it may say more. See also whether the app is well: {}.",
-            app_page(links, "dashboard/")
+            pages::app(links, "dashboard/")
         ),
     };
     vec![step]
@@ -794,7 +836,11 @@ fn reauthorise(notice: &Notice, links: &Links<'_>) -> Vec<String> {
             .to_owned(),
     ];
     if notice.facts.kind == TokenKind::SystemUser {
-        steps.push(format!("For a system user, generate a new token: {SYSTEM_USERS}.{}", ticked(links)));
+        steps.push(format!(
+            "For a system user, generate a new token: {}.{}",
+            pages::system_users(links),
+            ticked(links)
+        ));
     }
     steps.push(format!("If that gave you a new token: {}", lower_first(&put_in_place(notice, links))));
     steps
@@ -809,7 +855,7 @@ fn expiry_unknown(notice: &Notice, links: &Links<'_>) -> Vec<String> {
                 .to_owned(),
         );
     } else {
-        steps.push(format!("Look at the app's settings: {}.", app_page(links, "dashboard/")));
+        steps.push(format!("Look at the app's settings: {}.", pages::app(links, "dashboard/")));
     }
     steps.push(format!("See what Meta shows at {DEBUGGER}, and put the date into a calendar yourself until then."));
     steps
@@ -819,7 +865,7 @@ fn scope_missing(notice: &Notice, links: &Links<'_>) -> Vec<String> {
     let mut steps = vec![format!(
         "See that the app has {}: {}. Permissions are fixed when a token is issued, so the token must be replaced:",
         missing(notice, LONGEST_LIST),
-        app_page(links, "dashboard/")
+        pages::app(links, "dashboard/")
     )];
     steps.extend(new_token(notice, links));
     steps.push("If the permission is not needed at all, take it out of scopes in the configuration.".to_owned());
@@ -827,12 +873,13 @@ fn scope_missing(notice: &Notice, links: &Links<'_>) -> Vec<String> {
 }
 
 fn target_missing(notice: &Notice, links: &Links<'_>) -> Vec<String> {
+    let (users, accounts) = (pages::system_users(links), pages::whatsapp_accounts(links));
     let mut steps = vec![
         format!(
-            "Is the account id right? The token must cover {}; compare with {WHATSAPP_ACCOUNTS}.",
+            "Is the account id right? The token must cover {}; compare with {accounts}.",
             missing(notice, LONGEST_LIST)
         ),
-        format!("Assign that account to the token's user: {SYSTEM_USERS}, \"Assign assets\", \"WhatsApp accounts\"."),
+        format!("Assign that account to the token's user: {users}, \"Assign assets\", \"WhatsApp accounts\"."),
         "If it was assigned only now, replace the token so that it covers it:".to_owned(),
     ];
     steps.extend(new_token(notice, links));
@@ -845,7 +892,7 @@ fn app_steps(fault: AppFault, notice: &Notice, links: &Links<'_>) -> Vec<String>
     let id = links.app_id.map_or_else(|| "none".to_owned(), plain);
     match fault {
         AppFault::WrongSecret => vec![
-            format!("Open {} and show the app secret.", app_page(links, "settings/basic/")),
+            format!("Open {} and show the app secret.", pages::app(links, "settings/basic/")),
             format!("Compare it with the one configured ({place}); put the right one there."),
             format!(
                 "See that the id in [apps.{name}] ({id}) is that app's own: ids and secrets of two apps are easily mixed."
@@ -857,20 +904,20 @@ fn app_steps(fault: AppFault, notice: &Notice, links: &Links<'_>) -> Vec<String>
             "Mind that Instagram and Threads show an app id of their own; here the Meta app id is needed.".to_owned(),
         ],
         AppFault::Deleted => vec![
-            format!("See whether the app is really gone: {}.", app_page(links, "dashboard/")),
+            format!("See whether the app is really gone: {}.", pages::app(links, "dashboard/")),
             format!("If so, every token of it is dead: issue new ones for another app, and change [apps.{name}]."),
         ],
         AppFault::Blocked => vec![
             format!(
                 "An administrator of the app opens {} and does what Meta asks there.",
-                app_page(links, "dashboard/")
+                pages::app(links, "dashboard/")
             ),
             "Often it is a verification of the administrators or a yearly data-use check; new tokens do not help."
                 .to_owned(),
         ],
         AppFault::NotPrivileged => vec![format!(
             "Open {}: \"Native or desktop app\" must be off, and so must \"App secret is embedded in the client\".",
-            app_page(links, "settings/advanced/")
+            pages::app(links, "settings/advanced/")
         )],
         AppFault::SecretUnreadable => source(links),
     }
@@ -941,14 +988,6 @@ fn confirmation(notice: &Notice) -> Option<String> {
     }
 }
 
-/// The page of the app's dashboard, or the list of apps where the id is not known. Only digits become part of an address.
-fn app_page(links: &Links<'_>, page: &str) -> String {
-    match links.app_id.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())) {
-        Some(id) => format!("{APPS}{id}/{page}"),
-        None => APPS.to_owned(),
-    }
-}
-
 /// Marks that turn the direction of text, or take no room: what they do to a line is done to deceive.
 const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -971,14 +1010,6 @@ fn lower_first(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-const APPS: &str = "https://developers.facebook.com/apps/";
-const DEBUGGER: &str = "https://developers.facebook.com/tools/debug/accesstoken/";
-const EXPLORER: &str = "https://developers.facebook.com/tools/explorer/";
-const FACEBOOK: &str = "https://www.facebook.com/";
-const PAGES: &str = "https://business.facebook.com/settings/pages";
-const STATUS: &str = "https://metastatus.com/";
-const SYSTEM_USERS: &str = "https://business.facebook.com/settings/system-users";
-const WHATSAPP_ACCOUNTS: &str = "https://business.facebook.com/settings/whatsapp-business-accounts";
 /// A headline is the end of a subject line, and phones show little of it.
 const LONGEST_HEADLINE: usize = 150;
 /// More names than this help nobody in one sentence.
@@ -1179,7 +1210,7 @@ mod tests {
             let steps = steps(notice, &links());
             assert!(steps.iter().any(|step| step.contains(text)), "{text} is not in {steps:#?}");
         };
-        has(&notice(Reason::Expiring, Detail::None), SYSTEM_USERS);
+        has(&notice(Reason::Expiring, Detail::None), &pages::system_users(&links()));
         has(&notice(Reason::Revoked, Detail::Cause(Cause::Checkpointed)), "clears the checkpoint");
         has(&notice(Reason::Unreadable, Detail::None), "Threads");
         has(&notice(Reason::DataAccessExpired, Detail::None), "grant access again");

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use crate::domain::finding::{Finding, Reason, Severity};
 use crate::domain::inspection::{Expiry, TokenKind};
 use crate::domain::ledger::Ledger;
+use crate::domain::number::{Number, NumberStatus, Sending, Subscription};
 use crate::domain::renewal::{self, Outcome, Report};
 use crate::domain::status::TokenStatus;
 use crate::domain::step::Step;
@@ -48,6 +49,49 @@ pub struct Row {
     pub renewal: Option<Timestamp>,
     /// How people answered, where they did.
     pub answered: Option<Box<Answered>>,
+    /// The WhatsApp number that it sends from.
+    pub number: Option<Box<NumberRow>>,
+}
+
+/// A WhatsApp number. The words are Meta's, in lower case and fit for labels.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NumberRow {
+    /// Its id.
+    pub id: Box<str>,
+    /// Its status.
+    pub status: Box<str>,
+    /// Its quality.
+    pub quality: Box<str>,
+    /// `live` or `sandbox`.
+    pub mode: Box<str>,
+    /// Whether it can send.
+    pub sending: Option<Sending>,
+    /// Who gets what arrives.
+    pub subscription: Option<Subscription>,
+    /// When WhatsApp last told of it.
+    pub answered: Option<Timestamp>,
+}
+
+impl NumberRow {
+    fn of(status: &NumberStatus) -> Self {
+        let number = status.number.as_ref();
+        let word = |value: Option<&Box<str>>| label(value.map_or("unknown", |value| value));
+        Self {
+            id: label(&status.id),
+            status: word(number.and_then(|number| number.status.as_ref())),
+            quality: word(number.and_then(|number| number.quality.as_ref())),
+            mode: word(number.and_then(|number| number.mode.as_ref())),
+            sending: number.and_then(Number::can_send),
+            subscription: status.subscription,
+            answered: status.answered,
+        }
+    }
+}
+
+/// A word from outside, or an id that somebody typed, as the value of a label: nothing that could break it or grow without bound.
+fn label(word: &str) -> Box<str> {
+    let fit = word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(LONGEST_LABEL);
+    fit.collect::<String>().to_ascii_lowercase().into()
 }
 
 /// How people answered what was told of a subject.
@@ -87,6 +131,7 @@ impl Row {
             next_check: status.next_check,
             renewal: renewal::next_run(spec, status).or_else(|| renewal::due(spec, status)),
             answered: Answered::of(&status.ledger),
+            number: status.number.as_deref().map(|number| Box::new(NumberRow::of(number))),
         }
     }
 
@@ -236,6 +281,7 @@ impl Runs {
     }
 }
 
+const LONGEST_LABEL: usize = 32;
 /// Runs that are shown at most.
 const MOST_RUNS: usize = 1_000;
 /// Steps of one run that are shown at most.

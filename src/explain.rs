@@ -10,6 +10,7 @@ use crate::domain::answer::Signed;
 use crate::domain::finding::{Detail, Finding};
 use crate::domain::inspection::{Expiry, Inspection};
 use crate::domain::ledger::CALM;
+use crate::domain::number::{NumberStatus, Subscription};
 use crate::domain::renewal::{self, Method, Refusal};
 use crate::domain::status::TokenStatus;
 use crate::domain::time::{Timestamp, relative};
@@ -191,6 +192,9 @@ fn facts(status: &TokenStatus, spec: &TokenSpec, words: &Words<'_>) -> Vec<(&'st
         0 => facts.push(("secret", "never read yet".to_owned())),
         number => facts.push(("secret", format!("generation {number}, since {}", words.when(status.generation.since)))),
     }
+    if let Some(number) = &status.number {
+        facts.extend(number_in_words(number, words));
+    }
     facts.push(("last check", words.optional(status.last_check)));
     facts.push(("last answer", words.optional(status.last_answer)));
     if let Some(error) = &status.last_error {
@@ -204,6 +208,36 @@ fn facts(status: &TokenStatus, spec: &TokenSpec, words: &Words<'_>) -> Vec<(&'st
             }
             facts.extend(inspection(&known.inspection, status, spec, words));
         }
+    }
+    facts
+}
+
+fn number_in_words(known: &NumberStatus, words: &Words<'_>) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(number) = &known.number {
+        let told = |label: &str, value: &Option<Box<str>>| value.as_ref().map(|value| format!("{label}{value}"));
+        let parts = [
+            Some(number.id.to_string()),
+            told("", &number.display),
+            told("", &number.name),
+            told("status ", &number.status),
+            told("quality ", &number.quality),
+            told("mode ", &number.mode),
+            number.can_send().map(|sending| format!("sending {}", sending.as_str())),
+        ];
+        facts.push(("number", advice::plain(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))));
+    }
+    if let Some(refused) = &known.refused {
+        facts.push(("number", format!("{} is not seen: {}", known.id, advice::plain(refused))));
+    }
+    facts.push(("last answer about it", words.optional(known.answered)));
+    if let Some(subscription) = known.subscription {
+        let who = match subscription {
+            Subscription::Ours => "this app",
+            Subscription::Others => "other apps only",
+            Subscription::Nobody => "nobody",
+        };
+        facts.push(("what arrives goes to", who.to_owned()));
     }
     facts
 }
@@ -301,6 +335,9 @@ impl Words<'_> {
             Detail::App(fault, text) if text.is_empty() => Some(fault.in_words().to_owned()),
             Detail::App(fault, text) => Some(format!("{}: {text}", fault.in_words())),
             Detail::Text(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
+            Detail::Obstacles(obstacles) => Some(
+                advice::number::evidence(obstacles).into_iter().map(|(_, words)| words).collect::<Vec<_>>().join("; "),
+            ),
         };
         for part in detail.into_iter().chain(finding.deadline.map(|at| self.when(at))) {
             says.push_str("; ");

@@ -158,6 +158,7 @@ impl Outlook {
                 (None, Some(facts)) => Ok(facts.clone()),
                 (None, None) => return,
             },
+            beside: None,
         };
         let mut at = self.now;
         for _ in 0..MOST_STEPS {

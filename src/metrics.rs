@@ -126,8 +126,8 @@ impl Counters {
         if let Some(error) = error {
             self.check_failures.with_label_values(&[provider, error.reason()]).inc();
         }
-        if let Some(code) = telemetry.error_code {
-            self.provider_errors.with_label_values(&[provider, code]).inc();
+        for code in &telemetry.error_codes {
+            self.provider_errors.with_label_values(&[provider, *code]).inc();
         }
         if let Some(offset) = telemetry.clock_offset {
             self.clock_offset.with_label_values(&[provider]).set(offset.as_seconds());

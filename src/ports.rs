@@ -14,6 +14,7 @@ use crate::domain::digest::Bundle;
 use crate::domain::finding::Severity;
 use crate::domain::inspection::{CheckError, Inspection, Validity};
 use crate::domain::ledger::Entry;
+use crate::domain::number::{Number, NumberError, Subscription};
 use crate::domain::renewal::{Ended, Method, Run};
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::status::{AppStatus, TokenStatus};
@@ -39,7 +40,7 @@ pub trait Clock: Send + Sync {
 /// Somebody who can be asked about a token.
 pub trait Provider: Send + Sync {
     /// Asks about one token. Never fails: what went wrong is part of the answer.
-    fn inspect<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Answer>;
+    fn inspect<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Answer>;
 
     /// Asks for another token in the place of this one. What comes back is not believed before it was inspected.
     fn exchange<'a>(&'a self, request: Exchange<'a>) -> BoxFuture<'a, Exchanged>;
@@ -49,6 +50,87 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// Why it was not, as far as is known. A token that is dead already counts as revoked.
     fn revoke<'a>(&'a self, token: &'a Secret, app: Credentials<'a>) -> BoxFuture<'a, Result<(), CheckError>>;
+
+    /// Asks about a WhatsApp number, with the token itself.
+    fn number<'a>(&'a self, question: &'a Question<'a>, id: &'a str) -> BoxFuture<'a, Heard<Number>>;
+
+    /// Asks who gets what arrives at a WhatsApp account; `app_id` is ours, where it is known.
+    fn subscription<'a>(
+        &'a self,
+        question: &'a Question<'a>,
+        account: &'a str,
+        app_id: Option<&'a str>,
+    ) -> BoxFuture<'a, Heard<Subscription>>;
+
+    /// Asks which numbers a WhatsApp account has; the first of them.
+    fn numbers_of<'a>(&'a self, question: &'a Question<'a>, account: &'a str) -> BoxFuture<'a, Heard<Vec<Listed>>>;
+
+    /// Sends a WhatsApp message: it costs money and reaches a person.
+    fn send<'a>(&'a self, question: &'a Question<'a>, message: &'a Message<'a>) -> BoxFuture<'a, Result<Sent, Unsent>>;
+}
+
+/// What WhatsApp said.
+#[derive(Debug)]
+pub struct Heard<T> {
+    /// It, or why it said nothing.
+    pub said: Result<T, NumberError>,
+    /// What the exchange showed beside it.
+    pub telemetry: Telemetry,
+}
+
+/// A number in the list of an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: Box<str>,
+    /// As people write it.
+    pub display: Box<str>,
+}
+
+/// A template message without parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The id of the number it is sent from.
+    pub from: &'a str,
+    /// To whom, in E.164 form.
+    pub to: &'a str,
+    /// The template.
+    pub template: &'a str,
+    /// Its language.
+    pub language: &'a str,
+}
+
+/// A message that was accepted, which is not to say delivered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// Its id.
+    pub id: Box<str>,
+    /// `accepted`, `held_for_quality_assessment`, `paused`.
+    pub status: Option<Box<str>>,
+}
+
+/// A message that was not accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unsent {
+    /// Meta's code.
+    pub code: Option<i64>,
+    /// Meta's words, redacted, without the number.
+    pub words: Box<str>,
+    /// What kind of refusal it is.
+    pub why: NumberError,
+}
+
+impl Telemetry {
+    /// Takes in what another exchange showed; of a budget the higher share counts, of all else the first.
+    pub fn also(&mut self, other: Self) {
+        for (resource, ratio) in other.usage {
+            match self.usage.iter_mut().find(|(known, _)| *known == resource) {
+                Some((_, known)) => *known = known.max(ratio),
+                None => self.usage.push((resource, ratio)),
+            }
+        }
+        self.error_codes.extend(other.error_codes);
+    }
 }
 
 /// What another token is asked for with.
@@ -136,8 +218,8 @@ pub struct Telemetry {
     pub clock_offset: Option<Span>,
     /// Shares of budgets used, by resource, 0 to 1.
     pub usage: Vec<(&'static str, f64)>,
-    /// The error code it answered with, as a label of a closed set.
-    pub error_code: Option<&'static str>,
+    /// The error codes it answered with, as labels of a closed set.
+    pub error_codes: Vec<&'static str>,
     /// The API version it really ran, when that is not the one asked for.
     pub other_version: Option<String>,
 }

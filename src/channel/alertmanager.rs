@@ -330,6 +330,9 @@ pub const fn alert_name(reason: Reason) -> Option<&'static str> {
         Reason::AppFault => "TokenAppFault",
         Reason::Blind => "TokenBlind",
         Reason::SourceUnreadable => "TokenSourceUnreadable",
+        Reason::NumberBlocked => "TokenNumberBlocked",
+        Reason::NumberLimited => "TokenNumberLimited",
+        Reason::WebhooksMissing => "TokenWebhooksMissing",
         Reason::Undeliverable => "TokenwatchUndeliverable",
         Reason::OutboxGrowing => "TokenwatchOutboxGrowing",
         Reason::ClockOff => "TokenwatchClockOff",
@@ -357,10 +360,14 @@ const fn comes_as(reason: Reason, severity: Severity) -> bool {
         | Reason::DataAccessExpired
         | Reason::AppFault
         | Reason::SourceUnreadable
+        | Reason::NumberBlocked
         | Reason::Undeliverable => matches!(severity, Severity::Critical),
-        Reason::ScopeMissing | Reason::TargetMissing | Reason::OutboxGrowing | Reason::ClockOff => {
-            matches!(severity, Severity::Warning)
-        }
+        Reason::ScopeMissing
+        | Reason::TargetMissing
+        | Reason::NumberLimited
+        | Reason::WebhooksMissing
+        | Reason::OutboxGrowing
+        | Reason::ClockOff => matches!(severity, Severity::Warning),
         Reason::ExpiryUnknown | Reason::Digest | Reason::Test | Reason::Renewed => matches!(severity, Severity::Info),
     }
 }

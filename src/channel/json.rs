@@ -173,7 +173,12 @@ impl<'a> Item<'a> {
             flaps: notice.flaps,
             digest: match &notice.detail {
                 Detail::Summary(summary) => Some(Standing::new(summary)),
-                Detail::None | Detail::Cause(_) | Detail::Missing(_) | Detail::App(..) | Detail::Text(_) => None,
+                Detail::None
+                | Detail::Cause(_)
+                | Detail::Missing(_)
+                | Detail::App(..)
+                | Detail::Text(_)
+                | Detail::Obstacles(_) => None,
             },
         }
     }

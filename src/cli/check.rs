@@ -10,9 +10,10 @@ use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, Exit, io};
+use crate::advice;
 use crate::board::{AppRow, Row, Table};
 use crate::clock::System;
-use crate::daemon::wiring::Wiring;
+use crate::daemon::wiring::{Wanted, Wiring};
 use crate::domain::finding::{Finding, Reason, Severity};
 use crate::domain::inspection::Expiry;
 use crate::domain::status::{AppStatus, TokenStatus};
@@ -148,7 +149,7 @@ impl Pass {
         let mut checked: Vec<(usize, CheckedToken)> = stream::iter(checks)
             .map(|(place, token)| {
                 let key = &key;
-                async move { (place, token, self.wiring.check(token, key).await) }
+                async move { (place, token, self.wiring.check(token, key, ASKED).await) }
             })
             .buffer_unordered(self.wiring.settings.daemon.concurrency)
             .map(|(place, token, seen)| {
@@ -215,7 +216,7 @@ impl Pass {
         });
         for app in apps {
             for finding in &app.findings {
-                let line = format!("app {}: {}\n", app.name, crate::advice::reason_in_words(finding.reason));
+                let line = format!("app {}: {}\n", app.name, advice::reason_in_words(finding.reason));
                 text.push_str(&paint.by_word(&line, finding.severity.as_str()));
             }
         }
@@ -276,6 +277,10 @@ fn says(finding: &Finding, token: &CheckedToken) -> String {
         Detail::Missing(names) => format!("{code}: {}", names.join(", ")),
         Detail::Text(text) if !text.is_empty() => format!("{code}: {text}"),
         Detail::App(fault, _) => format!("{code}: {}", fault.in_words()),
+        Detail::Obstacles(obstacles) => {
+            let words = advice::number::evidence(obstacles).into_iter().map(|(_, words)| words);
+            format!("{code}: {}", words.collect::<Vec<_>>().join("; "))
+        }
         Detail::None | Detail::Text(_) | Detail::Summary(_) => {
             let words = token.step.status.current_facts().and_then(|facts| facts.message.as_deref());
             words.map_or_else(|| code.to_owned(), |words| format!("{code}: {words}"))
@@ -370,6 +375,8 @@ fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// A look asks about the number, which costs one call; who gets what arrives is for the daemon and `doctor`.
+const ASKED: Wanted = Wanted { number: true, subscription: false };
 /// The names under which applications keep tokens of Meta.
 const TOKENS: [&str; 8] = [
     "WHATSAPP_ACCESS_TOKEN",

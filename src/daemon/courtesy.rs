@@ -62,6 +62,11 @@ impl Courtesy {
         }
     }
 
+    /// Whether the budget is so nearly used that only what must be asked is asked.
+    pub fn is_strained(&self, budget: &Subject) -> bool {
+        self.paces.contains_key(budget)
+    }
+
     /// Takes in what an answer showed of the budget.
     pub fn heed(
         &mut self,

@@ -12,6 +12,7 @@ mod heartbeat;
 mod kin;
 pub mod lifecycle;
 mod outbox;
+mod probes;
 mod renewals;
 pub mod single;
 mod sustain;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::renewals::log_end;
-use super::wiring::{Checked, Wiring};
+use super::wiring::{Checked, Wanted, Wiring};
 use crate::domain::alert::Subject;
 use crate::domain::renewal::{Origin, Phase, Report, Run};
 use crate::domain::status::TokenStatus;
@@ -120,7 +120,7 @@ impl Single {
             Wish::Renew => {
                 // What is known may be old, or nothing.
                 let key = self.store.fingerprint_key().await.map_err(failed)?;
-                let Checked { outcome, .. } = self.wiring.check(token, &key).await;
+                let Checked { outcome, .. } = self.wiring.check(token, &key, Wanted::NOTHING).await;
                 let seen = step(&token.spec, self.status(id).await?, Observation::Checked(outcome), self.clock.now());
                 let due = seen.run.clone();
                 let journal = due.as_ref().map_or(JournalChange::None, |run| begun(run.clone(), Sealed::new()));

@@ -17,7 +17,8 @@ use super::agenda::Agenda;
 use super::bells;
 use super::courtesy::{Courtesy, Leave};
 use super::kin::{Kin, Suspicion};
-use super::wiring::{Checked, Wiring};
+use super::probes::Probes;
+use super::wiring::{Checked, Wanted, Wiring};
 use crate::board::{Board, Row, Table};
 use crate::domain::alert::{AlertKey, Notice, Subject};
 use crate::domain::answer::Answer;
@@ -25,6 +26,7 @@ use crate::domain::cadence;
 use crate::domain::finding::Finding;
 use crate::domain::inspection::CheckError;
 use crate::domain::ledger::{Ledger, Told};
+use crate::domain::number::{Beside, NumberError};
 use crate::domain::renewal::{Outcome, RenewalStatus, Report, Run};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::step::{
@@ -224,7 +226,8 @@ impl Watch {
         {
             let wiring = Arc::clone(&round.wiring);
             let Some(token) = wiring.settings.tokens.get(index) else { continue };
-            match round.courtesy.leave(&budget_of(&token.spec), index, now) {
+            let budget = budget_of(&token.spec);
+            match round.courtesy.leave(&budget, index, now) {
                 Leave::Ask => {}
                 Leave::Turn(turn) => {
                     round.agenda.push(turn, index);
@@ -236,6 +239,11 @@ impl Watch {
                     continue;
                 }
             }
+            let wanted = if round.courtesy.is_strained(&budget) {
+                Wanted::NOTHING
+            } else {
+                round.probes.wanted(index, token, &wiring.settings.schedule, now)
+            };
             let key = round.key.clone();
             let wiring = Arc::clone(&wiring);
             round.flying.spawn(async move {
@@ -243,7 +251,7 @@ impl Watch {
                     return Seen { index, observation: Observation::Deferred(now), telemetry: None };
                 };
                 // A fault of ours in one check must not take the token off the agenda, nor the daemon down.
-                let checked = AssertUnwindSafe(wiring.check(token, &key)).catch_unwind().await;
+                let checked = AssertUnwindSafe(wiring.check(token, &key, wanted)).catch_unwind().await;
                 let Checked { outcome, telemetry } = checked.unwrap_or_else(|_| Checked::internal_fault());
                 Seen { index, observation: Observation::Checked(outcome), telemetry: Some(telemetry) }
             });
@@ -607,6 +615,7 @@ impl Watch {
         info!(before = round.wiring.settings.tokens.len(), now = wiring.settings.tokens.len(), "another configuration");
         round.wiring = wiring;
         round.courtesy = Courtesy::default();
+        round.probes = Probes::default();
         round.kin = Kin::default();
         round.agenda.clear();
         round.outdated.clear();
@@ -657,6 +666,7 @@ struct Round {
     /// Checks under way whose answers do not count.
     outdated: HashSet<usize>,
     courtesy: Courtesy,
+    probes: Probes,
     kin: Kin,
     served_version: Option<String>,
     last_now: Timestamp,
@@ -681,6 +691,7 @@ impl Round {
             flying: JoinSet::new(),
             outdated: HashSet::new(),
             courtesy: Courtesy::default(),
+            probes: Probes::default(),
             kin: Kin::default(),
             served_version: None,
             last_now: now,
@@ -729,7 +740,14 @@ impl Round {
     /// Takes in what an answer showed beside the facts.
     fn heed(&mut self, spec: &TokenSpec, seen: &Seen, now: Timestamp) {
         let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else { return };
-        self.courtesy.heed(&budget_of(spec), outcome.answer.as_ref(), telemetry, now);
+        let budget = budget_of(spec);
+        self.courtesy.heed(&budget, outcome.answer.as_ref(), telemetry, now);
+        if let Some(beside) = &outcome.beside {
+            self.probes.note(seen.index, beside, now);
+            for error in unanswered(beside) {
+                self.courtesy.heed(&budget, Err(error), telemetry, now);
+            }
+        }
         if let Some(version) = &telemetry.other_version
             && self.served_version.as_ref() != Some(version)
         {
@@ -781,6 +799,16 @@ impl Round {
 /// A run that begins is put into the journal with nothing sealed yet.
 fn begun(run: Option<Run>) -> JournalChange {
     run.map_or(JournalChange::None, |run| JournalChange::Begin(Journaled { run, sealed: Sealed::new() }))
+}
+
+/// What was not answered beside the token's own facts.
+fn unanswered(beside: &Beside) -> impl Iterator<Item = &CheckError> {
+    let number = beside.number.as_ref().and_then(|said| said.as_ref().err());
+    let subscription = beside.subscription.as_ref().and_then(|said| said.as_ref().err());
+    number.into_iter().chain(subscription).filter_map(|error| match error {
+        NumberError::Unanswered(error) => Some(error),
+        NumberError::Missing(_) | NumberError::Forbidden(_) | NumberError::Token(_) => None,
+    })
 }
 
 /// Whose budget a question about this token uses up.

@@ -8,7 +8,8 @@ use crate::channel::mail::MailChannel;
 use crate::channel::webhook::WebhookChannel;
 use crate::channel::whatsapp::WhatsAppChannel;
 use crate::domain::alert::Subject;
-use crate::domain::inspection::{AppFault, CheckError, CheckOutcome};
+use crate::domain::inspection::{AppFault, CheckError, CheckOutcome, Inspection, Validity};
+use crate::domain::number::Beside;
 use crate::domain::route::ChannelKind;
 use crate::domain::token::{AppName, Fingerprint, ReceiverName, TokenId};
 use crate::outgoing::ClientError;
@@ -39,6 +40,20 @@ pub struct Checked {
     pub outcome: CheckOutcome,
     /// For the counters.
     pub telemetry: Telemetry,
+}
+
+/// What a check asks beside the token's own facts. Both are asked with the token itself, so only of one that works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// How the WhatsApp number is.
+    pub number: bool,
+    /// Who gets what arrives at it.
+    pub subscription: bool,
+}
+
+impl Wanted {
+    /// Nothing.
+    pub const NOTHING: Self = Self { number: false, subscription: false };
 }
 
 impl Checked {
@@ -129,7 +144,7 @@ impl Wiring {
     }
 
     /// One check: read the secrets, ask, and say what came of it. It never fails; what went wrong is the outcome.
-    pub async fn check(&self, token: &Token, key: &FingerprintKey) -> Checked {
+    pub async fn check(&self, token: &Token, key: &FingerprintKey, wanted: Wanted) -> Checked {
         let app = token.spec.app.as_ref().and_then(|name| self.app(name));
         let app_place = app.and_then(|app| app.secret.as_ref());
         let places = std::iter::once(&token.secret).chain(app_place).cloned().collect();
@@ -149,8 +164,39 @@ impl Wiring {
         };
         let credentials =
             app.zip(app_secret.as_ref()).map(|(app, secret)| Credentials { id: &app.id, secret, proof: app.proof });
-        let Answer { facts, telemetry } = self.provider.inspect(Question { token: &secret, app: credentials }).await;
-        Checked { outcome: CheckOutcome { fingerprint, answer: facts }, telemetry }
+        let question = Question { token: &secret, app: credentials };
+        let Answer { facts, mut telemetry } = self.provider.inspect(&question).await;
+        let beside = match &facts {
+            Ok(facts) if facts.validity == Validity::Valid => {
+                self.beside(token, &question, facts, wanted, &mut telemetry).await
+            }
+            Ok(_) | Err(_) => None,
+        };
+        Checked { outcome: CheckOutcome { fingerprint, answer: facts, beside: beside.map(Box::new) }, telemetry }
+    }
+
+    async fn beside(
+        &self,
+        token: &Token,
+        question: &Question<'_>,
+        facts: &Inspection,
+        wanted: Wanted,
+        telemetry: &mut Telemetry,
+    ) -> Option<Beside> {
+        let whatsapp = token.whatsapp.as_ref()?;
+        let mut beside = Beside::default();
+        if let Some(id) = whatsapp.phone_number_id.as_deref().filter(|_| wanted.number) {
+            let heard = self.provider.number(question, id).await;
+            telemetry.also(heard.telemetry);
+            beside.number = Some(heard.said);
+        }
+        if let Some(account) = whatsapp.business_account_id.as_deref().filter(|_| wanted.subscription) {
+            let ours = facts.app_id.as_deref().or(question.app.as_ref().map(|app| app.id));
+            let heard = self.provider.subscription(question, account, ours).await;
+            telemetry.also(heard.telemetry);
+            beside.subscription = Some(heard.said);
+        }
+        Some(beside).filter(|beside| *beside != Beside::default())
     }
 }
 
@@ -184,5 +230,5 @@ fn channels(settings: &Arc<Settings>, sources: &Sources, clock: &Arc<dyn Clock>)
 }
 
 fn failed(fingerprint: Option<Fingerprint>, error: CheckError) -> Checked {
-    Checked { outcome: CheckOutcome { fingerprint, answer: Err(error) }, telemetry: Telemetry::default() }
+    Checked { outcome: CheckOutcome { fingerprint, answer: Err(error), beside: None }, telemetry: Telemetry::default() }
 }

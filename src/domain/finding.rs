@@ -3,6 +3,7 @@
 //! Words only; which of them hold is decided by the rules in `verdict`, and who hears of it in `alert`.
 
 use super::inspection::{AppFault, Cause};
+use super::number::Obstacle;
 use super::summary::Summary;
 use super::time::{Span, Timestamp};
 
@@ -63,6 +64,12 @@ pub enum Reason {
     Blind,
     /// The secret cannot be read.
     SourceUnreadable,
+    /// WhatsApp sends nothing from the number.
+    NumberBlocked,
+    /// WhatsApp sends only some of the messages from the number.
+    NumberLimited,
+    /// What arrives at the number no longer reaches the app.
+    WebhooksMissing,
     /// A renewal was tried in vain, or taken back.
     RenewalFailed,
     /// A renewal is long due, and nothing was tried.
@@ -87,7 +94,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Expiring,
         Self::Expired,
         Self::Revoked,
@@ -100,6 +107,9 @@ impl Reason {
         Self::AppFault,
         Self::Blind,
         Self::SourceUnreadable,
+        Self::NumberBlocked,
+        Self::NumberLimited,
+        Self::WebhooksMissing,
         Self::RenewalFailed,
         Self::RenewalOverdue,
         Self::RenewalWithoutGain,
@@ -130,6 +140,9 @@ impl Reason {
             Self::AppFault => "app_fault",
             Self::Blind => "blind",
             Self::SourceUnreadable => "source_unreadable",
+            Self::NumberBlocked => "number_blocked",
+            Self::NumberLimited => "number_limited",
+            Self::WebhooksMissing => "webhooks_missing",
             Self::RenewalFailed => "renewal_failed",
             Self::RenewalOverdue => "renewal_overdue",
             Self::RenewalWithoutGain => "renewal_without_gain",
@@ -161,6 +174,8 @@ impl Reason {
             Self::AppFault => Thread::AppFault,
             Self::Blind => Thread::Blind,
             Self::SourceUnreadable => Thread::SourceUnreadable,
+            Self::NumberBlocked | Self::NumberLimited => Thread::Number,
+            Self::WebhooksMissing => Thread::Webhooks,
             Self::RenewalFailed | Self::RenewalOverdue | Self::RenewalWithoutGain => Thread::Renewal,
             Self::Undeliverable => Thread::Undeliverable,
             Self::OutboxGrowing => Thread::OutboxGrowing,
@@ -201,6 +216,10 @@ pub enum Thread {
     Blind,
     /// No secret.
     SourceUnreadable,
+    /// The WhatsApp number.
+    Number,
+    /// What arrives at it.
+    Webhooks,
     /// Renewals in vain.
     Renewal,
     /// The watcher is not heard.
@@ -233,6 +252,8 @@ impl Thread {
             Self::AppFault => "app",
             Self::Blind => "blind",
             Self::SourceUnreadable => "source",
+            Self::Number => "number",
+            Self::Webhooks => "webhooks",
             Self::Renewal => "renewal",
             Self::Undeliverable => "undeliverable",
             Self::OutboxGrowing => "outbox",
@@ -263,6 +284,8 @@ impl Thread {
             Self::AppFault
             | Self::Blind
             | Self::SourceUnreadable
+            | Self::Number
+            | Self::Webhooks
             | Self::Undeliverable
             | Self::OutboxGrowing
             | Self::ClockOff
@@ -334,6 +357,8 @@ pub enum Detail {
     App(AppFault, Box<str>),
     /// Text from outside, redacted.
     Text(Box<str>),
+    /// What keeps a number from sending, the worst first.
+    Obstacles(Box<[Obstacle]>),
     /// The regular summary.
     Summary(Box<Summary>),
 }

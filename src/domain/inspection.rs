@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::number::Beside;
 use super::time::Timestamp;
 use super::token::Fingerprint;
 
@@ -303,6 +304,8 @@ pub struct CheckOutcome {
     pub fingerprint: Option<Fingerprint>,
     /// The facts, or why there are none.
     pub answer: Result<Inspection, CheckError>,
+    /// What was asked beside it; only of a token that works.
+    pub beside: Option<Box<Beside>>,
 }
 
 impl CheckError {

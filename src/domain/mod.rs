@@ -10,6 +10,7 @@ pub mod digest;
 pub mod finding;
 pub mod inspection;
 pub mod ledger;
+pub mod number;
 pub mod proof;
 pub mod renewal;
 pub mod route;

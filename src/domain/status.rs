@@ -4,6 +4,7 @@
 
 use super::inspection::{AppFault, CheckError, Inspection, Validity};
 use super::ledger::Ledger;
+use super::number::NumberStatus;
 use super::renewal::RenewalStatus;
 use super::time::Timestamp;
 use super::token::Fingerprint;
@@ -55,6 +56,8 @@ pub struct TokenStatus {
     pub ledger: Ledger,
     /// What became of its renewals.
     pub renewal: RenewalStatus,
+    /// The WhatsApp number that it sends from.
+    pub number: Option<Box<NumberStatus>>,
     /// When to look again.
     pub next_check: Timestamp,
 }
@@ -75,6 +78,7 @@ impl TokenStatus {
             foreign: None,
             ledger: Ledger { incidents: Vec::new(), count: 0, silence: None, openings: Vec::new() },
             renewal: RenewalStatus { count: 0, run: None, last: None, failures: 0, next_try: None, renewed_at: None },
+            number: None,
             next_check: now,
         }
     }
@@ -88,6 +92,9 @@ impl TokenStatus {
         }
         self.ledger.draw_back(now);
         self.renewal.draw_back(now);
+        if let Some(number) = &mut self.number {
+            number.answered = number.answered.map(|at| at.min(now));
+        }
     }
 
     /// Whether the provider says that the secret now in the slot has run out.

@@ -11,6 +11,7 @@ use super::cadence;
 use super::finding::{Detail, Finding, Reason, Severity, Thread};
 use super::inspection::{AppFault, CheckError, CheckOutcome, Inspection, TokenKind, Validity};
 use super::ledger::{Circumstances, Entry, Fate, Ledger, Teller, Told};
+use super::number::{Beside, NumberStatus};
 use super::renewal::{self, Ended, Origin, Outcome, Refusal, RenewalStatus, Report, Run};
 use super::status::{AppStatus, Facts, Generation, TokenStatus};
 use super::time::{Span, Timestamp};
@@ -114,6 +115,9 @@ pub struct WatcherSpec {
 /// Decides about one token.
 pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation, now: Timestamp) -> Step {
     status.draw_back(now);
+    if status.number.as_ref().is_some_and(|known| Some(&known.id) != spec.required.number.as_ref()) {
+        status.number = None;
+    }
     let said_expired = status.said_expired().then_some(status.generation.number);
     let mut reply = Reply::default();
     let (mut run, mut declined, mut ended) = (None, None, None);
@@ -387,7 +391,7 @@ fn renewed(
 /// Takes in what a run brought.
 fn absorb_report(spec: &TokenSpec, status: &mut TokenStatus, report: Report, now: Timestamp) -> Option<AppReport> {
     if let Some((fingerprint, inspection)) = report.proved {
-        let outcome = CheckOutcome { fingerprint: Some(fingerprint), answer: Ok(inspection) };
+        let outcome = CheckOutcome { fingerprint: Some(fingerprint), answer: Ok(inspection), beside: None };
         let report = app_report(&outcome);
         absorb(spec, status, outcome, now);
         return report;
@@ -414,8 +418,12 @@ fn absorb(spec: &TokenSpec, status: &mut TokenStatus, outcome: CheckOutcome, now
             status.renewal.next_try = None;
         }
     }
+    let beside = outcome.beside;
     match outcome.answer {
-        Ok(inspection) => absorb_answer(spec, status, inspection, now),
+        Ok(inspection) => {
+            absorb_answer(spec, status, inspection, now);
+            absorb_beside(spec, status, beside, now);
+        }
         Err(error) => absorb_error(spec, status, error, now),
     }
 }
@@ -443,6 +451,19 @@ fn absorb_answer(spec: &TokenSpec, status: &mut TokenStatus, seen: Inspection, n
     };
     status.facts = Some(Facts { generation: status.generation.number, inspection });
     status.next_check = cadence::regular(&spec.id, spec.rhythm, now);
+}
+
+/// What is known of a number that is no longer the token's is forgotten.
+fn absorb_beside(spec: &TokenSpec, status: &mut TokenStatus, beside: Option<Box<Beside>>, now: Timestamp) {
+    let Some(seen) = beside else { return };
+    let manages = status.current_facts().is_some_and(verdict::manages_whatsapp);
+    if let Some(number) = &mut status.number {
+        number.absorb(*seen, manages, now);
+    } else if let Some(id) = &spec.required.number {
+        let mut number = NumberStatus { id: id.clone(), ..NumberStatus::default() };
+        number.absorb(*seen, manages, now);
+        status.number = Some(Box::new(number));
+    }
 }
 
 fn absorb_error(spec: &TokenSpec, status: &mut TokenStatus, error: CheckError, now: Timestamp) {

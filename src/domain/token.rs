@@ -191,6 +191,10 @@ pub struct Required {
     pub scopes: Vec<Box<str>>,
     /// Objects (WhatsApp Business Account ids) that the `whatsapp_*` permissions must cover.
     pub targets: Vec<Box<str>>,
+    /// The id of the WhatsApp number that it must be able to send from.
+    pub number: Option<Box<str>>,
+    /// Whether what arrives at that number must reach the app; `None` where that is told only when it ends.
+    pub webhooks: Option<bool>,
 }
 
 /// When a token is looked at.

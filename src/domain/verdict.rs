@@ -5,6 +5,7 @@
 
 use super::finding::{Detail, Finding, Reason, Severity, Stage};
 use super::inspection::{AppFault, Cause, CheckError, Expiry, Grant, Inspection, Validity};
+use super::number::{Sending, Subscription};
 use super::renewal;
 use super::status::TokenStatus;
 use super::time::{Span, Timestamp};
@@ -97,7 +98,7 @@ pub enum Ruling {
 }
 
 /// The chain, in the order in which `explain` tells it.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 12] = [
     Rule { name: "source", asks: "a secret that cannot be read", judge: source },
     Rule { name: "blind", asks: "too long a time without an authoritative answer", judge: blind },
     Rule { name: "foreign", asks: "a token of another app", judge: foreign },
@@ -107,6 +108,8 @@ pub const RULES: [Rule; 10] = [
     Rule { name: "expiry-known", asks: "a token without a known deadline", judge: expiry_known },
     Rule { name: "scopes", asks: "a required permission that is not granted", judge: scopes },
     Rule { name: "targets", asks: "a required object that is not covered", judge: targets },
+    Rule { name: "number", asks: "a WhatsApp number that cannot send", judge: number },
+    Rule { name: "webhooks", asks: "what arrives at the number reaching nobody", judge: webhooks },
     Rule { name: "renewal", asks: "a renewal that failed, gained nothing or is overdue", judge: renewal },
 ];
 
@@ -317,7 +320,9 @@ fn targets(case: Case<'_>) -> Ruling {
     let Some(facts) = case.status.current_facts().filter(|facts| facts.validity == Validity::Valid) else {
         return Ruling::Clear;
     };
-    let missing = missing_targets(&case.spec.required, facts);
+    let mut missing = missing_targets(&case.spec.required, facts);
+    let unseen = case.status.number.as_ref().filter(|number| number.refused.is_some());
+    missing.extend(unseen.map(|number| format!("phone number {}", number.id).into()));
     if missing.is_empty() {
         return Ruling::Clear;
     }
@@ -343,6 +348,39 @@ pub fn missing_targets(required: &Required, facts: &Inspection) -> Vec<Box<str>>
         grants.iter().any(|grant| whatsapp(&grant)) && grants.iter().filter(whatsapp).all(|grant| covers(grant, target))
     };
     required.targets.iter().filter(|target| !covered(target)).cloned().collect()
+}
+
+/// The health of the number, the account, the business and the app together; what has to do with calls is no part of it (reference §9.3).
+fn number(case: Case<'_>) -> Ruling {
+    let Some(number) = case.status.number.as_ref().and_then(|status| status.number.as_ref()) else {
+        return Ruling::Clear;
+    };
+    let detail = || Detail::Obstacles(number.in_the_way().into());
+    match number.can_send() {
+        None | Some(Sending::Available) => Ruling::Clear,
+        Some(Sending::Limited) => holds(Reason::NumberLimited, Severity::Warning, detail()),
+        Some(Sending::Blocked) => {
+            let blocked = finding(Reason::NumberBlocked, Severity::Critical, detail());
+            Ruling::Holds(Finding { stage: Stage(2), ..blocked })
+        }
+    }
+}
+
+/// Where nobody said that something must arrive, only the end of a subscription is told: an application may send and never listen.
+fn webhooks(case: Case<'_>) -> Ruling {
+    let Some(number) = &case.status.number else { return Ruling::Clear };
+    let wanted = case.spec.required.webhooks.unwrap_or(number.was_subscribed);
+    match number.subscription {
+        Some(Subscription::Others | Subscription::Nobody) if wanted => {
+            holds(Reason::WebhooksMissing, Severity::Warning, Detail::None)
+        }
+        Some(Subscription::Ours | Subscription::Others | Subscription::Nobody) | None => Ruling::Clear,
+    }
+}
+
+/// Whether the token may read what WhatsApp says of accounts and numbers.
+pub fn manages_whatsapp(facts: &Inspection) -> bool {
+    facts.grants.iter().flatten().any(|grant| *grant.scope == *WHATSAPP_MANAGEMENT)
 }
 
 /// Of a dead token its end is told; that it was not renewed is part of that.
@@ -418,6 +456,7 @@ const OVERDUE_AT_LEAST: Span = Span::minutes(2);
 const BLIND_CRITICAL_FACTOR: i64 = 4;
 /// The permissions whose `target_ids` are WhatsApp Business Account ids (reference §10).
 const WHATSAPP_SCOPES: &str = "whatsapp_";
+const WHATSAPP_MANAGEMENT: &str = "whatsapp_business_management";
 
 /// The app's own finding, for an app at fault.
 pub fn app_finding(fault: AppFault, text: &str) -> Finding {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -41,9 +42,17 @@ impl Http {
     /// # Errors
     /// A failure of transport, or an answer that is too large; it says whether the question may have arrived.
     pub async fn ask(&self, url: url::Url, headers: HeaderMap) -> Result<Reply, Failure> {
+        self.send(Method::GET, url, headers, Bytes::new()).await
+    }
+
+    /// The same with a method and a body.
+    ///
+    /// # Errors
+    /// A failure of transport, or an answer that is too large; it says whether the request may have arrived.
+    pub async fn send(&self, method: Method, url: url::Url, headers: HeaderMap, body: Bytes) -> Result<Reply, Failure> {
         let last = self.last.lock().await;
         let ahead = last.is_none_or(|at| at.elapsed() >= IDLE_LIMIT).then_some(last);
-        let reply = self.client.send(Method::GET, url, headers, bytes::Bytes::new()).await;
+        let reply = self.client.send(method, url, headers, body).await;
         match ahead {
             Some(mut last) => *last = Some(Instant::now()),
             None => *self.last.lock().await = Some(Instant::now()),

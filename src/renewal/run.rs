@@ -588,7 +588,7 @@ impl Walk<'_> {
         let app_secret = app_secret.map_err(|why| CheckError::App(AppFault::SecretUnreadable, why.into()))?;
         let app = self.slot.app.zip(app_secret.as_ref());
         let app = app.map(|(app, secret)| Credentials { id: &app.id, secret, proof: app.proof });
-        let answer = self.bench.provider.inspect(Question { token, app }).await;
+        let answer = self.bench.provider.inspect(&Question { token, app }).await;
         (self.news)(News::Asked(answer.telemetry, answer.facts.as_ref().err().cloned()));
         answer.facts
     }

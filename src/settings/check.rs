@@ -10,20 +10,17 @@ use crate::domain::token::TokenId;
 use crate::redact::redact;
 use crate::zone::Zone;
 
-/// Everything the walk has to say.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// What is wrong.
-    pub faults: Vec<Fault>,
-    /// What is understood but not acted on yet.
-    pub warnings: Vec<Fault>,
-}
-
-/// Checks the whole tree.
-pub fn check(tree: &Node) -> Report {
+/// All that is wrong with the tree.
+pub fn check(tree: &Node) -> Vec<Fault> {
     let mut report = Report::default();
     report.table(tree, "", schema::ROOT);
-    report
+    report.faults
+}
+
+/// Everything the walk has to say.
+#[derive(Debug, Default)]
+struct Report {
+    faults: Vec<Fault>,
 }
 
 impl Report {
@@ -39,11 +36,6 @@ impl Report {
             let path = join(path, name);
             match keys.iter().find(|key| key.name == name) {
                 Some(key) => {
-                    if key.later {
-                        let what = "is read, but this version does not act on it yet".to_owned();
-                        let origin = child.origin.to_string();
-                        self.warnings.push(Fault { origin, key: path.clone(), what, absence: false });
-                    }
                     self.value(child, &path, key.kind);
                 }
                 None => self.fault(child, &path, unknown(name, keys)),

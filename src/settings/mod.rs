@@ -142,6 +142,10 @@ pub struct Schedule {
     pub digest: Option<String>,
     /// How often the heartbeat is sent.
     pub heartbeat: Span,
+    /// How long what WhatsApp said of a number stands; zero asks at every check.
+    pub numbers: Span,
+    /// How often WhatsApp is asked who gets what arrives at a number.
+    pub webhooks: Span,
 }
 
 /// The outbound dead man's switch.
@@ -343,6 +347,8 @@ pub struct WhatsApp {
     pub phone_number_id: Option<String>,
     /// The account that the token must cover.
     pub business_account_id: Option<String>,
+    /// The number itself, in E.164 form.
+    pub phone_number: Option<String>,
 }
 
 /// How Meta is reached.
@@ -420,9 +426,8 @@ pub fn from_text(text: &str, origin: &str, environment: &[(String, String)]) -> 
 
 fn settle(tree: Node, mut faults: Vec<Fault>) -> Result<Loaded, Faults> {
     let unread = !faults.is_empty();
-    let report = check::check(&tree);
-    faults.extend(report.faults);
-    let mut warnings = report.warnings;
+    faults.extend(check::check(&tree));
+    let mut warnings = Vec::new();
     let settings = resolve::resolve(&tree, &mut faults, &mut warnings);
     // What a file that could not be read would have said looks missing; that file's own fault says enough.
     faults.retain(|fault| !(unread && fault.absence));

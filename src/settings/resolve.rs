@@ -32,6 +32,8 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
         check: schedule_at.parsed("check", value::plan).unwrap_or(Plan::Every(DEFAULT_CHECK)),
         digest: Some(digest).filter(|text| !text.is_empty()).map(|text| text.trim().to_owned()),
         heartbeat: schedule_at.parsed("heartbeat", value::period).unwrap_or(DEFAULT_HEARTBEAT),
+        numbers: schedule_at.parsed("numbers", value::span).unwrap_or(Span::ZERO),
+        webhooks: schedule_at.parsed("webhooks", value::period).unwrap_or(DEFAULT_WEBHOOKS),
     };
     let spread = schedule_at.parsed("spread", value::period).unwrap_or(DEFAULT_SPREAD);
     let policy = Arc::new(policy(&root.child("policy"), &Policy::default()));
@@ -495,6 +497,7 @@ impl Tokens<'_> {
         let whatsapp = whatsapp_at.node.map(|_| WhatsApp {
             phone_number_id: whatsapp_at.owned("phone_number_id"),
             business_account_id: whatsapp_at.owned("business_account_id"),
+            phone_number: whatsapp_at.owned("phone_number"),
         });
         let required = Required {
             scopes: at.list("scopes").unwrap_or_default().into_iter().map(Box::from).collect(),
@@ -503,6 +506,8 @@ impl Tokens<'_> {
                 .filter_map(|whatsapp| whatsapp.business_account_id.as_deref())
                 .map(Box::from)
                 .collect(),
+            number: whatsapp.as_ref().and_then(|whatsapp| whatsapp.phone_number_id.as_deref()).map(Box::from),
+            webhooks: whatsapp_at.flag("webhooks"),
         };
         let rhythm = at.parsed("check", value::period).map_or(self.rhythm, Rhythm::Every);
         let provider = at.text("provider").and_then(ProviderKind::parse).unwrap_or(ProviderKind::Meta);
@@ -639,6 +644,7 @@ const DEFAULT_CHECK: Span = Span::minutes(15);
 const DEFAULT_SPREAD: Span = Span::minutes(1);
 /// Monday morning, before the work of the week.
 const DEFAULT_DIGEST: &str = "0 0 9 * * Mon";
+const DEFAULT_WEBHOOKS: Span = Span::hours(24);
 const DEFAULT_HEARTBEAT: Span = Span::minutes(5);
 const DEFAULT_HISTORY: Span = Span::days(365);
 const DEFAULT_CHANNEL_TIMEOUT: Span = Span::seconds(10);

@@ -16,8 +16,6 @@ pub struct Key {
     pub default: &'static str,
     /// Whether it must be given.
     pub required: bool,
-    /// Whether this version reads it but does not act on it yet.
-    pub later: bool,
 }
 
 /// What may stand at a key.
@@ -78,7 +76,7 @@ pub enum Kind {
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, doc, default: "", required: false, later: false }
+    Key { name, kind, doc, default: "", required: false }
 }
 
 impl Key {
@@ -88,10 +86,6 @@ impl Key {
 
     const fn required(self) -> Self {
         Self { required: true, ..self }
-    }
-
-    const fn later(self) -> Self {
-        Self { later: true, ..self }
     }
 }
 
@@ -138,6 +132,13 @@ const SCHEDULE: &[Key] = &[
     key("digest", Kind::Cron, "When the summary is sent, which proves the way to people; empty turns it off.")
         .or("\"0 0 9 * * Mon\""),
     key("heartbeat", Kind::Period, "How often the heartbeat is sent.").or("\"5m\""),
+    key(
+        "numbers",
+        Kind::Span,
+        "How long what WhatsApp said of a number stands before a check asks again; `0s` asks at every check.",
+    )
+    .or("\"0s\""),
+    key("webhooks", Kind::Period, "How often WhatsApp is asked who gets what arrives at a number.").or("\"24h\""),
 ];
 
 const POLICY: &[Key] = &[
@@ -336,7 +337,12 @@ const CONFIRM: &[Key] = &[
 const WHATSAPP: &[Key] = &[
     key("phone_number_id", Kind::Text, "The phone number's id at Meta."),
     key("business_account_id", Kind::Text, "The WhatsApp Business Account that the token must cover."),
-    key("phone_number", Kind::Text, "The number itself, in E.164 form.").later(),
+    key("phone_number", Kind::Phone, "The number itself, in E.164 form; `doctor` compares it."),
+    key(
+        "webhooks",
+        Kind::Bool,
+        "Whether what arrives at the number must reach the app. Without it, that is told only when it was so once and no longer is.",
+    ),
 ];
 
 const PROVIDERS: &[Key] = &[key("meta", Kind::Table(META), "Meta's Graph API.")];

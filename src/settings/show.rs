@@ -45,10 +45,9 @@ fn rows(out: &mut String, path: &str, keys: &[Key]) {
                     ("", false) => String::new(),
                     (default, _) => format!("`{default}`"),
                 };
-                let later = if key.later { " *Read, but not acted on by this version.*" } else { "" };
                 let doc = key.doc.replace('|', "\\|");
                 // Writing to a string cannot fail.
-                let _ = writeln!(out, "| `{path}` | {} | {default} | {doc}{later} |", in_words(kind));
+                let _ = writeln!(out, "| `{path}` | {} | {default} | {doc} |", in_words(kind));
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
 use crate::domain::ledger::Ledger;
+use crate::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
 use crate::domain::renewal::{Ended, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
 use crate::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use crate::domain::summary::Summary;
@@ -203,6 +204,8 @@ struct StoredToken {
     openings: Vec<(String, i64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewal: Option<StoredRenewal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<Box<StoredNumberStatus>>,
     next_check: i64,
 }
 
@@ -227,6 +230,7 @@ impl StoredToken {
             silence,
             openings,
             renewal: StoredRenewal::of(&status.renewal),
+            number: status.number.as_deref().map(|number| Box::new(StoredNumberStatus::of(number))),
             next_check: status.next_check.unix(),
         }
     }
@@ -251,9 +255,144 @@ impl StoredToken {
             foreign: self.foreign,
             ledger: ledger.ledger()?,
             renewal: self.renewal.map_or(Ok(RenewalStatus::default()), StoredRenewal::renewal)?,
+            number: self.number.map(|number| number.status().map(Box::new)).transpose()?,
             next_check: Timestamp::from_unix(self.next_check),
         })
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredNumberStatus {
+    id: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<StoredNumber>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answered: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subscription: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    was_subscribed: bool,
+}
+
+impl StoredNumberStatus {
+    fn of(status: &NumberStatus) -> Self {
+        Self {
+            id: status.id.clone(),
+            number: status.number.as_ref().map(StoredNumber::of),
+            refused: status.refused.clone(),
+            answered: status.answered.map(Timestamp::unix),
+            subscription: status.subscription.map(|subscription| subscription.as_str().to_owned()),
+            was_subscribed: status.was_subscribed,
+        }
+    }
+
+    fn status(self) -> Result<NumberStatus, Unreadable> {
+        let subscription = |word: String| Subscription::parse(&word).ok_or_else(|| unknown("subscription", &word));
+        Ok(NumberStatus {
+            id: self.id,
+            number: self.number.map(StoredNumber::number).transpose()?,
+            refused: self.refused,
+            answered: self.answered.map(Timestamp::from_unix),
+            subscription: self.subscription.map(subscription).transpose()?,
+            was_subscribed: self.was_subscribed,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredNumber {
+    id: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    display: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quality: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sending: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    obstacles: Vec<StoredObstacle>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    business: Option<Box<str>>,
+}
+
+impl StoredNumber {
+    fn of(number: &Number) -> Self {
+        Self {
+            id: number.id.clone(),
+            display: number.display.clone(),
+            name: number.name.clone(),
+            status: number.status.clone(),
+            quality: number.quality.clone(),
+            mode: number.mode.clone(),
+            sending: number.sending.map(|sending| sending.as_str().to_owned()),
+            obstacles: number.obstacles.iter().map(StoredObstacle::of).collect(),
+            account: number.account.clone(),
+            business: number.business.clone(),
+        }
+    }
+
+    fn number(self) -> Result<Number, Unreadable> {
+        Ok(Number {
+            id: self.id,
+            display: self.display,
+            name: self.name,
+            status: self.status,
+            quality: self.quality,
+            mode: self.mode,
+            sending: self.sending.as_deref().map(sending).transpose()?,
+            obstacles: self.obstacles.into_iter().map(StoredObstacle::obstacle).collect::<Result<_, _>>()?,
+            account: self.account,
+            business: self.business,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredObstacle {
+    entity: String,
+    id: Box<str>,
+    sending: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<i64>,
+    description: Box<str>,
+    solution: Box<str>,
+}
+
+impl StoredObstacle {
+    fn of(obstacle: &Obstacle) -> Self {
+        Self {
+            entity: obstacle.entity.as_str().to_owned(),
+            id: obstacle.id.clone(),
+            sending: obstacle.sending.as_str().to_owned(),
+            code: obstacle.code,
+            description: obstacle.description.clone(),
+            solution: obstacle.solution.clone(),
+        }
+    }
+
+    fn obstacle(self) -> Result<Obstacle, Unreadable> {
+        Ok(Obstacle {
+            entity: Entity::parse(&self.entity).ok_or_else(|| unknown("part of WhatsApp", &self.entity))?,
+            id: self.id,
+            sending: sending(&self.sending)?,
+            code: self.code,
+            description: self.description,
+            solution: self.solution,
+        })
+    }
+}
+
+fn sending(word: &str) -> Result<Sending, Unreadable> {
+    Sending::parse(word).ok_or_else(|| unknown("state of sending", word))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -996,6 +1135,7 @@ enum StoredDetail {
     Missing(Vec<Box<str>>),
     App(String, Box<str>),
     Text(Box<str>),
+    Obstacles(Vec<StoredObstacle>),
     Summary(StoredSummary),
 }
 
@@ -1057,6 +1197,7 @@ impl StoredDetail {
             Detail::Missing(names) => Some(Self::Missing(names.clone())),
             Detail::App(fault, text) => Some(Self::App(fault.as_str().to_owned(), text.clone())),
             Detail::Text(text) => Some(Self::Text(text.clone())),
+            Detail::Obstacles(obstacles) => Some(Self::Obstacles(obstacles.iter().map(StoredObstacle::of).collect())),
             Detail::Summary(summary) => Some(Self::Summary(StoredSummary::of(summary))),
         }
     }
@@ -1067,6 +1208,9 @@ impl StoredDetail {
             Self::Missing(names) => Detail::Missing(names),
             Self::App(fault, text) => Detail::App(app_fault(&fault)?, text),
             Self::Text(text) => Detail::Text(text),
+            Self::Obstacles(obstacles) => {
+                Detail::Obstacles(obstacles.into_iter().map(StoredObstacle::obstacle).collect::<Result<_, _>>()?)
+            }
             Self::Summary(summary) => Detail::Summary(Box::new(summary.summary()?)),
         })
     }

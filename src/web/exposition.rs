@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::board::{Reload, Row, Table};
 use crate::domain::finding::Reason;
 use crate::domain::inspection::Expiry;
+use crate::domain::number::{Sending, Subscription};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ProviderKind;
 use crate::domain::verdict::Verdict;
@@ -117,7 +118,7 @@ impl Iterator for Exposition {
     }
 }
 
-const FAMILIES: [Family; 11] = [
+const FAMILIES: [Family; 13] = [
     Family {
         name: "tokenwatch_token_info",
         help: "What is known of a token that does not change; always 1.",
@@ -154,6 +155,19 @@ const FAMILIES: [Family; 11] = [
         name: "tokenwatch_token_last_answer_timestamp_seconds",
         help: "When the last authoritative answer came.",
         write: |out, row| moment(out, "tokenwatch_token_last_answer_timestamp_seconds", row, row.last_answer),
+    },
+    Family {
+        name: NUMBER,
+        help: "What WhatsApp says of the number that a token sends from; always 1.",
+        write: number_info,
+    },
+    Family {
+        name: "tokenwatch_whatsapp_last_answer_timestamp_seconds",
+        help: "When WhatsApp last told of the number.",
+        write: |out, row| {
+            let at = row.number.as_ref().and_then(|number| number.answered);
+            moment(out, "tokenwatch_whatsapp_last_answer_timestamp_seconds", row, at);
+        },
     },
     Family {
         name: "tokenwatch_token_acknowledged",
@@ -286,6 +300,25 @@ fn info(out: &mut Vec<u8>, row: &Row) {
     }
 }
 
+/// The words were made fit for labels where the row was made.
+fn number_info(out: &mut Vec<u8>, row: &Row) {
+    let Some(known) = &row.number else { return };
+    open(out, NUMBER, row);
+    for (name, value) in [
+        ("phone_number_id", &*known.id),
+        ("status", &*known.status),
+        ("quality", &*known.quality),
+        ("mode", &*known.mode),
+        ("sending", known.sending.map_or("unknown", Sending::as_str)),
+        ("webhooks", known.subscription.map_or("unknown", Subscription::as_str)),
+    ] {
+        for part in ["\",", name, "=\"", value] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+    out.extend_from_slice(b"\"} 1\n");
+}
+
 fn expiry(out: &mut Vec<u8>, name: &str, row: &Row, expiry: Expiry) {
     match expiry {
         Expiry::Unknown => {}
@@ -364,6 +397,7 @@ fn help(out: &mut Vec<u8>, name: &str, text: &str) {
 }
 
 const FINDING: &str = "tokenwatch_token_finding";
+const NUMBER: &str = "tokenwatch_whatsapp_number_info";
 const HORIZONS: [(&str, Span); 6] = [
     ("1d", Span::days(1)),
     ("3d", Span::days(3)),

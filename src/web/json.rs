@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::advice;
-use crate::board::{Board, Row};
+use crate::board::{Board, NumberRow, Row};
 use crate::domain::alert::{Ending, Incident, Subject};
 use crate::domain::answer::{Answer, Signed, Silence};
 use crate::domain::finding::{Reason, Severity};
 use crate::domain::inspection::Expiry;
 use crate::domain::ledger::Ledger;
+use crate::domain::number::{Sending, Subscription};
 use crate::domain::renewal::{Ended, Origin};
 use crate::domain::route::ChannelKind;
 use crate::domain::time::{Timestamp, relative};
@@ -55,6 +56,41 @@ pub struct TokenJson {
     pub acknowledged: bool,
     /// Until when a silence holds.
     pub silenced_until: Option<i64>,
+    /// The WhatsApp number that it sends from, once WhatsApp was asked.
+    pub number: Option<NumberJson>,
+}
+
+/// A WhatsApp number. The words are Meta's, in lower case.
+#[derive(Debug, Serialize)]
+pub struct NumberJson {
+    /// Its id.
+    pub phone_number_id: String,
+    /// `connected`, …
+    pub status: String,
+    /// `green`, `yellow`, `red`, …
+    pub quality: String,
+    /// `live` or `sandbox`.
+    pub mode: String,
+    /// `available`, `limited` or `blocked`.
+    pub sending: Option<&'static str>,
+    /// Who gets what arrives: `ours`, `others` or `nobody`.
+    pub webhooks: Option<&'static str>,
+    /// When WhatsApp last told of it.
+    pub answered_at: Option<i64>,
+}
+
+impl NumberJson {
+    fn of(row: &NumberRow) -> Self {
+        Self {
+            phone_number_id: row.id.to_string(),
+            status: row.status.to_string(),
+            quality: row.quality.to_string(),
+            mode: row.mode.to_string(),
+            sending: row.sending.map(Sending::as_str),
+            webhooks: row.subscription.map(Subscription::as_str),
+            answered_at: row.answered.map(Timestamp::unix),
+        }
+    }
 }
 
 /// One finding.
@@ -460,6 +496,7 @@ impl TokenJson {
             renewal_at: row.renewal.map(Timestamp::unix),
             acknowledged: row.answered.as_ref().is_some_and(|answered| answered.acknowledged),
             silenced_until: row.answered.as_ref().and_then(|answered| answered.silenced_until).map(Timestamp::unix),
+            number: row.number.as_deref().map(NumberJson::of),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod exchange;
+mod numbers;
 mod provider;
 mod ring1;
 mod ring2;

@@ -76,7 +76,7 @@ async fn ask(meta: &Meta, token: &str, caller: Caller) -> Answer {
     let id = if caller == Caller::Nobody { "999" } else { APP };
     let proof = caller != Caller::WithoutProof;
     let app = (caller != Caller::Token).then_some(Credentials { id, secret: &app_secret, proof });
-    let answer = meta.inspect(Question { token: &token_secret, app }).await;
+    let answer = meta.inspect(&Question { token: &token_secret, app }).await;
     let mut said = format!("{answer:?} {meta:?} ");
     match &answer.facts {
         Ok(facts) => said.push_str(facts.message.as_deref().unwrap_or_default()),
@@ -563,7 +563,7 @@ async fn every_code_of_the_table_has_its_meaning_for_whoever_asked() {
             let row = format!("{code}/{subcode:?} {message:?} with {status}");
             let answer = desk.told(status, &body, Caller::App).await;
             assert_means(&answer, to_the_app, &row);
-            let label = answer.telemetry.error_code.expect("the code is counted");
+            let label = answer.telemetry.error_codes.first().copied().expect("the code is counted");
             assert!(label == code.to_string() || label == "other", "{label}");
             assert_means(&desk.told(status, &body, Caller::Token).await, to_the_token, &row);
         }
@@ -713,7 +713,7 @@ async fn budgets_are_read_from_the_headers() {
     let over = desk.ask(&token, Caller::App).await;
     // No time was named, so it is five minutes.
     assert_eq!(failure(&over), &CheckError::Throttled(Timestamp::from_unix(NOW + 300)));
-    assert_eq!(over.telemetry.error_code, Some("4"));
+    assert_eq!(over.telemetry.error_codes, ["4"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -763,7 +763,7 @@ async fn the_providers_clock_and_version_are_compared_with_ours() {
     let desk = Desk::new().await;
     let token = desk.long_user(NOW);
     let plain = desk.ask(&token, Caller::App).await.telemetry;
-    assert_eq!((plain.clock_offset, plain.other_version, plain.error_code), (Some(Span::ZERO), None, None));
+    assert_eq!((plain.clock_offset, plain.other_version, plain.error_codes), (Some(Span::ZERO), None, Vec::new()));
     for skew in [-3_600, -1, 40, 86_400] {
         desk.strike(FaultKind::ClockSkew { seconds: skew });
         let seen = desk.ask(&token, Caller::App).await.telemetry.clock_offset;

@@ -4,6 +4,7 @@
 //! mails people get and when, over months, restarts, outages and reloads.
 
 mod metrics;
+mod numbers;
 mod oncall;
 mod pages;
 mod renewals;

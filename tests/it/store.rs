@@ -25,6 +25,7 @@ use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
 use tokenwatch::domain::ledger::{Entry, Ledger};
+use tokenwatch::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
 use tokenwatch::domain::renewal::{Ended, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
 use tokenwatch::domain::route::{ChannelKind, Route};
 use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
@@ -1483,6 +1484,20 @@ async fn records_of_the_first_release_are_still_read() {
     assert_eq!(text("SELECT notice FROM outbox WHERE alert_key <> 'k'"), NOTICE_RECORD);
 }
 
+/// A number came later than the first release; a status without one is written as it always was.
+#[tokio::test]
+async fn numbers_are_kept() {
+    let mut shelf = Shelf::new(&SQLITE);
+    let known = TokenStatus { number: Some(Box::new(full_number())), ..full_status() };
+    let number = full_number().number.expect("a number");
+    let mut told = full_notice();
+    (told.reason, told.detail) = (Reason::NumberBlocked, Detail::Obstacles(number.in_the_way().into()));
+    shelf.commit(vec![Change { status: slot(known.clone()), notices: vec![told.clone()], ..change("n", 1) }]).await;
+    shelf.reopen();
+    assert_eq!(shelf.load(&token("n")).await, Some(slot(known)));
+    assert_eq!(shelf.pending().await[0].notice, told);
+}
+
 /// The records of today, letter by letter: an edit that changes them needs a migration.
 #[tokio::test]
 async fn records_are_written_as_they_always_were() {
@@ -2103,7 +2118,43 @@ fn full_status() -> TokenStatus {
         foreign: Some("it belongs to app 2".into()),
         ledger: Ledger { incidents: vec![incident(Reason::Revoked, 7)], count: 7, ..Ledger::default() },
         renewal: RenewalStatus::default(),
+        number: None,
         next_check: Timestamp::from_unix(9),
+    }
+}
+
+fn full_number() -> NumberStatus {
+    let obstacle = |entity, sending, code| Obstacle {
+        entity,
+        id: "2".into(),
+        sending,
+        code,
+        description: "There is an \"error\".".into(),
+        solution: "Pay.".into(),
+    };
+    NumberStatus {
+        id: "1".into(),
+        number: Some(Number {
+            id: "1".into(),
+            display: Some("+1 555-000-1111".into()),
+            name: Some("Tea House".into()),
+            status: Some("CONNECTED".into()),
+            quality: Some("GREEN".into()),
+            mode: Some("LIVE".into()),
+            sending: Some(Sending::Blocked),
+            obstacles: Entity::ALL
+                .into_iter()
+                .zip(Sending::ALL.into_iter().cycle())
+                .map(|(entity, sending)| obstacle(entity, sending, Some(141_006)))
+                .chain([obstacle(Entity::App, Sending::Limited, None)])
+                .collect(),
+            account: Some("2".into()),
+            business: Some("3".into()),
+        }),
+        refused: Some("Unsupported get request.".into()),
+        answered: Some(Timestamp::from_unix(8)),
+        subscription: Some(Subscription::Others),
+        was_subscribed: true,
     }
 }
 
@@ -2435,6 +2486,7 @@ fn token_status() -> BoxedStrategy<TokenStatus> {
                     foreign,
                     ledger,
                     renewal,
+                    number: None,
                 }
             },
         )

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::classify::{self, Refusal};
 use super::wire::{Envelope, GraphError};
-use super::{Meta, Reading, app_token, is_app_message, proof, started};
+use super::{Meta, Reading, app_token, is_app_message, proof, proof_of, started};
 use crate::domain::inspection::{CheckError, Validity};
 use crate::domain::renewal::Method;
 use crate::domain::time::Span;
@@ -98,7 +98,7 @@ fn page_url(meta: &Meta, request: &Exchange<'_>, page: &str) -> Url {
         let mut query = url.query_pairs_mut();
         query.append_pair("fields", "access_token");
         if request.app.proof {
-            query.append_pair("appsecret_proof", &proof(&request.app, request.token.expose()));
+            query.append_pair("appsecret_proof", &proof_of(&request.app, request.token));
         }
     }
     url
@@ -137,7 +137,7 @@ fn answer(
         return Err(lost(reading.not_json()));
     };
     if let Some(error) = envelope.refusal() {
-        telemetry.error_code = Some(error.code.map_or("other", classify::code_label));
+        telemetry.error_codes.push(error.code.map_or("other", classify::code_label));
         return Err(refused(&reading, &error));
     }
     if reply.status != 200 {

@@ -8,6 +8,7 @@ mod classify;
 mod exchange;
 mod session_end;
 mod usage;
+mod whatsapp;
 mod wire;
 
 use std::sync::Arc;
@@ -21,9 +22,13 @@ use self::classify::{Fate, Refusal};
 use self::wire::{DebugData, Envelope, GranularScope, GraphError, as_text};
 use super::http::Http;
 use crate::domain::inspection::{Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Validity};
+use crate::domain::number::{Number, Subscription};
 use crate::domain::time::Timestamp;
 use crate::outgoing::{ClientError, Reply};
-use crate::ports::{Answer, Clock, Credentials, Exchange, Exchanged, Provider, Question, Telemetry};
+use crate::ports::{
+    Answer, Clock, Credentials, Exchange, Exchanged, Heard, Listed, Message, Provider, Question, Sent, Telemetry,
+    Unsent,
+};
 use crate::redact::redact;
 use crate::secret::{Secret, hmac_sha256};
 use crate::settings;
@@ -48,7 +53,7 @@ impl Meta {
         Ok(Self { http, base_url: settings.base_url.clone(), version: settings.version.clone(), clock })
     }
 
-    async fn ask(&self, question: Question<'_>) -> Answer {
+    async fn ask(&self, question: &Question<'_>) -> Answer {
         let started = started();
         let url = match &question.app {
             Some(app) => self.debug_url(question.token, app),
@@ -59,7 +64,7 @@ impl Meta {
             Ok(reply) => {
                 let now = self.clock.now();
                 self.note(&reply, now, &mut telemetry);
-                let read = Reading { reply: &reply, question: &question, now };
+                let read = Reading { reply: &reply, question, now };
                 read.facts(&mut telemetry)
             }
             Err(error) => Err(error),
@@ -106,7 +111,7 @@ impl Meta {
 }
 
 impl Provider for Meta {
-    fn inspect<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Answer> {
+    fn inspect<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Answer> {
         Box::pin(self.ask(question))
     }
 
@@ -116,6 +121,27 @@ impl Provider for Meta {
 
     fn revoke<'a>(&'a self, token: &'a Secret, app: Credentials<'a>) -> BoxFuture<'a, Result<(), CheckError>> {
         Box::pin(exchange::revoke(self, token, app))
+    }
+
+    fn number<'a>(&'a self, question: &'a Question<'a>, id: &'a str) -> BoxFuture<'a, Heard<Number>> {
+        Box::pin(whatsapp::number(self, question, id))
+    }
+
+    fn subscription<'a>(
+        &'a self,
+        question: &'a Question<'a>,
+        account: &'a str,
+        app_id: Option<&'a str>,
+    ) -> BoxFuture<'a, Heard<Subscription>> {
+        Box::pin(whatsapp::subscription(self, question, account, app_id))
+    }
+
+    fn numbers_of<'a>(&'a self, question: &'a Question<'a>, account: &'a str) -> BoxFuture<'a, Heard<Vec<Listed>>> {
+        Box::pin(whatsapp::numbers_of(self, question, account))
+    }
+
+    fn send<'a>(&'a self, question: &'a Question<'a>, message: &'a Message<'a>) -> BoxFuture<'a, Result<Sent, Unsent>> {
+        Box::pin(whatsapp::send(self, question, message))
     }
 }
 
@@ -138,7 +164,7 @@ impl Reading<'_> {
             return Err(self.not_json());
         };
         if let Some(error) = envelope.refusal() {
-            telemetry.error_code = Some(error.code.map_or("other", classify::code_label));
+            telemetry.error_codes.push(error.code.map_or("other", classify::code_label));
             return self.refused(&error);
         }
         if self.reply.status != 200 {
@@ -175,7 +201,7 @@ impl Reading<'_> {
         match (data.is_valid, &data.error) {
             (Some(true), _) => Ok(living(data)),
             (_, Some(error)) => {
-                telemetry.error_code = Some(error.code.map_or("other", classify::code_label));
+                telemetry.error_codes.push(error.code.map_or("other", classify::code_label));
                 let error = error.clone();
                 let unstated = Fate { validity: Validity::Revoked(Cause::Unstated), ended_at: None };
                 let fate = classify::token_fate(&error).unwrap_or(unstated);
@@ -305,6 +331,11 @@ fn proof(app: &Credentials<'_>, token: &str) -> String {
 /// A 190 whose message speaks of the application is about the app even when the token itself asked.
 fn is_app_message(error: &GraphError) -> bool {
     error.message.contains("validating application") || error.message.contains("API access blocked")
+}
+
+/// The same over a token that asks for itself.
+fn proof_of(app: &Credentials<'_>, token: &Secret) -> String {
+    proof(app, token.expose())
 }
 
 fn hex(bytes: &[u8]) -> String {

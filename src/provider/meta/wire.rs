@@ -84,9 +84,99 @@ pub struct GraphError {
     /// The text. It may echo the token.
     #[serde(default, deserialize_with = "text_or_empty")]
     pub message: String,
+    /// What WhatsApp adds: `{messaging_product, details}`, or the same as text.
+    #[serde(default)]
+    pub error_data: Option<Value>,
     /// Whether the provider thinks that it will pass.
     #[serde(default, deserialize_with = "flag")]
     pub is_transient: Option<bool>,
+}
+
+impl GraphError {
+    /// The message with WhatsApp's details, which say more (reference §6.1).
+    pub fn in_full(&self) -> String {
+        let data = match &self.error_data {
+            // Some answers have it as JSON within a text.
+            Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+            Some(data) => data.clone(),
+            None => Value::Null,
+        };
+        match data.get("details").and_then(as_text).filter(|details| !self.message.contains(details)) {
+            Some(details) => format!("{}: {details}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// A phone number (reference §9.1).
+#[derive(Debug, Default, Deserialize)]
+pub struct NumberNode {
+    /// Its id.
+    #[serde(default, deserialize_with = "text")]
+    pub id: Option<String>,
+    /// As people write it.
+    #[serde(default, deserialize_with = "text")]
+    pub display_phone_number: Option<String>,
+    /// The business name that is shown.
+    #[serde(default, deserialize_with = "text")]
+    pub verified_name: Option<String>,
+    /// `CONNECTED` can send.
+    #[serde(default, deserialize_with = "text")]
+    pub status: Option<String>,
+    /// `GREEN`, `YELLOW`, `RED`, `NA`.
+    #[serde(default, deserialize_with = "text")]
+    pub quality_rating: Option<String>,
+    /// `LIVE`, `SANDBOX`.
+    #[serde(default, deserialize_with = "text")]
+    pub account_mode: Option<String>,
+    /// What is in the way of messages.
+    #[serde(default, deserialize_with = "lenient")]
+    pub health_status: Option<HealthNode>,
+}
+
+/// `health_status` (reference §9.3).
+#[derive(Debug, Default, Deserialize)]
+pub struct HealthNode {
+    /// The worst of all entities.
+    #[serde(default, deserialize_with = "text")]
+    pub can_send_message: Option<String>,
+    /// What a message needs.
+    #[serde(default, deserialize_with = "lenient")]
+    pub entities: Option<Vec<Entities>>,
+}
+
+/// One of them. What has to do with calls is not read.
+#[derive(Debug, Default, Deserialize)]
+pub struct Entities {
+    /// `PHONE_NUMBER`, `WABA`, `BUSINESS`, `APP`.
+    #[serde(default, deserialize_with = "text")]
+    pub entity_type: Option<String>,
+    /// Its id.
+    #[serde(default, deserialize_with = "text")]
+    pub id: Option<String>,
+    /// `AVAILABLE`, `LIMITED`, `BLOCKED`.
+    #[serde(default, deserialize_with = "text")]
+    pub can_send_message: Option<String>,
+    /// Words, with `LIMITED`.
+    #[serde(default, deserialize_with = "list")]
+    pub additional_info: Option<Vec<Value>>,
+    /// Errors, with `BLOCKED`.
+    #[serde(default, deserialize_with = "lenient")]
+    pub errors: Option<Vec<HealthError>>,
+}
+
+/// Why an entity cannot send.
+#[derive(Debug, Default, Deserialize)]
+pub struct HealthError {
+    /// Meta's code.
+    #[serde(default, deserialize_with = "integer")]
+    pub error_code: Option<i64>,
+    /// What is wrong.
+    #[serde(default, deserialize_with = "text")]
+    pub error_description: Option<String>,
+    /// What would help.
+    #[serde(default, deserialize_with = "text")]
+    pub possible_solution: Option<String>,
 }
 
 /// The `data` of debug_token.
@@ -194,6 +284,11 @@ fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
         Value::String(text) => text.parse().ok(),
         _ => None,
     })
+}
+
+/// A part in a shape that nobody documents is as good as missing.
+fn lenient<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    Value::deserialize(from).map(|value| serde_json::from_value(value).ok())
 }
 
 fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Value>>, D::Error> {

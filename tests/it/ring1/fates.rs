@@ -254,7 +254,7 @@ pub fn observation(seen: Seen) -> Observation {
         Seen::PutOff(until) => return Observation::Deferred(at(until)),
         Seen::Said(reply) => return Observation::Answered(answer(reply)),
     };
-    Observation::Checked(CheckOutcome { fingerprint: secret.map(fingerprint), answer })
+    Observation::Checked(CheckOutcome { fingerprint: secret.map(fingerprint), answer, beside: None })
 }
 
 fn answer(reply: Reply) -> Answer {

@@ -7,6 +7,7 @@ use tokenwatch::domain::finding::{Detail, Reason, Stage};
 use tokenwatch::domain::inspection::{
     AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
+use tokenwatch::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
 use tokenwatch::domain::status::{Facts, Generation, TokenStatus};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{Fingerprint, Policy, Required, TokenSpec};
@@ -37,7 +38,7 @@ fn check(reason: Reason, rows: &[(&str, &TokenStatus, i64, Option<Severity>)]) {
 }
 
 fn strict() -> TokenSpec {
-    let required = Required { scopes: vec![SCOPE.into()], targets: vec!["waba-1".into()] };
+    let required = Required { scopes: vec![SCOPE.into()], targets: vec!["waba-1".into()], ..Required::default() };
     TokenSpec { required: Arc::new(required), ..spec("slot", Policy::default(), HOUR) }
 }
 
@@ -391,4 +392,94 @@ fn revoked() -> Validity {
 
 fn app_fault() -> CheckError {
     CheckError::App(AppFault::Blocked, "".into())
+}
+
+/// A token that works, and what is known of the number that it sends from.
+fn sending_from(number: NumberStatus) -> TokenStatus {
+    let mut status = knowing(answer(Validity::Valid, Expiry::Never));
+    status.number = Some(Box::new(number));
+    status
+}
+
+fn able_to(sending: Option<Sending>, status: Option<&str>) -> TokenStatus {
+    let number = Number { id: "1".into(), sending, status: status.map(Into::into), ..Number::default() };
+    sending_from(NumberStatus { number: Some(number), ..NumberStatus::default() })
+}
+
+#[test]
+fn numbers_that_cannot_send() {
+    use Sending::{Available, Blocked, Limited};
+    for (sending, status, blocked, limited) in [
+        (Some(Available), Some("CONNECTED"), None, None),
+        (Some(Available), Some("FLAGGED"), None, None),
+        (Some(Limited), Some("CONNECTED"), None, Some(Warning)),
+        (Some(Blocked), Some("CONNECTED"), Some(Critical), None),
+        (None, Some("CONNECTED"), None, None),
+        (None, Some("DISCONNECTED"), Some(Critical), None),
+        (None, None, None, None),
+    ] {
+        let (what, known) = (format!("{sending:?} {status:?}"), able_to(sending, status));
+        check(Reason::NumberBlocked, &[(&what, &known, HOUR, blocked)]);
+        check(Reason::NumberLimited, &[(&what, &known, HOUR, limited)]);
+    }
+    // It says nothing about the token.
+    let found = judged(&strict(), &able_to(Some(Blocked), None), HOUR);
+    assert_eq!(found.verdict, Verdict::Healthy);
+    let finding = found.find(Reason::NumberBlocked).expect("blocked");
+    assert!(finding.stage > judged(&strict(), &able_to(Some(Limited), None), HOUR).findings[0].stage);
+}
+
+#[test]
+fn the_worst_of_what_is_in_the_way_comes_first() {
+    let obstacle = |entity, sending| Obstacle {
+        entity,
+        id: "2".into(),
+        sending,
+        code: None,
+        description: "".into(),
+        solution: "".into(),
+    };
+    let number = Number {
+        sending: Some(Sending::Blocked),
+        obstacles: vec![obstacle(Entity::Number, Sending::Limited), obstacle(Entity::Account, Sending::Blocked)],
+        ..Number::default()
+    };
+    let status = sending_from(NumberStatus { number: Some(number), ..NumberStatus::default() });
+    let found = judged(&strict(), &status, HOUR);
+    let Some(Detail::Obstacles(obstacles)) = found.find(Reason::NumberBlocked).map(|finding| &finding.detail) else {
+        panic!("{found:?}");
+    };
+    assert_eq!(obstacles.iter().map(|it| it.entity).collect::<Vec<_>>(), [Entity::Account, Entity::Number]);
+}
+
+#[test]
+fn a_number_that_is_not_seen_is_a_missing_target() {
+    let refused = NumberStatus { id: "5218".into(), refused: Some("no such".into()), ..NumberStatus::default() };
+    let mut known = sending_from(refused);
+    known.facts =
+        Some(Facts { generation: 1, inspection: granted(&[("whatsapp_business_messaging", None), (SCOPE, None)]) });
+    let found = judged(&strict(), &known, HOUR);
+    let finding = found.find(Reason::TargetMissing).expect("missing");
+    assert_eq!(finding.detail, Detail::Missing(vec!["phone number 5218".into()]));
+}
+
+#[test]
+fn what_arrives_and_reaches_nobody() {
+    use Subscription::{Nobody, Others, Ours};
+    for (wanted, was_subscribed, now, expected) in [
+        (None, false, Some(Nobody), None),
+        (None, true, Some(Nobody), Some(Warning)),
+        (None, true, Some(Others), Some(Warning)),
+        (None, true, Some(Ours), None),
+        (None, true, None, None),
+        (Some(true), false, Some(Nobody), Some(Warning)),
+        (Some(true), false, None, None),
+        (Some(false), true, Some(Nobody), None),
+    ] {
+        let required = Required { webhooks: wanted, ..Required::default() };
+        let spec = TokenSpec { required: Arc::new(required), ..spec("slot", Policy::default(), HOUR) };
+        let status = sending_from(NumberStatus { subscription: now, was_subscribed, ..NumberStatus::default() });
+        let found = judged(&spec, &status, HOUR).find(Reason::WebhooksMissing).map(|finding| finding.severity);
+        assert_eq!(found, expected, "{wanted:?} {was_subscribed} {now:?}");
+    }
 }

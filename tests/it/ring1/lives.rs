@@ -444,10 +444,11 @@ fn random_lives_come_upon_everything() {
         damped.extend(looks.iter().flat_map(|look| &look.damped).map(|(thread, _)| *thread));
     }
     for reason in Reason::ALL {
-        // Objects are judged in `findings`, the watcher in `watcher`, renewals in `renewals`; the rest of an object's life is that of permissions.
+        // Objects and numbers are judged in `findings`, the watcher in `watcher`, renewals in `renewals`; the rest of an object's life is that of permissions.
         let reached = seen.iter().filter(|(other, _)| *other == reason).count();
         let elsewhere = [Reason::TargetMissing, Reason::Digest, Reason::Test, Reason::Renewed];
-        let of_others = Reason::OF_WATCHER.contains(&reason) || reason.thread() == Thread::Renewal;
+        let threads = [Thread::Renewal, Thread::Number, Thread::Webhooks];
+        let of_others = Reason::OF_WATCHER.contains(&reason) || threads.contains(&reason.thread());
         let judged_elsewhere = elsewhere.contains(&reason) || of_others;
         assert!(reached > 0 || judged_elsewhere, "{reason:?} never comes up");
     }

@@ -50,7 +50,7 @@ pub fn spec(name: &str, policy: Policy, period: i64) -> TokenSpec {
         app: None,
         receivers: Arc::from([oncall]),
         policy: Arc::new(policy),
-        required: Arc::new(Required { scopes: vec![SCOPE.into()], targets: Vec::new() }),
+        required: Arc::new(Required { scopes: vec![SCOPE.into()], targets: Vec::new(), ..Required::default() }),
         rhythm: Rhythm::Every(Span::seconds(period)),
         renew: None,
     }
@@ -77,11 +77,19 @@ pub fn revoked() -> Inspection {
 }
 
 pub fn checked(secret: u8, answer: Inspection) -> Observation {
-    Observation::Checked(CheckOutcome { fingerprint: Some(Fingerprint([secret; 16])), answer: Ok(answer) })
+    Observation::Checked(CheckOutcome {
+        fingerprint: Some(Fingerprint([secret; 16])),
+        answer: Ok(answer),
+        beside: None,
+    })
 }
 
 pub fn failed(secret: u8, error: CheckError) -> Observation {
-    Observation::Checked(CheckOutcome { fingerprint: Some(Fingerprint([secret; 16])), answer: Err(error) })
+    Observation::Checked(CheckOutcome {
+        fingerprint: Some(Fingerprint([secret; 16])),
+        answer: Err(error),
+        beside: None,
+    })
 }
 
 pub fn unreachable(secret: u8) -> Observation {
@@ -89,7 +97,11 @@ pub fn unreachable(secret: u8) -> Observation {
 }
 
 pub fn no_secret() -> Observation {
-    Observation::Checked(CheckOutcome { fingerprint: None, answer: Err(CheckError::Source("no such file".into())) })
+    Observation::Checked(CheckOutcome {
+        fingerprint: None,
+        answer: Err(CheckError::Source("no such file".into())),
+        beside: None,
+    })
 }
 
 /// Somebody, at a time that does not matter: an answer counts from when it is taken.

@@ -252,6 +252,7 @@ pub fn story_of(reason: Reason) -> Story {
         AppFault => Story::Foreign,
         Blind => Story::Blind,
         SourceUnreadable => Story::NoSecret,
+        NumberBlocked | NumberLimited | WebhooksMissing => unreachable!("nothing is sent here"),
         // Renewals have a model of their own, in `renewals`.
         RenewalFailed | RenewalOverdue | RenewalWithoutGain | Renewed => unreachable!("nothing is renewed here"),
         Undeliverable | OutboxGrowing | ClockOff | StateNearlyFull | Digest | Test => {

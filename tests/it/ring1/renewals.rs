@@ -184,7 +184,7 @@ fn what_an_exchange_gave_is_the_same_in_everything_but_its_end() {
 #[test]
 fn what_a_person_brings_is_named_all_at_once_and_what_is_hard_alone() {
     type Change = fn(&mut Inspection, &mut Inspection);
-    let required = Required { scopes: vec![SCOPE.into()], targets: vec!["7".into()] };
+    let required = Required { scopes: vec![SCOPE.into()], targets: vec!["7".into()], ..Required::default() };
     let kinds = |old, new| Objection::OtherKind(old, new);
     let table: [(Vec<Objection>, Change); 21] = [
         (vec![], |_, _| {}),
@@ -1247,7 +1247,7 @@ impl<'a> World<'a> {
     }
 
     fn see(&mut self, secret: u32, answer: Result<Inspection, CheckError>) -> Result<(), TestCaseError> {
-        let outcome = CheckOutcome { fingerprint: Some(fingerprint(secret)), answer };
+        let outcome = CheckOutcome { fingerprint: Some(fingerprint(secret)), answer, beside: None };
         self.step(Observation::Checked(outcome)).map(drop)
     }
 

@@ -314,6 +314,7 @@ fn row(n: usize, verdict: Verdict, findings: &[(Reason, Severity)]) -> Row {
         next_check: Timestamp::from_unix(START + 900),
         renewal: None,
         answered: None,
+        number: None,
     }
 }
 
