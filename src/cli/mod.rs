@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod control;
 mod demo;
+mod env_file;
 mod explain;
 mod forecast;
 mod io;
