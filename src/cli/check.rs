@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::env_file::Found;
 use super::{Context, Exit, io};
 use crate::advice;
 use crate::board::{AppRow, Row, Table};
@@ -26,7 +27,7 @@ use crate::ports::Clock;
 use crate::provider::meta::KNOWN_CODES;
 use crate::reader::Reader;
 use crate::secret::FingerprintKey;
-use crate::settings::source::{Sources, env_keys, env_value, read_text};
+use crate::settings::source::Sources;
 use crate::settings::{self, PerToken, Settings};
 use crate::web::exposition::{Exposition, Scene};
 use crate::web::json::TokenJson;
@@ -57,7 +58,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Exit {
 
 async fn pass(context: &Context, arguments: &Arguments) -> Result<Exit, Exit> {
     let settings = match &arguments.env_file {
-        Some(file) => from_env_file(file, context)?,
+        Some(file) => of_env_file(file, context)?,
         None => context.load()?.settings,
     };
     let names = parse_names(&arguments.names)?;
@@ -73,6 +74,16 @@ async fn pass(context: &Context, arguments: &Arguments) -> Result<Exit, Exit> {
         io::print(&pass.table(&checked, &apps, io::Paint::new(&context.environment)))
     };
     Ok(if printed == Exit::Fine { exit } else { printed })
+}
+
+/// Settings for the tokens in an env file.
+fn of_env_file(file: &Path, context: &Context) -> Result<Settings, Exit> {
+    let found = Found::read(file)?;
+    let settings = found.settings(context)?;
+    if let Some(why) = found.shortcoming() {
+        let _ = super::fail(Exit::Fine, why);
+    }
+    Ok(settings)
 }
 
 fn parse_names(names: &[String]) -> Result<Vec<TokenId>, Exit> {
@@ -329,65 +340,5 @@ fn progress(checks: usize) -> ProgressBar {
     style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
 }
 
-/// Settings for the tokens that an env file holds, made as text and read like any configuration.
-fn from_env_file(file: &Path, context: &Context) -> Result<Settings, Exit> {
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let text = read_text(&file).map_err(|error| super::fail(Exit::Unknown, error))?;
-    let has = |key: &&&str| env_value(&text, key).is_some_and(|value| !value.is_empty());
-    let app_id = APP_IDS.iter().find(has);
-    let app_secret = APP_SECRETS.iter().find(has);
-    let account = ACCOUNTS.iter().find(has).and_then(|key| env_value(&text, key));
-    let keys: Vec<&str> = TOKENS.iter().copied().filter(|key| has(&key)).collect();
-    if keys.is_empty() {
-        let found = env_keys(&text).join(", ");
-        let known = TOKENS.join(", ");
-        let why = format!("{} has none of the keys {known} (it has: {found})", file.display());
-        return Err(super::fail(Exit::Unknown, why));
-    }
-    let mut lines = String::from("[daemon]\nlisten = \"\"\n");
-    let place = |key: &str| format!("{{ env_file = {}, key = {} }}", quote(&file.display().to_string()), quote(key));
-    let app = app_id.zip(app_secret);
-    if let Some((id, secret)) = app {
-        let id = env_value(&text, id).unwrap_or_default();
-        lines.push_str(&format!("[apps.app]\nid = {}\nsecret = {}\n", quote(&id), place(secret)));
-    }
-    for key in keys {
-        let name = key.to_ascii_lowercase().replace('_', "-");
-        lines.push_str(&format!("[[tokens]]\nname = {}\nsecret = {}\n", quote(&name), place(key)));
-        if app.is_some() {
-            lines.push_str("app = \"app\"\n");
-        }
-        if let Some(account) = account.as_ref().filter(|_| key.starts_with("WHATSAPP") && app.is_some()) {
-            lines.push_str(&format!("[tokens.whatsapp]\nbusiness_account_id = {}\n", quote(account)));
-        }
-    }
-    let loaded = settings::from_text(&lines, &file.display().to_string(), &context.environment);
-    let loaded = loaded.map_err(|faults| super::fail(Exit::BadConfiguration, faults))?;
-    if app.is_none() {
-        let why = "there is no META_APP_ID and META_APP_SECRET beside the token, so only its validity can be probed, not its end";
-        let _ = super::fail(Exit::Fine, why);
-    }
-    Ok(loaded.settings)
-}
-
-/// A text as TOML writes it.
-fn quote(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
-
 /// A look asks about the number, which costs one call; who gets what arrives is for the daemon and `doctor`.
 const ASKED: Wanted = Wanted { number: true, subscription: false };
-/// The names under which applications keep tokens of Meta.
-const TOKENS: [&str; 8] = [
-    "WHATSAPP_ACCESS_TOKEN",
-    "META_ACCESS_TOKEN",
-    "WHATSAPP_TOKEN",
-    "WHATSAPP_API_TOKEN",
-    "FACEBOOK_ACCESS_TOKEN",
-    "FB_ACCESS_TOKEN",
-    "PAGE_ACCESS_TOKEN",
-    "META_SYSTEM_USER_TOKEN",
-];
-const APP_IDS: [&str; 4] = ["META_APP_ID", "FACEBOOK_APP_ID", "FB_APP_ID", "WHATSAPP_APP_ID"];
-const APP_SECRETS: [&str; 4] = ["META_APP_SECRET", "FACEBOOK_APP_SECRET", "FB_APP_SECRET", "WHATSAPP_APP_SECRET"];
-const ACCOUNTS: [&str; 3] = ["WHATSAPP_BUSINESS_ACCOUNT_ID", "WHATSAPP_WABA_ID", "WABA_ID"];

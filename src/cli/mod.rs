@@ -7,8 +7,11 @@ mod check;
 mod config;
 mod control;
 mod demo;
+mod draft;
+mod env_file;
 mod explain;
 mod forecast;
+mod init;
 mod io;
 mod logging;
 mod renew;
@@ -45,6 +48,8 @@ enum Command {
     Run,
     /// One pass now: prints a table and exits with the worst verdict (0 fine, 1 warning, 2 critical, 3 could not tell).
     Check(check::Arguments),
+    /// Write a commented configuration for the tokens in an application's env file; it never writes over one, and writes no secret.
+    Init(init::Arguments),
     /// Why this verdict: each fact, each rule, what happens next and when.
     Explain {
         /// The token.
@@ -215,6 +220,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         match arguments.command {
             Command::Run => run(context).await,
             Command::Check(arguments) => check::run(&context, &arguments).await,
+            Command::Init(arguments) => init::run(&context, &arguments).await,
             Command::Explain { name, json } => explain::run(&context, &name, json).await,
             Command::Status { name, json } => status::run(&context, name.as_deref(), json).await,
             Command::Forecast { days, json } => forecast::run(&context, days, json).await,
@@ -268,7 +274,7 @@ impl Context {
     fn refuse(&self, faults: &Faults) -> Exit {
         let missing = !self.config_was_named && !self.config.exists();
         let hint = if missing {
-            "\nName another with --config, or try one token with `tokenwatch check --env-file FILE`."
+            "\nName another with --config, make one with `tokenwatch init --env-file FILE`, or try one token with `tokenwatch check --env-file FILE`."
         } else {
             ""
         };

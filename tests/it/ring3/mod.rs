@@ -11,6 +11,7 @@ mod databases;
 mod dialects;
 mod formats;
 mod handing_over;
+mod init;
 mod kills;
 mod lifecycle;
 mod operators_commands;

@@ -1,0 +1,247 @@
+//! What an application's env file says about its tokens: which of the keys that we know stand in it, and settings to check them with.
+//!
+//! It names keys, places and ids. It must never hand out the value of a token or of an app's secret: it keeps them only to recognise them.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::{Context, Exit};
+use crate::settings::source::{env_keys, env_value, read_text};
+use crate::settings::{self, Settings};
+
+/// What an env file holds of Meta.
+pub struct Found {
+    /// The file, as an absolute path.
+    pub file: PathBuf,
+    /// The tokens, at least one.
+    pub tokens: Vec<FoundToken>,
+    /// The app, where its id and its secret are both there.
+    pub app: Option<FoundApp>,
+    /// What is there of an app that is not there as a whole.
+    pub half: Option<Half>,
+    /// The id of the WhatsApp Business Account, as it is written.
+    pub account: Option<String>,
+    /// The id of the phone number, as it is written.
+    pub number: Option<String>,
+    /// The values that nobody may see.
+    secrets: Vec<Zeroizing<String>>,
+}
+
+/// A key that holds a token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundToken {
+    /// The key.
+    pub key: &'static str,
+    /// A name for the token, made of the key.
+    pub name: String,
+}
+
+/// An app with its secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundApp {
+    /// The id, as it is written.
+    pub id: String,
+    /// The key that holds the id.
+    pub id_key: &'static str,
+    /// The key that holds the secret.
+    pub secret_key: &'static str,
+}
+
+/// One half of an app; alone it is of no use for a check.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Half {
+    /// The id, as it is written.
+    Id(String),
+    /// The key that holds the secret.
+    Secret(&'static str),
+}
+
+impl Found {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds no token under any key that we know; why is printed.
+    pub fn read(file: &Path) -> Result<Self, Exit> {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let text = read_text(&file).map_err(|error| super::fail(Exit::Unknown, error))?;
+        let value = |key: &str| env_value(&text, key).filter(|value| !value.is_empty());
+        let has = |key: &&&'static str| value(key).is_some();
+        let first = |keys: &[&'static str]| keys.iter().find(has).copied();
+        let id = |keys: &[&'static str]| first(keys).and_then(value).map(|value| value.to_string());
+        let tokens: Vec<FoundToken> = TOKENS.iter().filter(has).map(|key| FoundToken::of(key)).collect();
+        if tokens.is_empty() {
+            let found = env_keys(&text).join(", ");
+            let known = TOKENS.join(", ");
+            let why = format!("{} has none of the keys {known} (it has: {found})", file.display());
+            return Err(super::fail(Exit::Unknown, why));
+        }
+        let (app, half) = match (first(&APP_IDS), first(&APP_SECRETS)) {
+            (Some(id_key), Some(secret_key)) => {
+                (Some(FoundApp { id: id(&[id_key]).unwrap_or_default(), id_key, secret_key }), None)
+            }
+            (Some(id_key), None) => (None, id(&[id_key]).map(Half::Id)),
+            (None, Some(secret_key)) => (None, Some(Half::Secret(secret_key))),
+            (None, None) => (None, None),
+        };
+        let secrets = TOKENS.iter().chain(&APP_SECRETS).copied().filter_map(value).collect();
+        Ok(Self { tokens, app, half, account: id(&ACCOUNTS), number: id(&NUMBERS), secrets, file })
+    }
+
+    /// Settings for these tokens, made as text and read like any configuration.
+    ///
+    /// # Errors
+    /// When they are refused, as by something in the environment; the faults are printed.
+    pub fn settings(&self, context: &Context) -> Result<Settings, Exit> {
+        let mut lines = String::from("[daemon]\nlisten = \"\"\n");
+        if let Some(app) = &self.app {
+            let (id, secret) = (quote(&app.id), self.place(app.secret_key));
+            lines.push_str(&format!("[apps.{APP_NAME}]\nid = {id}\nsecret = {secret}\n"));
+        }
+        for token in &self.tokens {
+            let (name, secret) = (quote(&token.name), self.place(token.key));
+            lines.push_str(&format!("[[tokens]]\nname = {name}\nsecret = {secret}\n"));
+            if self.app.is_some() {
+                lines.push_str(&format!("app = {}\n", quote(APP_NAME)));
+            }
+            // Without the app nobody tells which accounts are covered.
+            let account = self.account.as_ref().filter(|_| token.is_for_whatsapp() && self.app.is_some());
+            let number = self.number.as_ref().filter(|_| self.sends_with(token));
+            if account.is_some() || number.is_some() {
+                lines.push_str("[tokens.whatsapp]\n");
+            }
+            for (key, id) in [("business_account_id", account), ("phone_number_id", number)] {
+                lines.extend(id.map(|id| format!("{key} = {}\n", quote(id))));
+            }
+        }
+        let loaded = settings::from_text(&lines, &self.file.display().to_string(), &context.environment);
+        loaded.map(|loaded| loaded.settings).map_err(|faults| super::fail(Exit::BadConfiguration, faults))
+    }
+
+    /// What keeps a check of these tokens from telling all that could be told.
+    pub fn shortcoming(&self) -> Option<&'static str> {
+        self.app.is_none().then_some(NO_APP)
+    }
+
+    /// Where the value of a key stands, as a configuration says it.
+    pub fn place(&self, key: &str) -> String {
+        format!("{{ env_file = {}, key = {} }}", quote(&self.file.display().to_string()), quote(key))
+    }
+
+    /// Whether the phone number is one that messages are sent from with that token: its key says WhatsApp, or it is the only one there is.
+    pub fn sends_with(&self, token: &FoundToken) -> bool {
+        token.is_for_whatsapp() || self.tokens.len() == 1
+    }
+
+    /// Whether so much of a secret of this file stands in a text that it gives it away.
+    pub fn gives_away(&self, text: &str) -> bool {
+        self.secrets.iter().map(|secret| secret.as_bytes()).any(|secret| {
+            let part = secret.len().min(TELLING);
+            part >= SHORTEST
+                && secret.windows(part).any(|part| text.as_bytes().windows(part.len()).any(|at| at == part))
+        })
+    }
+}
+
+impl FoundToken {
+    fn of(key: &'static str) -> Self {
+        Self { key, name: key.to_ascii_lowercase().replace('_', "-") }
+    }
+
+    /// Whether the key says what the token is for.
+    pub fn is_for_whatsapp(&self) -> bool {
+        self.key.starts_with("WHATSAPP")
+    }
+}
+
+/// A text as TOML writes it.
+pub fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// What the app of an env file is called.
+pub const APP_NAME: &str = "app";
+
+/// The names under which applications keep tokens of Meta.
+const TOKENS: [&str; 8] = [
+    "WHATSAPP_ACCESS_TOKEN",
+    "META_ACCESS_TOKEN",
+    "WHATSAPP_TOKEN",
+    "WHATSAPP_API_TOKEN",
+    "FACEBOOK_ACCESS_TOKEN",
+    "FB_ACCESS_TOKEN",
+    "PAGE_ACCESS_TOKEN",
+    "META_SYSTEM_USER_TOKEN",
+];
+const APP_IDS: [&str; 4] = ["META_APP_ID", "FACEBOOK_APP_ID", "FB_APP_ID", "WHATSAPP_APP_ID"];
+const APP_SECRETS: [&str; 4] = ["META_APP_SECRET", "FACEBOOK_APP_SECRET", "FB_APP_SECRET", "WHATSAPP_APP_SECRET"];
+const ACCOUNTS: [&str; 3] = ["WHATSAPP_BUSINESS_ACCOUNT_ID", "WHATSAPP_WABA_ID", "WABA_ID"];
+const NUMBERS: [&str; 4] = ["WHATSAPP_PHONE_NUMBER_ID", "PHONE_NUMBER_ID", "WHATSAPP_PHONE_ID", "WA_PHONE_NUMBER_ID"];
+const NO_APP: &str =
+    "there is no META_APP_ID and META_APP_SECRET beside the token, so only its validity can be probed, not its end";
+/// So many characters in a row of a secret are no coincidence.
+const TELLING: usize = 12;
+/// Shorter values are words that stand there until somebody fills them in.
+const SHORTEST: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Result<Found, Exit> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("app.env");
+        std::fs::write(&file, text).expect("a file is written");
+        Found::read(&file)
+    }
+
+    fn settings(text: &str) -> Settings {
+        let context = Context { config: PathBuf::new(), config_was_named: false, environment: Vec::new() };
+        found(text).and_then(|found| found.settings(&context)).unwrap_or_else(|exit| panic!("{exit:?}"))
+    }
+
+    #[test]
+    fn both_halves_make_an_app() {
+        let token = "WHATSAPP_TOKEN=EAAtoken\n";
+        let half = |text: &str| found(&format!("{token}{text}")).map(|found| (found.app.is_some(), found.half));
+        assert_eq!(half("META_APP_ID=1\nFB_APP_SECRET=s\n"), Ok((true, None)));
+        assert_eq!(half("FB_APP_ID=1\nMETA_APP_SECRET=\n"), Ok((false, Some(Half::Id("1".to_owned())))));
+        assert_eq!(half("FB_APP_SECRET=s\n"), Ok((false, Some(Half::Secret("FB_APP_SECRET")))));
+        assert_eq!(half(""), Ok((false, None)));
+        assert_eq!(found("META_APP_ID=1\n").map(|_| ()), Err(Exit::Unknown));
+    }
+
+    #[test]
+    fn ids_go_with_the_token_that_they_are_for() {
+        let ids = "WABA_ID=102\nPHONE_NUMBER_ID=521\nMETA_APP_ID=1\nMETA_APP_SECRET=s\n";
+        let whatsapp = |settings: &Settings| -> Vec<_> {
+            let ids = |token: &settings::Token| {
+                let whatsapp = token.whatsapp.as_deref().cloned().unwrap_or_default();
+                (whatsapp.business_account_id, whatsapp.phone_number_id)
+            };
+            settings.tokens.iter().map(ids).collect()
+        };
+        let (account, number) = (Some("102".to_owned()), Some("521".to_owned()));
+        let both = settings(&format!("META_ACCESS_TOKEN=a\nWHATSAPP_TOKEN=b\n{ids}"));
+        assert_eq!(whatsapp(&both), [(None, None), (account, number.clone())]);
+        assert_eq!(whatsapp(&settings(&format!("META_ACCESS_TOKEN=a\n{ids}"))), [(None, number.clone())]);
+        let without_app = settings("WHATSAPP_TOKEN=b\nWABA_ID=102\nPHONE_NUMBER_ID=521\n");
+        assert_eq!(whatsapp(&without_app), [(None, number)]);
+    }
+
+    #[test]
+    fn a_part_of_a_secret_gives_it_away() {
+        let found = found("FB_ACCESS_TOKEN=abcdefghijklmnop\nFB_APP_SECRET=0123456789\nPAGE_ACCESS_TOKEN=todo\n");
+        let found = found.unwrap_or_else(|exit| panic!("{exit:?}"));
+        for (text, gives_away) in [
+            ("", false),
+            ("abcdefghijk", false),
+            ("..cdefghijklmn..", true),
+            ("012345678", false),
+            ("x0123456789", true),
+            ("a todo list", false),
+        ] {
+            assert_eq!(found.gives_away(text), gives_away, "{text:?}");
+        }
+    }
+}
