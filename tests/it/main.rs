@@ -2,6 +2,7 @@
 
 mod config;
 mod exchange;
+mod hygiene;
 mod provider;
 mod ring1;
 mod ring2;
