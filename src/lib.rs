@@ -18,6 +18,7 @@ pub mod daemon;
 pub mod domain;
 pub mod explain;
 pub mod forecast;
+pub mod hygiene;
 pub mod metrics;
 pub mod outgoing;
 pub mod ports;

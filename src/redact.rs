@@ -16,10 +16,21 @@ pub fn redact(text: &str, secrets: &[&Secret]) -> String {
             clean = Cow::Owned(clean.replace(secret.expose(), STARS));
         }
     }
-    // `ID%7CSECRET` is an app token in a url.
-    let clean = parameters(&clean).replace("%7C", "|").replace("%7c", "|");
-    let clean = words(&clean);
-    one_line(&clean)
+    one_line(&without_shapes(&clean))
+}
+
+/// Whether a text holds what looks like a secret. The whole of it is looked at, however long it is.
+pub fn holds_a_secret(text: &str) -> bool {
+    without_shapes(text) != with_bars(text)
+}
+
+fn without_shapes(text: &str) -> String {
+    words(&with_bars(&parameters(text)))
+}
+
+/// `ID%7CSECRET` is an app token in a url.
+fn with_bars(text: &str) -> String {
+    text.replace("%7C", "|").replace("%7c", "|")
 }
 
 /// Hides the value of `access_token=…`, `"client_secret":"…"`, `Bearer …` and their like.
@@ -162,6 +173,7 @@ mod tests {
             format!("proof {hex}{hex}"),
             "password: hunter2hunter2".to_owned(),
         ] {
+            assert!(holds_a_secret(&text) && holds_a_secret(&format!("{}{text}", "word ".repeat(2_000))), "{text}");
             let clean = redact(&text, &[]);
             assert!(!clean.contains(&token) && !clean.contains(hex) && !clean.contains("hunter2"), "{clean}");
             assert!(clean.contains(STARS), "{clean}");
@@ -183,7 +195,9 @@ mod tests {
             "connection refused (os error 111)",
         ] {
             assert_eq!(redact(text, &[]), text);
+            assert!(!holds_a_secret(text), "{text}");
         }
+        assert!(!holds_a_secret("two\nlines of 100%7C, and many more ".repeat(100).as_str()));
         assert_eq!(redact("two\r\nlines\u{0}", &[]), "two  lines");
         assert!(redact(&"word ".repeat(1_000), &[]).ends_with('…'));
         assert_eq!(redact(&"x".repeat(1_000_000), &[]), "");

@@ -37,7 +37,7 @@ pub async fn run(
     let hide: Vec<&Secret> = hide.iter().copied().chain(input).collect();
     let mut child = start(command, input.is_some(), variables).map_err(|text| redact(&text, &hide))?;
     // Dropped before the child, so that its number is still ours.
-    let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    let group = Group::of(&child);
     let room = KEPT + hide.iter().map(|secret| secret.expose().len()).max().unwrap_or(0);
     let (mut out, mut err) = (Tail::new(room), Tail::new(room));
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -95,7 +95,7 @@ fn start(command: &Command, talks: bool, variables: &[(&str, &str)]) -> Result<C
 
 /// Our own PATH: a command is found where an operator would find it.
 #[expect(clippy::disallowed_methods, reason = "a command is found by PATH, and no other variable is asked for")]
-fn path() -> OsString {
+pub fn path() -> OsString {
     std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| USUAL_PATH.into())
 }
 
@@ -131,9 +131,14 @@ fn in_words(status: ExitStatus) -> String {
 
 /// The command and its children, for as long as the command has not been waited for. When it is dropped early they are killed: nobody asks for
 /// them any more.
-struct Group(Option<Pid>);
+pub struct Group(Option<Pid>);
 
 impl Group {
+    /// Of a command that was started with a group of its own.
+    pub fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
+    }
+
     /// Asks them to end, and makes them. The command is not reaped here: its number is theirs, and must not become another's meanwhile.
     async fn end(&self) {
         let Some(id) = self.0 else { return };
@@ -149,7 +154,7 @@ impl Group {
     }
 
     /// The command has ended; what it started may stay.
-    fn leave(mut self) {
+    pub fn leave(mut self) {
         self.0 = None;
     }
 }

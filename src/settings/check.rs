@@ -178,6 +178,7 @@ fn text_of(kind: Kind, text: &str) -> Result<(), String> {
             .map(drop)
             .map_err(|_| format!("{} is no time zone; names look like Asia/Kolkata or UTC", value::quoted(text))),
         Kind::Email => value::email(text),
+        Kind::Json => value::json(text),
         Kind::Phone => value::phone(text),
         Kind::TimeOfDay => value::time_of_day(text).map(drop),
         Kind::Word(words) if words.contains(&text) => Ok(()),

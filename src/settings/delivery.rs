@@ -180,8 +180,10 @@ pub enum Restart {
 pub enum Confirm {
     /// The application answers.
     Http {
-        /// What is asked, with GET.
+        /// What is asked.
         url: url::Url,
+        /// How it is asked.
+        question: Question,
         /// The status that it must answer with; any of 200 to 299 without one.
         status: Option<u16>,
         /// Trust only these authorities.
@@ -197,6 +199,19 @@ pub enum Confirm {
         phone_number_id: Box<str>,
         /// How long it may take until it does.
         within: Span,
+    },
+}
+
+/// How an application is asked over HTTP.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Question {
+    /// With GET, which changes nothing.
+    #[default]
+    Get,
+    /// With POST, which may do something each time it is sent: a message may reach a person.
+    Post {
+        /// A JSON document, as it is written.
+        json: Option<Box<str>>,
     },
 }
 
@@ -235,10 +250,13 @@ impl std::fmt::Display for Restart {
 impl std::fmt::Display for Confirm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Http { url, .. } => {
+            Self::Http { url, question, .. } => {
                 let mut shown = url.clone();
                 shown.set_query(None);
-                write!(f, "{shown}")
+                match question {
+                    Question::Get => write!(f, "{shown}"),
+                    Question::Post { .. } => write!(f, "POST {shown}"),
+                }
             }
             Self::Run(command) => write!(f, "{command}"),
             Self::WhatsApp { phone_number_id, .. } => write!(f, "the WhatsApp number {phone_number_id}"),
@@ -442,28 +460,65 @@ fn restart(at: &At<'_>, faults: &mut Vec<Fault>) -> Option<Restart> {
 }
 
 fn confirm(at: &At<'_>, slot: &Slot<'_>, faults: &mut Vec<Fault>) -> Option<Confirm> {
-    at.node?;
+    if !at.is_a_table() {
+        return None;
+    }
+    if !at.flag("whatsapp").unwrap_or(false) {
+        return asked(at, slot.ca_file, "{ http = \"http://…\" }, { run = [\"…\"] } or { whatsapp = true }", faults);
+    }
+    if ["http", "run"].iter().any(|name| at.child(name).node.is_some()) {
+        faults.push(at.fault("whatsapp", "cannot stand beside http or run; choose one".to_owned()));
+        return None;
+    }
+    let Some(id) = slot.whatsapp.and_then(|number| number.phone_number_id.as_deref()) else {
+        faults.push(at.fault("whatsapp", "needs whatsapp.phone_number_id to ask about".to_owned()));
+        return None;
+    };
     let within = at.parsed("within", value::period).unwrap_or(MINUTE);
-    match (at.text("http"), at.child("run").node, at.flag("whatsapp").unwrap_or(false)) {
-        (Some(_), None, false) => Some(Confirm::Http {
+    Some(Confirm::WhatsApp { phone_number_id: id.into(), within })
+}
+
+/// Reads `[tokens.probe]`.
+pub(super) fn probe(at: &At<'_>, ca_file: Option<&PathBuf>, faults: &mut Vec<Fault>) -> Option<Confirm> {
+    if !at.is_a_table() {
+        return None;
+    }
+    asked(at, ca_file, "{ http = \"http://…\" } or { run = [\"…\"] }", faults)
+}
+
+/// The application is asked, over HTTP or by a command; `forms` says in how many ways.
+fn asked(at: &At<'_>, ca_file: Option<&PathBuf>, forms: &str, faults: &mut Vec<Fault>) -> Option<Confirm> {
+    let is_http = at.child("http").node.is_some();
+    for name in ["method", "json"].into_iter().filter(|name| !is_http && at.child(name).node.is_some()) {
+        faults.push(at.fault(name, "has no meaning without http".to_owned()));
+    }
+    match (is_http, at.child("run").node) {
+        (true, None) => Some(Confirm::Http {
             url: at.parsed("http", value::http_url)?,
+            question: question(at, faults)?,
             status: at.count("status").and_then(|status| u16::try_from(status).ok()),
-            ca_file: at.parsed("ca_file", value::path).or_else(|| slot.ca_file.cloned()),
-            within,
+            ca_file: at.parsed("ca_file", value::path).or_else(|| ca_file.cloned()),
+            within: at.parsed("within", value::period).unwrap_or(MINUTE),
         }),
-        (None, Some(_), false) => command(at, faults).map(Confirm::Run),
-        (None, None, true) => match slot.whatsapp.and_then(|number| number.phone_number_id.as_deref()) {
-            Some(id) => Some(Confirm::WhatsApp { phone_number_id: id.into(), within }),
-            None => {
-                faults.push(at.fault("whatsapp", "needs whatsapp.phone_number_id to ask about".to_owned()));
-                None
-            }
-        },
-        _ => {
-            let what = "must be { http = \"http://…\" }, { run = [\"…\"] } or { whatsapp = true }".to_owned();
-            faults.push(at.fault("", what));
+        (false, Some(_)) => command(at, faults).map(Confirm::Run),
+        (true, Some(_)) | (false, None) => {
+            faults.push(at.fault("", format!("must be {forms}")));
             None
         }
+    }
+}
+
+fn question(at: &At<'_>, faults: &mut Vec<Fault>) -> Option<Question> {
+    let json = at.text("json").map(Box::from);
+    match (at.text("method"), json) {
+        (Some("POST"), json) => Some(Question::Post { json }),
+        (None | Some("GET"), None) => Some(Question::Get),
+        (None | Some("GET"), Some(_)) => {
+            faults.push(at.fault("json", "needs method = \"POST\": a GET has no body".to_owned()));
+            None
+        }
+        // Told already.
+        (Some(_), _) => None,
     }
 }
 

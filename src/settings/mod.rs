@@ -23,7 +23,7 @@ use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Span;
 use crate::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenId, TokenSpec};
 use crate::zone::Zone;
-use delivery::{Delivery, Renew};
+use delivery::{Confirm, Delivery, Renew};
 use layers::Node;
 use value::{Plan, RelayUrl, SecretRef};
 
@@ -338,6 +338,17 @@ pub struct Token {
     pub renew: Option<Arc<Renew>>,
     /// How a secret that a person brings is put in place.
     pub replace: Option<Arc<Delivery>>,
+    /// How the application is asked whether it works, where that is configured on its own.
+    pub probe: Option<Arc<Confirm>>,
+}
+
+impl Token {
+    /// How the application is asked whether it works: as `probe` says, else as its confirmation after a renewal, else after a replacement.
+    pub fn application_probe(&self) -> Option<&Confirm> {
+        let renewed = || self.renew.as_ref().and_then(|renew| renew.delivery.confirm.as_ref());
+        let replaced = || self.replace.as_ref().and_then(|delivery| delivery.confirm.as_ref());
+        self.probe.as_deref().or_else(renewed).or_else(replaced)
+    }
 }
 
 /// A WhatsApp number.

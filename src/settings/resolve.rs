@@ -172,6 +172,11 @@ impl<'a> At<'a> {
         matches!(self.node.map(|node| &node.value), Some(Value::List(items)) if items.is_empty())
     }
 
+    /// Whether there is a table; what else may stand here was refused already.
+    pub(super) fn is_a_table(&self) -> bool {
+        matches!(self.node.map(|node| &node.value), Some(Value::Table(_)))
+    }
+
     pub(super) fn secret(&self, name: &str) -> Option<SecretRef> {
         let at = self.child(name);
         if let Some(name) = at.text("env") {
@@ -516,6 +521,7 @@ impl Tokens<'_> {
             Slot { secret: secret.as_ref(), whatsapp: whatsapp.as_ref(), ca_file: self.ca_file, zone: self.zone };
         let renew = delivery::renew(&at.child("renew"), &slot, self.faults, self.warnings);
         let replace = delivery::replace(&at.child("replace"), &slot, self.faults, self.warnings);
+        let probe = delivery::probe(&at.child("probe"), self.ca_file, self.faults);
         if renew.is_some() {
             self.exchange_has_an_app(at);
         }
@@ -538,6 +544,7 @@ impl Tokens<'_> {
             whatsapp: whatsapp.map(Arc::new),
             renew: renew.map(Arc::new),
             replace,
+            probe: probe.map(Arc::new),
         })
     }
 

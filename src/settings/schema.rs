@@ -63,6 +63,8 @@ pub enum Kind {
     TimeOfDay,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A JSON document; never one with a secret in it.
+    Json,
     /// Where a secret stands; never the secret itself.
     Secret,
     /// A list.
@@ -264,6 +266,11 @@ const TOKEN: &[Key] = &[
     key("whatsapp", Kind::Table(WHATSAPP), "The WhatsApp number it is for."),
     key("renew", Kind::Table(RENEW), "When and how it is renewed; absent means never touched."),
     key("replace", Kind::Table(REPLACE), "How a replacement is put in place; without it, as `renew` says."),
+    key(
+        "probe",
+        Kind::Table(PROBE),
+        "How the application itself is asked whether it works: used by `doctor`; without it `doctor` uses the `confirm` of renew or replace.",
+    ),
 ];
 
 const RENEW: &[Key] = &[
@@ -321,10 +328,17 @@ const RESTART: &[Key] = &[
 ];
 
 const CONFIRM: &[Key] = &[
-    key("http", Kind::HttpUrl, "Asked with GET until it answers well."),
-    key("status", Kind::Count(599), "The status that it must answer with; any of 200 to 299 without one."),
+    key("http", Kind::HttpUrl, "Asked until it answers well."),
+    key(
+        "method",
+        Kind::Word(METHODS),
+        "How `http` is asked. POST may reach a person each time, so it is sent again only until the first good answer, with five seconds between.",
+    )
+    .or("\"GET\""),
+    key("json", Kind::Json, JSON_DOC),
+    key("status", Kind::Count(599), STATUS_DOC),
     key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
-    key("run", Kind::List(&Kind::Text), "A command instead; it must exit with 0."),
+    key("run", Kind::List(&Kind::Text), RUN_DOC),
     key(
         "whatsapp",
         Kind::Bool,
@@ -333,6 +347,21 @@ const CONFIRM: &[Key] = &[
     .or("false"),
     key("within", Kind::Period, "How long it may take until then.").or("\"60s\""),
 ];
+
+const PROBE: &[Key] = &[
+    key("http", Kind::HttpUrl, "What is asked, once."),
+    key("method", Kind::Word(METHODS), "How `http` is asked. POST may reach a person each time.").or("\"GET\""),
+    key("json", Kind::Json, JSON_DOC),
+    key("status", Kind::Count(599), STATUS_DOC),
+    key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
+    key("run", Kind::List(&Kind::Text), RUN_DOC),
+    key("within", Kind::Period, "How long it may take; `doctor` waits 10 s at most.").or("\"60s\""),
+];
+
+const METHODS: &[&str] = &["GET", "POST"];
+const JSON_DOC: &str = "With POST: the body, a JSON document; a secret in it is refused.";
+const STATUS_DOC: &str = "The status that it must answer with; any of 200 to 299 without one.";
+const RUN_DOC: &str = "A command instead; it must exit with 0.";
 
 const WHATSAPP: &[Key] = &[
     key("phone_number_id", Kind::Text, "The phone number's id at Meta."),

@@ -71,6 +71,7 @@ fn in_words(kind: Kind) -> String {
         Kind::Email => "mail address".to_owned(),
         Kind::Phone => "phone number".to_owned(),
         Kind::TimeOfDay => "time of day".to_owned(),
+        Kind::Json => "JSON".to_owned(),
         Kind::Word(words) => words.join(", "),
         Kind::Secret => "secret reference".to_owned(),
         Kind::List(item) => format!("list of: {}", in_words(*item)),
@@ -230,6 +231,7 @@ fn kind(kind: Kind) -> Map<String, Json> {
         | Kind::TimeOfDay => {
             json!({"type": "string"})
         }
+        Kind::Json => json!({"type": "string", "contentMediaType": "application/json"}),
         Kind::Secret => secret(),
         Kind::List(item) => json!({"type": "array", "items": self::kind(*item)}),
         Kind::Table(keys) => return object(keys),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::domain::time::Span;
 use crate::domain::token::{Lead, Rhythm};
-use crate::redact::redact;
+use crate::redact::{holds_a_secret, redact};
 
 /// Where a secret stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -235,6 +235,19 @@ pub fn http_url(text: &str) -> Result<url::Url, String> {
         return Err("a url must not carry a user or password".to_owned());
     }
     Ok(url)
+}
+
+/// Checks a JSON document that is sent as it is written.
+pub fn json(text: &str) -> Result<(), String> {
+    let document: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("is no JSON document ({error})"))?;
+    // Written anew it has no escapes left that something could hide behind.
+    if holds_a_secret(text) || holds_a_secret(&document.to_string()) {
+        let what = "holds what looks like a secret, and a secret in plain text is refused: it would be readable to everyone who may read the \
+                    configuration; ask with run = [\"…\"], a command that reads the secret where it stands";
+        return Err(what.to_owned());
+    }
+    Ok(())
 }
 
 /// Reads a provider's base: secrets travel to it, so plain `http` is for loopback only (contract §10.7).

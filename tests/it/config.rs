@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokenwatch::domain::time::Span;
 use tokenwatch::domain::token::{AppName, Lead, Rhythm};
 use tokenwatch::secret::Secret;
+use tokenwatch::settings::delivery::{Confirm, Question};
 use tokenwatch::settings::source::Sources;
 use tokenwatch::settings::value::{Plan, RelayTls, SecretRef};
 use tokenwatch::settings::{self, Faults, Loaded, PerToken, show};
@@ -315,6 +316,12 @@ fn renewals_are_held_against_the_place_that_is_watched() {
         (file, "before = \"20d\"\nrestart = { run = [] }", "names no program"),
         (file, "before = \"20d\"\nconfirm = { whatsapp = true }", "phone_number_id"),
         (file, "before = \"20d\"\nconfirm = { http = \"http://x\", run = [\"y\"] }", "must be"),
+        (
+            file,
+            "before = \"20d\"\nconfirm = { http = \"http://x\", whatsapp = true }",
+            "cannot stand beside http or run",
+        ),
+        (file, "before = \"20d\"\nconfirm = { http = \"http://x\", json = \"{}\" }", "a GET has no body"),
         (file, "before = \"20d\"\nuser_token = \"u\"", "not in [[tokens]]"),
     ] {
         let faults = refuse(&with(secret, renew)).to_string();
@@ -330,6 +337,87 @@ fn renewals_are_held_against_the_place_that_is_watched() {
         token.replace.as_ref(),
         "a replacement goes the same way"
     );
+}
+
+/// How an application is asked whether it works, and which of three places says so.
+#[test]
+fn an_application_is_asked_as_it_is_written() {
+    let with = |tables: &str| {
+        format!(
+            "[apps.a]\nid = \"1\"\nsecret = {{ env = \"S\" }}\n[[tokens]]\nname = \"t\"\napp = \"a\"\nreceivers = []\n\
+             secret = {{ file = \"/srv/t\" }}\n{tables}\n"
+        )
+    };
+    let send = "http = \"http://localhost:5000/send\", method = \"POST\"";
+    for (probe, key, told) in [
+        ("{}", "", "must be { http = \"http://…\" } or { run = [\"…\"] }"),
+        ("\"http://x\"", "", "must be a table"),
+        ("{ http = \"http://x\", run = [\"y\"] }", "", "must be"),
+        ("{ http = \"ftp://x\" }", ".http", "not an http"),
+        ("{ http = \"http://x\", json = \"{}\" }", ".json", "needs method = \"POST\""),
+        ("{ http = \"http://x\", method = \"GET\", json = \"{}\" }", ".json", "a GET has no body"),
+        ("{ http = \"http://x\", method = \"PUT\" }", ".method", "none of GET, POST"),
+        ("{ http = \"http://x\", method = \"post\" }", ".method", "none of GET, POST"),
+        ("{ http = \"http://x\", status = 600 }", ".status", "599"),
+        ("{ run = [\"y\"], method = \"POST\" }", ".method", "no meaning without http"),
+        ("{ run = [] }", ".run", "names no program"),
+        ("{ whatsapp = true, http = \"http://x\" }", ".whatsapp", "not a known key"),
+        (&format!("{{ {send}, json = '' }}"), ".json", "no JSON document"),
+        (&format!("{{ {send}, json = '{{to: 1}}' }}"), ".json", "no JSON document"),
+        (&format!("{{ {send}, json = {{ to = 1 }} }}"), ".json", "must be a text"),
+    ] {
+        let faults = refuse(&with(&format!("probe = {probe}")));
+        assert_eq!(keys(&faults), [format!("tokens[t].probe{key}")], "{probe}: {faults}");
+        assert!(faults.0[0].what.contains(told), "{probe}: {faults}");
+    }
+
+    let token = |tables: &str| accept(&with(tables)).settings.tokens[0].clone();
+    let asked = |tables: &str| token(tables).application_probe().map(ToString::to_string);
+    let (probe, renew, replace) = (
+        format!("[tokens.probe]\n{}\n", send.replace(", ", "\n")),
+        "[tokens.renew]\nbefore = \"20d\"\nconfirm = { http = \"http://x/renewed?a=b\" }\n",
+        "[tokens.replace]\nconfirm = { run = [\"asks\"] }\n",
+    );
+    for (tables, expected) in [
+        (String::new(), None),
+        ("[tokens.renew]\nbefore = \"20d\"".to_owned(), None),
+        (replace.to_owned(), Some("the command asks")),
+        (format!("{replace}{renew}"), Some("http://x/renewed")),
+        (format!("{replace}{renew}{probe}"), Some("POST http://localhost:5000/send")),
+    ] {
+        assert_eq!(asked(&tables).as_deref(), expected, "{tables}");
+    }
+    let body = r#"{"ticketId":"TEST","to":"+15550001111"}"#;
+    let token = token(&format!("probe = {{ {send}, json = '{body}', status = 200, within = \"5s\" }}"));
+    let Some(Confirm::Http { question, status, within, .. }) = token.application_probe() else {
+        unreachable!("{:?}", token.probe)
+    };
+    assert_eq!(*question, Question::Post { json: Some(body.into()) });
+    assert_eq!((*status, *within), (Some(200), Span::seconds(5)));
+}
+
+/// What is sent to an application is readable to everyone who may read the configuration.
+#[test]
+fn a_secret_in_a_body_is_refused_and_never_echoed() {
+    let token = format!("EAAB{}", "x9Y".repeat(50));
+    let escaped = token.replace('E', "\\u0045");
+    for json in [
+        format!(r#"{{"t":"{token}"}}"#),
+        format!(r#"{{"t":"{escaped}"}}"#),
+        format!(r#"{{"list":["{}","{token}"]}}"#, "word ".repeat(2_000)),
+        r#"{"password":"correct-horse-battery-staple"}"#.to_owned(),
+        r#"{ "access_token" : "correct-horse-battery-staple" }"#.to_owned(),
+    ] {
+        let text = format!(
+            "[[tokens]]\nname = \"t\"\nreceivers = []\nsecret = {{ file = \"/srv/t\" }}\n\
+             probe = {{ http = \"http://x\", method = \"POST\", json = '{json}' }}\n"
+        );
+        let result = settings::from_text(&text, "test.toml", &[]);
+        let said = all_output(&result);
+        assert!(!said.contains("horse") && !said.contains("x9Yx9Y"), "{said}");
+        assert_eq!(keys(&result.map(drop).expect_err("a secret in plain text")), ["tokens[t].probe.json"]);
+        assert!(said.contains("in plain text is refused") && said.contains("run = "), "{said}");
+    }
 }
 
 #[test]

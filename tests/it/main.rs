@@ -2,6 +2,7 @@
 
 mod config;
 mod exchange;
+mod hygiene;
 mod numbers;
 mod provider;
 mod ring1;

@@ -12,11 +12,12 @@ use tokenwatch::renewal::sink::{self, Held, Put, SinkError, Swap};
 use tokenwatch::renewal::{command, confirm, restart};
 use tokenwatch::secret::Secret;
 use tokenwatch::settings::Meta;
-use tokenwatch::settings::delivery::{Command, Confirm, Restart};
+use tokenwatch::settings::delivery::{Command, Confirm, Question, Restart};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
-use crate::support::process::{PATIENCE, wait_until};
+use crate::support::hook::{Hook, Mood};
+use crate::support::process::{PATIENCE, free_port, wait_until};
 use crate::support::server::Server;
 
 #[tokio::test]
@@ -162,6 +163,7 @@ async fn a_confirmation_is_asked_for_until_it_comes() {
     let (server, asked) = answering(&["503 Service Unavailable", "204 No Content", "500 Internal Server Error"], "");
     let http = |status, within| Confirm::Http {
         url: url::Url::parse(&format!("http://127.0.0.1:{}/health", server.port)).expect("a url"),
+        question: Question::Get,
         status,
         ca_file: None,
         within: Span::seconds(within),
@@ -174,10 +176,103 @@ async fn a_confirmation_is_asked_for_until_it_comes() {
     let silent = Server::start(|mut stream| _ = stream.read_to_end(&mut Vec::new()));
     let url = url::Url::parse(&format!("http://127.0.0.1:{}/", silent.port)).expect("a url");
     let begun = Instant::now();
-    let hanging = Confirm::Http { url, status: None, ca_file: None, within: Span::seconds(2) };
+    let hanging = Confirm::Http { url, question: Question::Get, status: None, ca_file: None, within: Span::seconds(2) };
     let error = confirm::confirm(&hanging, &secret(TOKEN), &meta(1)).await.expect_err("nobody answers");
     assert!(error.starts_with("no answer in time"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+/// Each POST may reach a person, so what was refused is not sent again at once, and nobody is cut off early.
+#[tokio::test]
+async fn a_post_is_sent_rarely_and_until_the_first_good_answer() {
+    let hook = Hook::start();
+    let asked = |question| Confirm::Http {
+        url: url::Url::parse(&hook.url("/api/whatsapp/send?trace=1")).expect("a url"),
+        question,
+        status: Some(200),
+        ca_file: None,
+        within: Span::seconds(30),
+    };
+    hook.set(Mood::Answer(500));
+    let confirm = asked(Question::Post { json: Some(BODY.into()) });
+    let begun = Instant::now();
+    let (secret, meta) = (secret(TOKEN), meta(1));
+    let confirming = confirm::confirm(&confirm, &secret, &meta);
+    let turn = async {
+        while hook.calls().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        hook.set(Mood::Answer(200));
+    };
+    let (confirmed, ()) = tokio::join!(confirming, turn);
+    assert_eq!(confirmed, Ok(()));
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+    let calls = hook.calls();
+    assert_eq!(calls.len(), 2);
+    for call in &calls {
+        assert_eq!((call.line.as_str(), call.body.as_str()), ("POST /api/whatsapp/send?trace=1", BODY));
+        assert_eq!(call.header("content-type"), "application/json");
+        assert!(call.headers.values().all(|value| !value.contains(TOKEN)), "{:?}", call.headers);
+    }
+    assert_eq!(confirm::confirm(&asked(Question::Post { json: None }), &secret, &meta).await, Ok(()));
+    assert_eq!(confirm::confirm(&asked(Question::Get), &secret, &meta).await, Ok(()));
+    for (call, method) in hook.calls()[2..].iter().zip(["POST", "GET"]) {
+        assert_eq!((call.line.as_str(), call.body.as_str()), (&*format!("{method} /api/whatsapp/send?trace=1"), ""));
+        assert_eq!(call.header("content-type"), "");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_once_is_told_what_was_seen() {
+    let hook = Hook::start();
+    let port = hook.port;
+    let asked = |port: u16, question, status| Confirm::Http {
+        url: url::Url::parse(&format!("http://127.0.0.1:{port}/send?code=1")).expect("a url"),
+        question,
+        status,
+        ca_file: None,
+        within: Span::seconds(1),
+    };
+    let post = || Question::Post { json: Some(BODY.into()) };
+    let (secret, meta) = (secret(TOKEN), meta(1));
+    let once = async |confirm: Confirm| confirm::try_once(&confirm, Some(&secret), &meta).await;
+    let said = |words: &str| words.replace("PORT", &port.to_string());
+    let fine = once(asked(port, post(), Some(200))).await;
+    assert_eq!(fine, Ok(said("POST http://127.0.0.1:PORT/send answers with status 200")));
+    // What the application says of itself is nobody's business.
+    hook.set(Mood::Quote(500));
+    let wrong = once(asked(port, post(), Some(200))).await;
+    assert_eq!(wrong, Err(said("POST http://127.0.0.1:PORT/send answers with status 500, not 200")));
+    let wrong = once(asked(port, Question::Get, None)).await;
+    assert_eq!(wrong, Err(said("http://127.0.0.1:PORT/send answers with status 500")));
+    assert_eq!(hook.calls().len(), 3, "each was sent once");
+    hook.set(Mood::Hang);
+    let begun = Instant::now();
+    for question in [post(), Question::Get] {
+        let silent = once(asked(port, question, None)).await.expect_err("nobody answers");
+        assert!(silent.contains("/send: no answer in time"), "{silent}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let refused = once(asked(free_port(), post(), None)).await.expect_err("nobody listens");
+    assert!(refused.contains("/send: no connection"), "{refused}");
+
+    assert_eq!(
+        once(Confirm::Run(argv(&["true"], 10))).await,
+        Ok("the command true ended with exit status 0".to_owned())
+    );
+    let told = once(Confirm::Run(argv(&["/bin/sh", "-c", &format!("echo {TOKEN}; exit 3")], 10))).await;
+    assert_eq!(told, Err("the command /bin/sh ended with exit status 3: ***".to_owned()));
+    let missing = once(Confirm::Run(argv(&["no-such-program"], 10))).await.expect_err("it is not there");
+    assert!(missing.starts_with("the command no-such-program: there is no no-such-program in PATH"), "{missing}");
+
+    let number = Confirm::WhatsApp { phone_number_id: "106540352242922".into(), within: Span::seconds(10) };
+    let (server, asked) = answering(&["200 OK"], r#"{"id":"106540352242922"}"#);
+    let known = confirm::try_once(&number, Some(&secret), &self::meta(server.port)).await;
+    assert_eq!(known, Ok("the WhatsApp number 106540352242922 is known to Meta".to_owned()));
+    let nobody = confirm::try_once(&number, None, &self::meta(server.port)).await;
+    let words = "the WhatsApp number 106540352242922: nobody can ask about it without the token";
+    assert_eq!(nobody, Err(words.to_owned()));
+    assert_eq!(asked.lock().expect("a list").len(), 1);
 }
 
 #[tokio::test]
@@ -257,5 +352,7 @@ fn lives(pid: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
+/// What an application is asked to send.
+const BODY: &str = r#"{"ticketId":"TEST","to":"+15550001111"}"#;
 /// Of no shape that is known.
 const TOKEN: &str = "correct-horse-battery";

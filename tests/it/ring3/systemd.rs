@@ -4,10 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use tokenwatch::domain::time::Span;
+use tokenwatch::hygiene::{Exposed, Place, exposed_units};
 use tokenwatch::renewal::systemd;
+use tokenwatch::secret::Secret;
+use zeroize::Zeroizing;
 
 use crate::support::nspawn::Machine;
-use crate::support::process::{PATIENCE, wait_for};
+use crate::support::process::{PATIENCE, wait_for, write_program};
 
 /// One machine for all: booting takes longer than any of it.
 #[tokio::test]
@@ -17,6 +20,7 @@ async fn units_are_restarted_and_nothing_else_is_allowed() {
     restarts(&machine).await;
     rights(&machine);
     the_unit(&machine);
+    exposed(&machine).await;
 }
 
 /// The files of the package, a configuration, and units to restart.
@@ -150,6 +154,33 @@ fn the_unit(machine: &Machine) {
     assert_eq!(owners, "root:640\nroot:640\n");
 }
 
+/// What a unit's settings hold, anybody sees: while it runs, and while it is loaded.
+async fn exposed(machine: &Machine) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let systemctl = folder.path().join("systemctl");
+    write_program(&systemctl, &format!("#!/bin/sh\nexec {} systemctl \"$@\"\n", machine.inside()));
+    let secrets = ["correct-horse-battery", "with \"quotes\" and $dollars"];
+    let secrets = secrets.map(|text| Secret::new(Zeroizing::new(text.to_owned())));
+    let look = async || exposed_units(&systemctl.display().to_string(), &[&secrets[0], &secrets[1]]).await;
+    assert_eq!(look().await, Ok(Vec::new()));
+
+    for (name, service) in LEAKS {
+        machine.write(&format!("/etc/systemd/system/{name}"), service);
+    }
+    machine.write("/etc/private.env", "TOKEN=correct-horse-battery\n");
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.done(&["systemctl", "start", "variable.service", "argument.service", "file.service"]);
+    let found = |secret, by: &str, place| Exposed { secret, by: by.to_owned(), place };
+    let expected = vec![
+        found(0, "argument.service", Place::CommandLine),
+        found(0, "variable.service", Place::Environment),
+        found(1, "variable.service", Place::Environment),
+    ];
+    assert_eq!(look().await, Ok(expected), "a file that the unit names stays private");
+    let seen = machine.done(&["runuser", "-u", "nobody", "--", "systemctl", "show", "variable.service"]);
+    assert!(seen.contains("correct-horse-battery"), "anybody sees it");
+}
+
 fn invocation(machine: &Machine, unit: &str) -> String {
     machine.done(&["systemctl", "show", "--property=InvocationID", "--value", unit]).trim().to_owned()
 }
@@ -200,6 +231,19 @@ for place in /srv/other /usr/lib /home/app/..; do
 done
 if restart other.service; then echo "any unit can be restarted"; exit 1; fi
 "#;
+
+const LEAKS: [(&str, &str); 3] = [
+    (
+        "variable.service",
+        "[Service]\nExecStart=/bin/sleep infinity\n\
+         Environment=A=1 TOKEN=correct-horse-battery 'ODD=with \\\"quotes\\\" and $dollars'\n",
+    ),
+    (
+        "argument.service",
+        "[Service]\nExecStartPre=/bin/sh -c '\\n\\ntrue'\nExecStart=/bin/sh -c 'sleep infinity; :' correct-horse-battery\n",
+    ),
+    ("file.service", "[Service]\nExecStart=/bin/sleep infinity\nEnvironmentFile=/etc/private.env\n"),
+];
 
 const UNITS: [(&str, &str); 11] = [
     ("good.service", "[Service]\nExecStart=/bin/sleep infinity\n"),

@@ -68,6 +68,11 @@ impl Machine {
         format!("unix:path={}", self.path("/run/dbus/system_bus_socket").display())
     }
 
+    /// The words that run the command behind them inside, as root.
+    pub fn inside(&self) -> String {
+        format!("{} --target {} --all --", program(&["nsenter"]).display(), self.leader)
+    }
+
     /// Runs a command inside, as root.
     pub fn run(&self, words: &[&str]) -> Said {
         let output = Command::new(program(&["nsenter"]))

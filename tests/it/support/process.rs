@@ -62,6 +62,16 @@ pub fn free_port() -> u16 {
     ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).expect("a port that nobody listens on")
 }
 
+/// Writes a program that anybody may run. Another process writes it: whatever is started by a test meanwhile would inherit the open file, and
+/// what is open for writing cannot be run.
+pub fn write_program(path: &Path, text: &str) {
+    let mut copy =
+        Command::new("/bin/sh").args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped()).spawn();
+    let copy = copy.as_mut().expect("a shell");
+    copy.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it is read");
+    assert!(copy.wait().expect("a child").success(), "{} is not written", path.display());
+}
+
 /// A path as TOML writes it.
 pub fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display())
