@@ -15,6 +15,7 @@ pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod daemon;
+pub mod doctor;
 pub mod domain;
 pub mod explain;
 pub mod forecast;

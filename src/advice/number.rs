@@ -91,7 +91,7 @@ pub(super) fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
 }
 
 /// How what arrives comes to the app again.
-pub(super) fn subscribe(links: &Links<'_>) -> Vec<String> {
+pub fn subscribe(links: &Links<'_>) -> Vec<String> {
     let account = links.whatsapp.and_then(|whatsapp| whatsapp.business_account_id.as_deref());
     let account = account.map_or_else(|| "WABA_ID".to_owned(), plain);
     vec![

@@ -92,6 +92,53 @@ impl MailChannel {
         })
     }
 
+    /// Holds a conversation with one relay up to where a message would begin, with every address of every receiver, and takes leave: nothing is
+    /// sent. Returns for how many addresses it would take one.
+    ///
+    /// # Errors
+    /// What the relay said, or that it said nothing, without secrets and addresses.
+    pub async fn rehearse(&self, relay: &Relay) -> Result<usize, String> {
+        let password = relay.password.as_ref().map(|reference| self.sources.read(reference)).transpose();
+        let password = password.map_err(|error| format!("its password cannot be read: {error}"))?;
+        let receivers = self.settings.receivers.values();
+        let everybody = receivers.flat_map(|receiver| {
+            let added = receiver.escalate.iter().flat_map(|escalate| &escalate.email);
+            receiver.email.iter().chain(added)
+        });
+        let addresses: BTreeMap<String, Address> = everybody
+            .filter_map(|text| text.parse::<Mailbox>().ok())
+            .map(|mailbox| (key(&mailbox.email), mailbox.email))
+            .collect();
+        let addresses: Vec<Address> = addresses.into_values().collect();
+        let mut talk = self.talk(relay, password.as_ref(), addresses.len());
+        let bound = talk.step * STEPS_IN_BOUND;
+        let outcome = match tokio::time::timeout(bound, talk.rehearse(&addresses)).await {
+            Ok((connection, outcome)) => {
+                part(connection, false, PARTING.min(talk.step)).await;
+                outcome
+            }
+            Err(_) => Err(format!("took longer than {} s, at last {}", bound.as_secs(), talk.now)),
+        };
+        let refusals: Vec<String> = talk.refusals().collect();
+        let outcome =
+            outcome.and_then(|()| if refusals.is_empty() { Ok(addresses.len()) } else { Err(refusals.join("; ")) });
+        outcome.map_err(|text| without_secrets(&text, password.as_ref()))
+    }
+
+    fn talk<'a>(&'a self, relay: &'a Relay, password: Option<&'a Secret>, addresses: usize) -> Talk<'a> {
+        Talk {
+            relay,
+            password,
+            from: &self.from.email,
+            hello: &self.hello,
+            step: self.smtp.timeout.as_limit(),
+            now: "connecting",
+            replies: vec![Reply::None; addresses],
+            handed_over: false,
+            accepted: false,
+        }
+    }
+
     /// Remembers a failure until a message has told it.
     fn report(&self, failure: String) {
         let mut unreported = locked(&self.unreported);
@@ -163,17 +210,7 @@ impl MailChannel {
         let mut open: Vec<&mut Addressee> =
             addressees.iter_mut().filter(|addressee| addressee.fate != Fate::Delivered).collect();
         let addresses: Vec<Address> = open.iter().map(|addressee| addressee.address.clone()).collect();
-        let mut talk = Talk {
-            relay,
-            password: password.as_ref(),
-            from: &self.from.email,
-            hello: &self.hello,
-            step: self.smtp.timeout.as_limit(),
-            now: "connecting",
-            replies: vec![Reply::None; addresses.len()],
-            handed_over: false,
-            accepted: false,
-        };
+        let mut talk = self.talk(relay, password.as_ref(), addresses.len());
         // A relay that answers each step in time can still take for ever over all of them.
         let bound = talk.step * STEPS_IN_BOUND;
         let held = tokio::time::timeout(bound, talk.hold(&addresses, bytes)).await;
@@ -309,6 +346,17 @@ impl Talk<'_> {
         }
     }
 
+    /// The same without a message. A relay that is asked for nobody is greeted only.
+    async fn rehearse(&mut self, addresses: &[Address]) -> (Option<AsyncSmtpConnection>, Result<(), String>) {
+        match self.connect().await {
+            Ok(mut connection) => {
+                let outcome = if addresses.is_empty() { Ok(()) } else { self.offer(&mut connection, addresses).await };
+                (Some(connection), outcome)
+            }
+            Err(problem) => (None, Err(problem)),
+        }
+    }
+
     async fn connect(&mut self) -> Result<AsyncSmtpConnection, String> {
         let url = &self.relay.url;
         let trust = match url.tls {
@@ -362,6 +410,29 @@ impl Talk<'_> {
         addresses: &[Address],
         bytes: &[u8],
     ) -> Result<(), String> {
+        self.offer(connection, addresses).await?;
+        if !self.replies.iter().any(|reply| matches!(reply, Reply::Taken)) {
+            return Err("took none of the addresses".to_owned());
+        }
+        self.step("starting the message", connection.command(Data)).await?;
+        self.now = "handing over the message";
+        self.handed_over = true;
+        // Relays scan a message before they answer for it; RFC 5321 §4.5.3.2.6 gives them ten minutes, we four steps.
+        match within(self.step * LAST_STEP, connection.message(bytes)).await {
+            Ok(_) => {
+                self.accepted = true;
+                Ok(())
+            }
+            Err(Broken::Smtp(error)) if error.status().is_some() => {
+                self.handed_over = false;
+                Err(in_words(&error))
+            }
+            Err(broken) => Err(format!("{}{MAY_HAVE}", broken.in_words(self.now))),
+        }
+    }
+
+    /// Names the sender and each address, and notes what is said to each.
+    async fn offer(&mut self, connection: &mut AsyncSmtpConnection, addresses: &[Address]) -> Result<(), String> {
         let international = connection.server_info().supports_feature(Extension::SmtpUtfEight);
         let exotic = |address: &Address| !AsRef::<str>::as_ref(address).is_ascii();
         let needed = exotic(self.from) || addresses.iter().any(exotic);
@@ -381,24 +452,7 @@ impl Talk<'_> {
                 }
             };
         }
-        if !self.replies.iter().any(|reply| matches!(reply, Reply::Taken)) {
-            return Err("took none of the addresses".to_owned());
-        }
-        self.step("starting the message", connection.command(Data)).await?;
-        self.now = "handing over the message";
-        self.handed_over = true;
-        // Relays scan a message before they answer for it; RFC 5321 §4.5.3.2.6 gives them ten minutes, we four steps.
-        match within(self.step * LAST_STEP, connection.message(bytes)).await {
-            Ok(_) => {
-                self.accepted = true;
-                Ok(())
-            }
-            Err(Broken::Smtp(error)) if error.status().is_some() => {
-                self.handed_over = false;
-                Err(in_words(&error))
-            }
-            Err(broken) => Err(format!("{}{MAY_HAVE}", broken.in_words(self.now))),
-        }
+        Ok(())
     }
 
     async fn step<T>(

@@ -20,7 +20,7 @@ use crate::domain::inspection::Expiry;
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::step::{AppObservation, AppReport, Observation, Step, step, step_app};
 use crate::domain::time::{Timestamp, relative};
-use crate::domain::token::{AppName, AppSpec, Policy, TokenId, TokenSpec};
+use crate::domain::token::{AppName, AppSpec, TokenId, TokenSpec};
 use crate::domain::verdict::Verdict;
 use crate::metrics::Counters;
 use crate::ports::Clock;
@@ -86,7 +86,8 @@ fn of_env_file(file: &Path, context: &Context) -> Result<Settings, Exit> {
     Ok(settings)
 }
 
-fn parse_names(names: &[String]) -> Result<Vec<TokenId>, Exit> {
+/// The names of tokens, as they were typed.
+pub fn parse_names(names: &[String]) -> Result<Vec<TokenId>, Exit> {
     let parse = |name: &String| {
         TokenId::parse(name)
             .map_err(|fault| super::fail(Exit::Warning, format_args!("no token is called {name:?}: {fault}")))
@@ -169,7 +170,7 @@ impl Pass {
                 let error = seen.outcome.answer.as_ref().err();
                 self.counters.checked(token.spec.provider, app, &seen.telemetry, error);
                 let now = self.clock.now();
-                let spec = TokenSpec { policy: at_once(&token.spec.policy), ..token.spec.clone() };
+                let spec = TokenSpec { policy: Arc::new(token.spec.policy.at_once()), ..token.spec.clone() };
                 let step = step(&spec, TokenStatus::new(now), Observation::Checked(seen.outcome), now);
                 (place, CheckedToken { spec, step })
             })
@@ -184,7 +185,7 @@ impl Pass {
     fn apps(&self, checked: &[CheckedToken]) -> Vec<AppRow> {
         let mut rows = Vec::new();
         for (name, app) in &self.wiring.settings.apps {
-            let spec = AppSpec { policy: at_once(&app.spec.policy), ..app.spec.clone() };
+            let spec = AppSpec { policy: Arc::new(app.spec.policy.at_once()), ..app.spec.clone() };
             let reports = checked.iter().filter(|token| token.spec.app.as_ref() == Some(name));
             let fault = reports.filter_map(|token| token.step.app.clone()).find(|report| *report != AppReport::Fine);
             let findings = fault.map(|fault| {
@@ -273,11 +274,6 @@ impl Pass {
         let text: Vec<u8> = Exposition::new(Arc::new(table), &scene).flatten().collect();
         io::print(&String::from_utf8_lossy(&text))
     }
-}
-
-/// The policy of a one-shot check: one answer is enough.
-fn at_once(policy: &Policy) -> Arc<Policy> {
-    Arc::new(Policy { confirm_invalid: 1, ..policy.clone() })
 }
 
 fn says(finding: &Finding, token: &CheckedToken) -> String {

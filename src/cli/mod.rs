@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod control;
 mod demo;
+mod doctor;
 mod draft;
 mod env_file;
 mod explain;
@@ -50,6 +51,8 @@ enum Command {
     Check(check::Arguments),
     /// Write a commented configuration for the tokens in an application's env file; it never writes over one, and writes no secret.
     Init(init::Arguments),
+    /// The whole troubleshooting guide, run: what is right, what is wrong, and the one thing to do next (exit codes as `check`).
+    Doctor(doctor::Arguments),
     /// Why this verdict: each fact, each rule, what happens next and when.
     Explain {
         /// The token.
@@ -221,6 +224,7 @@ fn dispatch(arguments: Arguments) -> Exit {
             Command::Run => run(context).await,
             Command::Check(arguments) => check::run(&context, &arguments).await,
             Command::Init(arguments) => init::run(&context, &arguments).await,
+            Command::Doctor(arguments) => doctor::run(&context, &arguments).await,
             Command::Explain { name, json } => explain::run(&context, &name, json).await,
             Command::Status { name, json } => status::run(&context, name.as_deref(), json).await,
             Command::Forecast { days, json } => forecast::run(&context, days, json).await,

@@ -178,6 +178,14 @@ pub struct Policy {
     pub confirm_invalid: u32,
 }
 
+impl Policy {
+    /// The same where one answer is enough, for whoever looks only once (contract §10.2).
+    #[must_use]
+    pub fn at_once(&self) -> Self {
+        Self { confirm_invalid: 1, ..self.clone() }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self { ladder: Ladder::default(), repeat: Span::hours(24), blind_after: Span::hours(6), confirm_invalid: 2 }

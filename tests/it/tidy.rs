@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may know. The graph has one direction; adapters never know each other.
-const ROOMS: [(&str, &[&str]); 27] = [
+const ROOMS: [(&str, &[&str]); 28] = [
     ("domain", &[]),
     ("secret", &["domain"]),
     ("redact", &["secret"]),
@@ -43,10 +43,18 @@ const ROOMS: [(&str, &[&str]); 27] = [
         ],
     ),
     (
+        "doctor",
+        &[
+            "advice", "channel", "daemon", "domain", "hygiene", "ports", "provider", "renewal", "secret", "settings",
+            "zone",
+        ],
+    ),
+    (
         "cli",
         &[
-            "advice", "board", "clock", "daemon", "domain", "explain", "forecast", "metrics", "ports", "provider",
-            "reader", "redact", "renewal", "requests", "secret", "settings", "sim", "store", "tls", "web", "zone",
+            "advice", "board", "clock", "daemon", "doctor", "domain", "explain", "forecast", "metrics", "ports",
+            "provider", "reader", "redact", "renewal", "requests", "secret", "settings", "sim", "store", "tls", "web",
+            "zone",
         ],
     ),
     ("lib", &[]),

@@ -8,6 +8,7 @@ mod classify;
 mod exchange;
 mod session_end;
 mod usage;
+pub mod versions;
 mod whatsapp;
 mod wire;
 
@@ -142,6 +143,20 @@ impl Provider for Meta {
 
     fn send<'a>(&'a self, question: &'a Question<'a>, message: &'a Message<'a>) -> BoxFuture<'a, Result<Sent, Unsent>> {
         Box::pin(whatsapp::send(self, question, message))
+    }
+}
+
+/// What a token that Meta cannot read looks like, by how it begins (reference §11); a name for people, with its article.
+pub fn family(token: &Secret) -> Option<&'static str> {
+    let text = token.expose();
+    let begins = |start: &str| text.starts_with(start);
+    match () {
+        () if begins("IG") => Some("a token of Instagram Login"),
+        () if begins("TH|") => Some("an app token of Threads"),
+        () if begins("TH") => Some("a token of Threads"),
+        () if text.contains('|') => Some("an app token"),
+        () if text.len() == APP_SECRET && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some("an app secret"),
+        () => None,
     }
 }
 
@@ -355,3 +370,5 @@ fn started() -> Instant {
 /// Meta has about a hundred permissions.
 const MOST_GRANTS: usize = 300;
 const LONGEST_WORD: usize = 100;
+/// 32 hexadecimal digits (reference §11).
+const APP_SECRET: usize = 32;

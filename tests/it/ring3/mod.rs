@@ -9,6 +9,7 @@ mod channels;
 mod commands;
 mod databases;
 mod dialects;
+mod doctor;
 mod formats;
 mod handing_over;
 mod init;
