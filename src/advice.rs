@@ -104,6 +104,7 @@ pub const fn reason_in_words(reason: Reason) -> &'static str {
         Reason::OutboxGrowing => "notices pile up",
         Reason::ClockOff => "our clock and the provider's differ",
         Reason::StateNearlyFull => "the folder of the state is nearly full",
+        Reason::VersionRetiring => "the API version that is asked for ends soon, or has ended",
         Reason::Digest => "nothing is wrong: the regular summary",
         Reason::Test => "nothing is wrong: a test",
         Reason::RenewalFailed => "the token could not be renewed",
@@ -222,6 +223,7 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
         | Reason::OutboxGrowing
         | Reason::ClockOff
         | Reason::StateNearlyFull
+        | Reason::VersionRetiring
         | Reason::Digest
         | Reason::Test => watcher::what_happens(notice, zone),
     }
@@ -277,6 +279,7 @@ pub fn evidence(notice: &Notice, zone: &Zone) -> Vec<(&'static str, String)> {
                 | Reason::OutboxGrowing
                 | Reason::ClockOff
                 | Reason::StateNearlyFull
+                | Reason::VersionRetiring
                 | Reason::Digest
                 | Reason::Test => "Seen",
             };
@@ -334,6 +337,7 @@ pub fn what_breaks(notice: &Notice, links: &Links<'_>) -> String {
         | Reason::OutboxGrowing
         | Reason::ClockOff
         | Reason::StateNearlyFull
+        | Reason::VersionRetiring
         | Reason::Digest
         | Reason::Test => watcher::what_breaks(notice.reason).to_owned(),
     }
@@ -380,6 +384,7 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         | Reason::OutboxGrowing
         | Reason::ClockOff
         | Reason::StateNearlyFull
+        | Reason::VersionRetiring
         | Reason::Digest
         | Reason::Test => watcher::steps(notice),
     };
@@ -553,6 +558,7 @@ fn bad_news(notice: &Notice) -> String {
         | Reason::OutboxGrowing
         | Reason::ClockOff
         | Reason::StateNearlyFull
+        | Reason::VersionRetiring
         | Reason::Digest
         | Reason::Test => watcher::headline(notice),
     }
@@ -604,6 +610,7 @@ fn good_news(notice: &Notice) -> String {
         | Reason::OutboxGrowing
         | Reason::ClockOff
         | Reason::StateNearlyFull
+        | Reason::VersionRetiring
         | Reason::Digest
         | Reason::Test => watcher::good_news(notice.reason).to_owned(),
     }

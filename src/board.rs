@@ -298,6 +298,7 @@ pub struct Vitals {
     reload: Mutex<Reload>,
     troubles: Mutex<Troubles>,
     findings: Mutex<Vec<Finding>>,
+    served_version: Mutex<Option<String>>,
 }
 
 /// The last attempt to reload the configuration.
@@ -329,6 +330,7 @@ impl Default for Vitals {
             clock_offset: AtomicI64::new(i64::MIN),
             troubles: Mutex::default(),
             findings: Mutex::default(),
+            served_version: Mutex::default(),
         }
     }
 }
@@ -412,6 +414,16 @@ impl Vitals {
     /// What is wrong with the watcher itself, by the last look.
     pub fn findings(&self) -> Vec<Finding> {
         lock(&self.findings).clone()
+    }
+
+    /// The API version that runs in place of the one that is asked for; none where that one runs.
+    pub fn set_served_version(&self, version: Option<String>) {
+        *lock(&self.served_version) = version;
+    }
+
+    /// The API version that runs in place of the one that is asked for.
+    pub fn served_version(&self) -> Option<String> {
+        lock(&self.served_version).clone()
     }
 
     /// An answer of a provider showed how far our clock is off.

@@ -16,6 +16,7 @@ pub(super) fn headline(notice: &Notice) -> String {
         Reason::OutboxGrowing => format!("{WATCHER} has notices piling up"),
         Reason::ClockOff => format!("{WATCHER} has a clock that is off"),
         Reason::StateNearlyFull => format!("{WATCHER} has little room left for its state"),
+        Reason::VersionRetiring => format!("{WATCHER} asks for an API version that ends"),
         Reason::Digest => match &notice.detail {
             Detail::Summary(summary) => standing(summary),
             _ => "the regular summary".to_owned(),
@@ -30,6 +31,7 @@ pub(super) const fn good_news(reason: Reason) -> &'static str {
         Reason::Undeliverable => "tokenwatch can deliver its notices again",
         Reason::OutboxGrowing => "tokenwatch has delivered what had piled up",
         Reason::ClockOff => "tokenwatch has the right time again",
+        Reason::VersionRetiring => "tokenwatch asks for an API version that is alive",
         _ => "tokenwatch has room for its state again",
     }
 }
@@ -53,6 +55,11 @@ pub(super) fn what_happens(notice: &Notice, zone: &Zone) -> String {
         Reason::StateNearlyFull => {
             format!("When the disk is full, no check can be remembered and no notice made.{seen}")
         }
+        Reason::VersionRetiring => {
+            format!(
+                "A version that has ended does not fail: the provider runs another one in its place, without a word.{seen}"
+            )
+        }
         Reason::Digest => match &notice.detail {
             Detail::Summary(summary) => format!("{}.", standing(summary)),
             _ => format!("This is the regular summary of {}.", zone.long(notice.at)),
@@ -71,6 +78,7 @@ pub(super) const fn what_breaks(reason: Reason) -> &'static str {
         Reason::OutboxGrowing => "Notices come late.",
         Reason::ClockOff => "Warnings come early or late by as much, and signed requests may be refused.",
         Reason::StateNearlyFull => "Soon: the whole watch.",
+        Reason::VersionRetiring => "Perhaps nothing. But nobody has tried whether the other version answers the same.",
         _ => "Nothing.",
     }
 }
@@ -94,6 +102,10 @@ pub(super) fn steps(notice: &Notice) -> Vec<String> {
         Reason::StateNearlyFull => &[
             "Free some space on the disk that holds the state, or move it ([daemon] state).",
             "If the state itself is large, keep less of the past ([daemon] history).",
+        ],
+        Reason::VersionRetiring => &[
+            "Choose a newer version at https://developers.facebook.com/docs/graph-api/changelog and try it: `tokenwatch doctor` names the end of each.",
+            "Set it as version under [provider.meta], and reload. See to it that the application moves on as well.",
         ],
         _ => &[],
     };

@@ -337,6 +337,7 @@ pub const fn alert_name(reason: Reason) -> Option<&'static str> {
         Reason::OutboxGrowing => "TokenwatchOutboxGrowing",
         Reason::ClockOff => "TokenwatchClockOff",
         Reason::StateNearlyFull => "TokenwatchStateNearlyFull",
+        Reason::VersionRetiring => "TokenwatchVersionRetiring",
         Reason::Test => "TokenwatchTest",
         Reason::RenewalFailed => "TokenRenewalFailed",
         Reason::RenewalOverdue => "TokenRenewalOverdue",
@@ -367,7 +368,8 @@ const fn comes_as(reason: Reason, severity: Severity) -> bool {
         | Reason::NumberLimited
         | Reason::WebhooksMissing
         | Reason::OutboxGrowing
-        | Reason::ClockOff => matches!(severity, Severity::Warning),
+        | Reason::ClockOff
+        | Reason::VersionRetiring => matches!(severity, Severity::Warning),
         Reason::ExpiryUnknown | Reason::Digest | Reason::Test | Reason::Renewed => matches!(severity, Severity::Info),
     }
 }

@@ -18,8 +18,9 @@ use crate::domain::step::saying;
 use crate::domain::summary::{MOST_NAMED, Summary};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::verdict::{Verdict, earliest};
-use crate::domain::watcher::{self, Disk, OVERDUE_AFTER, Signs, Stuck, WatcherStatus};
+use crate::domain::watcher::{self, Disk, OVERDUE_AFTER, Signs, Stuck, Version, WatcherStatus};
 use crate::ports::{Clock, LaneSummary, SlotStatus, Store, StoreError};
+use crate::provider::meta::versions;
 use crate::requests::Requests;
 
 /// The parts that the caretaker works with.
@@ -67,7 +68,7 @@ impl Caretaker {
                 (round.next_digest, round.pruned_at) = (None, None);
             }
             round.last_now = began;
-            if let Err(failure) = self.look(&mut round).await {
+            if let Err(failure) = self.look(&wiring, &mut round).await {
                 debug!(error = %failure, "the watcher could not look at itself");
             }
             if let Err(failure) = self.sum_up(&wiring, &mut round).await {
@@ -93,7 +94,7 @@ impl Caretaker {
     }
 
     /// Takes the signs of life. While all is well, and was well at the last look, nobody is bothered with them.
-    async fn look(&self, round: &mut Round) -> Result<(), StoreError> {
+    async fn look(&self, wiring: &Wiring, round: &mut Round) -> Result<(), StoreError> {
         let now = self.clock.now();
         let lanes = self.store.lanes(now.minus(OVERDUE_AFTER)).await?;
         let signs = Signs {
@@ -102,12 +103,17 @@ impl Caretaker {
             overdue: lanes.iter().filter(|summary| summary.tried.is_some()).map(|summary| summary.late).sum(),
             clock_offset: self.board.vitals.take_clock_offset(),
             disk: self.disk().await,
+            version: Some(Version {
+                asked: wiring.settings.meta.version.as_str().into(),
+                served: self.board.vitals.served_version().map(Into::into),
+                ends: versions::life(&wiring.settings.meta.version).end(),
+            }),
         };
         if signs.clock_offset.is_some() {
             round.clock_off = watcher::is_off(signs.clock_offset);
         }
         // A clock that was off is watched until it is heard to be right: that look ends the row of those at which it was off.
-        let well = watcher::is_well(&signs) && !round.clock_off;
+        let well = watcher::is_well(&signs, now) && !round.clock_off;
         if !(well && round.was_well && self.board.vitals.findings().is_empty()) {
             let noted = self.requests.signs(signs).await;
             round.was_well = well && noted.is_ok();

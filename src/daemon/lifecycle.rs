@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::openness::warn_of_open_files;
 use super::wiring::Wiring;
 use super::{Daemon, Doors, Fatal, Reloader, bind_control, control_path, unit};
 use crate::clock::System;
@@ -48,6 +49,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state)?);
     let doors = open_doors(&settings, &state, &start.environment).await?;
     let (tokens, zone) = (settings.tokens.len(), settings.daemon.zone.clone());
+    warn_of_open_files(&settings).await;
     let wiring = Wiring::new(settings, &reader, &clock)?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
     let keyring = keyring(&state, &start.environment);
@@ -77,7 +79,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
             ended = &mut running => return ended,
             () = &mut report => {}
             told = signals.next() => match told {
-                Told::Reload => reload(&start, &reader, &clock, &reloader),
+                Told::Reload => reload(&start, &reader, &clock, &reloader).await,
                 Told::Stop => {
                     unit::tell(&[NotifyState::Stopping]);
                     if stop.is_cancelled() { now.cancel() } else { stop.cancel() }
@@ -88,7 +90,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
 }
 
 /// Validates the whole configuration, then swaps; or keeps the old one and says so.
-fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader: &Reloader) {
+async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader: &Reloader) {
     if let Ok(began) = NotifyState::monotonic_usec_now() {
         unit::tell(&[NotifyState::Reloading, began]);
     }
@@ -98,7 +100,10 @@ fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader: &Rel
         Err(faults) => Err(faults.to_string()),
     };
     match wiring {
-        Ok(wiring) => reloader.put_in_force(wiring),
+        Ok(wiring) => {
+            warn_of_open_files(&wiring.settings).await;
+            reloader.put_in_force(wiring);
+        }
         Err(faults) => {
             for fault in faults.lines() {
                 error!(fault, "the new configuration is refused; the old one stays in force");

@@ -11,6 +11,7 @@ mod courtesy;
 mod heartbeat;
 mod kin;
 pub mod lifecycle;
+mod openness;
 mod outbox;
 mod probes;
 mod renewals;

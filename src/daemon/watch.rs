@@ -325,7 +325,9 @@ impl Watch {
             };
             let before = status.last_error.clone();
             let had_source = status.source_fault.is_none();
-            round.heed(spec, &seen, now);
+            if let Some(version) = round.heed(spec, &seen, now) {
+                self.board.vitals.set_served_version(Some(version));
+            }
             self.count(spec.provider, spec.app.as_ref(), &seen);
             let step = step(spec, status, seen.observation, now);
             log_step(spec.id.as_str(), before.as_ref(), &step);
@@ -616,6 +618,8 @@ impl Watch {
         round.wiring = wiring;
         round.courtesy = Courtesy::default();
         round.probes = Probes::default();
+        round.served_version = None;
+        self.board.vitals.set_served_version(None);
         round.kin = Kin::default();
         round.agenda.clear();
         round.outdated.clear();
@@ -737,9 +741,11 @@ impl Round {
         !outdated
     }
 
-    /// Takes in what an answer showed beside the facts.
-    fn heed(&mut self, spec: &TokenSpec, seen: &Seen, now: Timestamp) {
-        let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else { return };
+    /// Takes in what an answer showed beside the facts. Returns the version that really runs, once a second answer has said that it is another than the one asked for.
+    fn heed(&mut self, spec: &TokenSpec, seen: &Seen, now: Timestamp) -> Option<String> {
+        let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else {
+            return None;
+        };
         let budget = budget_of(spec);
         self.courtesy.heed(&budget, outcome.answer.as_ref(), telemetry, now);
         if let Some(beside) = &outcome.beside {
@@ -748,17 +754,18 @@ impl Round {
                 self.courtesy.heed(&budget, Err(error), telemetry, now);
             }
         }
-        if let Some(version) = &telemetry.other_version
-            && self.served_version.as_ref() != Some(version)
-        {
-            let asked = &self.wiring.settings.meta.version;
-            warn!(
-                asked,
-                served = version,
-                "the API version asked for is not the one that runs; set [provider.meta] version"
-            );
-            self.served_version = Some(version.clone());
+        let version = telemetry.other_version.as_ref()?;
+        if self.served_version.as_ref() == Some(version) {
+            return Some(version.clone());
         }
+        let asked = &self.wiring.settings.meta.version;
+        warn!(
+            asked,
+            served = version,
+            "the API version asked for is not the one that runs; set [provider.meta] version"
+        );
+        self.served_version = Some(version.clone());
+        None
     }
 
     /// What befell one token may have befallen its kin: they are looked at now and not at their next turn, so that one cause is told once.

@@ -2,8 +2,8 @@
 
 use super::guide::{Bad, Found, Wrong};
 use super::remedy::Commands;
-use crate::domain::time::{Span, Timestamp, relative};
-use crate::domain::watcher::is_off;
+use crate::domain::time::{Span, Timestamp};
+use crate::domain::watcher::{Version, is_off};
 use crate::provider::meta::versions::{Life, RECOMMENDED, life};
 use crate::settings::Relay;
 use crate::zone::Zone;
@@ -37,19 +37,15 @@ pub(super) fn version(asked: &str, served: Option<&str>, zone: &Zone, now: Times
             next: commands.doctor_for_all(),
         })
     };
-    if let Some(served) = served {
-        return wrong(format!("{asked} is asked for, and {served} runs"));
+    let version = Version { asked: asked.into(), served: served.map(Into::into), ends: life(asked).end() };
+    if let Some(fault) = version.fault(now) {
+        return wrong(fault);
     }
-    match life(asked) {
-        Life::Until(end) if end <= now => wrong(format!("{asked} ended on {}", zone.date(end))),
-        Life::Until(end) if end.since(now) < NOTICE => {
-            wrong(format!("{asked} ends on {} ({})", zone.date(end), relative(end, now)))
-        }
-        Life::Until(end) => Found::Right(format!("{asked}, usable until {}", zone.date(end))),
-        Life::Open => Found::Right(format!("{asked}, the newest; its end is not set yet")),
-        Life::Unknown => Found::Right(format!("{asked}, newer than this program; its end is not known here")),
-        Life::Over => wrong(format!("{asked} has ended")),
-    }
+    Found::Right(match life(asked) {
+        Life::Until(end) => format!("{asked}, usable until {}", zone.date(end)),
+        Life::Open => format!("{asked}, the newest; its end is not set yet"),
+        Life::Unknown | Life::Over => format!("{asked}, which this program does not know: its end is not known here"),
+    })
 }
 
 /// How much of an API budget is used.
@@ -109,7 +105,5 @@ fn seconds(offset: Span) -> String {
     format!("{} s", offset.as_seconds())
 }
 
-/// A person needs lead time to try another version.
-pub(super) const NOTICE: Span = Span::days(90);
 /// From this share on the daemon slows down (reference §7).
 const NEARLY: f64 = 0.9;

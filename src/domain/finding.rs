@@ -84,6 +84,8 @@ pub enum Reason {
     ClockOff,
     /// About the watcher: the folder of its state is nearly full.
     StateNearlyFull,
+    /// About the watcher: the API version that it asks for ends soon, or has.
+    VersionRetiring,
     /// Nothing is wrong: the regular summary, which proves the way to people.
     Digest,
     /// Nothing is wrong: somebody tries the way to people.
@@ -94,7 +96,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Expiring,
         Self::Expired,
         Self::Revoked,
@@ -117,13 +119,15 @@ impl Reason {
         Self::OutboxGrowing,
         Self::ClockOff,
         Self::StateNearlyFull,
+        Self::VersionRetiring,
         Self::Digest,
         Self::Test,
         Self::Renewed,
     ];
 
     /// What can be wrong with the watcher itself.
-    pub const OF_WATCHER: [Self; 4] = [Self::Undeliverable, Self::OutboxGrowing, Self::ClockOff, Self::StateNearlyFull];
+    pub const OF_WATCHER: [Self; 5] =
+        [Self::Undeliverable, Self::OutboxGrowing, Self::ClockOff, Self::StateNearlyFull, Self::VersionRetiring];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -150,6 +154,7 @@ impl Reason {
             Self::OutboxGrowing => "outbox_growing",
             Self::ClockOff => "clock_off",
             Self::StateNearlyFull => "state_nearly_full",
+            Self::VersionRetiring => "version_retiring",
             Self::Digest => "digest",
             Self::Test => "test",
             Self::Renewed => "renewed",
@@ -181,6 +186,7 @@ impl Reason {
             Self::OutboxGrowing => Thread::OutboxGrowing,
             Self::ClockOff => Thread::ClockOff,
             Self::StateNearlyFull => Thread::StateNearlyFull,
+            Self::VersionRetiring => Thread::Version,
             Self::Digest => Thread::Digest,
             Self::Test => Thread::Test,
             Self::Renewed => Thread::Renewed,
@@ -230,6 +236,8 @@ pub enum Thread {
     ClockOff,
     /// The watcher's disk.
     StateNearlyFull,
+    /// The provider's API version.
+    Version,
     /// The regular summary.
     Digest,
     /// A test.
@@ -259,6 +267,7 @@ impl Thread {
             Self::OutboxGrowing => "outbox",
             Self::ClockOff => "clock",
             Self::StateNearlyFull => "disk",
+            Self::Version => "version",
             Self::Digest => "digest",
             Self::Test => "test",
             Self::Renewed => "renewed",
@@ -290,6 +299,7 @@ impl Thread {
             | Self::OutboxGrowing
             | Self::ClockOff
             | Self::StateNearlyFull
+            | Self::Version
             | Self::Digest
             | Self::Test
             | Self::Renewed => false,

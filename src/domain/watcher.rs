@@ -18,6 +18,32 @@ pub struct Signs {
     pub clock_offset: Option<Span>,
     /// The folder of the state.
     pub disk: Option<Disk>,
+    /// The version of the provider's API.
+    pub version: Option<Version>,
+}
+
+/// The version of the provider's API that is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version {
+    /// Which.
+    pub asked: Box<str>,
+    /// The one that really runs, where it is another.
+    pub served: Option<Box<str>>,
+    /// When it can be used no more, where that is known.
+    pub ends: Option<Timestamp>,
+}
+
+impl Version {
+    /// What is wrong with it. A version that has ended does not fail: another one runs in its place, without a word (reference §12).
+    pub fn fault(&self, now: Timestamp) -> Option<String> {
+        let Self { asked, served, ends } = self;
+        match (served, ends) {
+            (Some(served), _) => Some(format!("{asked} is asked for, and {served} runs")),
+            (None, Some(ends)) if *ends <= now => Some(format!("{asked} has ended: {ends}")),
+            (None, Some(ends)) if ends.since(now) < VERSION_NOTICE => Some(format!("{asked} ends soon: {ends}")),
+            (None, Some(_) | None) => None,
+        }
+    }
 }
 
 /// A way to people over which nothing gets out.
@@ -75,15 +101,19 @@ pub fn findings(status: &WatcherStatus, signs: &Signs, now: Timestamp) -> Vec<Fi
         findings.push(finding(Reason::ClockOff, Severity::Warning, Detail::Text(text.into())));
     }
     findings.extend(signs.disk.and_then(disk));
+    if let Some(text) = signs.version.as_ref().and_then(|version| version.fault(now)) {
+        findings.push(finding(Reason::VersionRetiring, Severity::Warning, Detail::Text(text.into())));
+    }
     findings
 }
 
 /// Whether these signs, whatever was known before, give no reason for any finding.
-pub fn is_well(signs: &Signs) -> bool {
+pub fn is_well(signs: &Signs, now: Timestamp) -> bool {
     signs.stuck.is_empty()
         && signs.overdue < BACKLOG
         && !is_off(signs.clock_offset)
         && signs.disk.is_none_or(|room| disk(room).is_none())
+        && signs.version.as_ref().is_none_or(|version| version.fault(now).is_none())
 }
 
 /// Whether a clock is off by more than it may.
@@ -113,6 +143,8 @@ const BACKLOG: u64 = 100;
 const CLOCK_TOLERANCE: Span = Span::minutes(1);
 /// One strange `Date` header is a stranger's fault.
 const CLOCK_LOOKS: u32 = 2;
+/// Another version has to be tried first, and people need time for that.
+const VERSION_NOTICE: Span = Span::days(90);
 const MIB: u64 = 1 << 20;
 /// Below this the store may fail at any commit.
 const DISK_CRITICAL: u64 = 32 * MIB;

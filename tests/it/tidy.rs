@@ -38,8 +38,8 @@ const ROOMS: [(&str, &[&str]); 28] = [
     (
         "daemon",
         &[
-            "board", "channel", "clock", "domain", "metrics", "outgoing", "ports", "provider", "reader", "renewal",
-            "requests", "secret", "settings", "store", "web", "zone",
+            "board", "channel", "clock", "domain", "hygiene", "metrics", "outgoing", "ports", "provider", "reader",
+            "renewal", "requests", "secret", "settings", "store", "web", "zone",
         ],
     ),
     (

@@ -18,6 +18,17 @@ pub enum Life {
     Over,
 }
 
+impl Life {
+    /// When it ends, or ended, as far as is known.
+    pub fn end(self) -> Option<Timestamp> {
+        match self {
+            Self::Until(end) => Some(end),
+            Self::Over => VERSIONS.iter().filter_map(|(_, end)| *end).min().map(Timestamp::from_unix),
+            Self::Open | Self::Unknown => None,
+        }
+    }
+}
+
 /// What is known of that version, `v25.0`.
 pub fn life(version: &str) -> Life {
     if let Some((_, end)) = VERSIONS.iter().find(|(name, _)| *name == version) {

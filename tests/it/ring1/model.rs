@@ -255,7 +255,7 @@ pub fn story_of(reason: Reason) -> Story {
         NumberBlocked | NumberLimited | WebhooksMissing => unreachable!("nothing is sent here"),
         // Renewals have a model of their own, in `renewals`.
         RenewalFailed | RenewalOverdue | RenewalWithoutGain | Renewed => unreachable!("nothing is renewed here"),
-        Undeliverable | OutboxGrowing | ClockOff | StateNearlyFull | Digest | Test => {
+        Undeliverable | OutboxGrowing | ClockOff | StateNearlyFull | VersionRetiring | Digest | Test => {
             unreachable!("{reason:?} is not about a token")
         }
     }

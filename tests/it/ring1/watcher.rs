@@ -5,13 +5,15 @@ use std::sync::Arc;
 use tokenwatch::domain::alert::NotifyReason::{Escalated, First, Repeated, Resolved};
 use tokenwatch::domain::alert::Subject;
 use tokenwatch::domain::answer::{Answer, Refused};
-use tokenwatch::domain::finding::Reason::{ClockOff, Digest, OutboxGrowing, StateNearlyFull, Test, Undeliverable};
+use tokenwatch::domain::finding::Reason::{
+    ClockOff, Digest, OutboxGrowing, StateNearlyFull, Test, Undeliverable, VersionRetiring,
+};
 use tokenwatch::domain::finding::Severity::{Critical, Info, Warning};
 use tokenwatch::domain::finding::{Detail, Finding};
 use tokenwatch::domain::step::{SideStep, WatcherObservation, WatcherSpec, saying, step_watcher};
 use tokenwatch::domain::time::Span;
 use tokenwatch::domain::token::{Policy, ReceiverName};
-use tokenwatch::domain::watcher::{Disk, Signs, Stuck, WatcherStatus, findings, is_off};
+use tokenwatch::domain::watcher::{Disk, Signs, Stuck, Version, WatcherStatus, findings, is_off};
 
 use super::{DAY, HOUR, MINUTE, Word, at, signed, words};
 
@@ -29,6 +31,11 @@ fn stuck(way: &str, since: i64) -> Stuck {
 fn disk(free_mib: u64, total_mib: u64) -> Signs {
     let disk = Disk { free: free_mib << 20, total: total_mib << 20 };
     Signs { disk: Some(disk), ..Signs::default() }
+}
+
+fn version(served: Option<&str>, ends: Option<i64>) -> Signs {
+    let version = Version { asked: "v25.0".into(), served: served.map(Into::into), ends: ends.map(at) };
+    Signs { version: Some(version), ..Signs::default() }
 }
 
 fn offset(seconds: i64) -> Signs {
@@ -57,6 +64,15 @@ fn every_sign_has_its_measure() {
         ("less than a tenth", disk(49, 500), Some((StateNearlyFull, Warning))),
         ("32 MiB", disk(32, 100_000), Some((StateNearlyFull, Warning))),
         ("less than 32 MiB, though half is free", disk(31, 62), Some((StateNearlyFull, Critical))),
+        ("a version without a known end", version(None, None), None),
+        ("a version that ends in ninety days", version(None, Some(90 * DAY + HOUR)), None),
+        (
+            "a version that ends within ninety days",
+            version(None, Some(90 * DAY + HOUR - 1)),
+            Some((VersionRetiring, Warning)),
+        ),
+        ("a version that has ended", version(None, Some(HOUR)), Some((VersionRetiring, Warning))),
+        ("another version runs", version(Some("v26.0"), None), Some((VersionRetiring, Warning))),
     ];
     for (what, signs, expected) in rows {
         // As at the second look in a row that shows the same.

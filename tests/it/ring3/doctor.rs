@@ -13,8 +13,10 @@ use tokenwatch::sim::{
     PhoneNumber, TemplateState, User, Waba, World,
 };
 
+use crate::support::exim::Exim;
+use crate::support::hook::{Hook, Mood};
 use crate::support::house::{APP, SECRET};
-use crate::support::process::{ADA, Said, Stage, TOKENWATCH, unix_now};
+use crate::support::process::{ADA, Said, Stage, TOKENWATCH, quoted, unix_now};
 
 const WABA: &str = "102290000000001";
 const BUSINESS: &str = "2729063490586005";
@@ -1099,4 +1101,96 @@ fn a_secret_on_a_command_line() {
     assert_eq!((report["first"]["step"].as_str(), said.code), (Some("exposure"), 1), "{said:?}");
     let next = report["first"]["next"].as_str().unwrap_or_default();
     assert_eq!(next, format!("ps -o pid,ppid,user,comm -p {}", shower.id()));
+}
+
+/// A real mail server: everything up to the message is tried and nothing is sent, unless it is asked for.
+#[test]
+fn a_relay_is_tried_without_a_mail() {
+    let exim = Exim::start("swordfish");
+    let mut patient = Patient::new();
+    patient.relay = exim.relay();
+    patient.admit();
+    let said = patient.stage.run(&["doctor"]);
+    assert_eq!(said.code, 0, "{said:?}\n{}", exim.log());
+    let port = exim.relay().split("127.0.0.1:").nth(1).and_then(|rest| rest.split('?').next()).map(str::to_owned);
+    let taken = format!(
+        "✔ relay        127.0.0.1:{} takes mail for all 1 addresses; nothing was sent",
+        port.unwrap_or_default()
+    );
+    assert!(said.out.contains(&taken), "{}", said.out);
+    assert_eq!(exim.count(), 0, "{}", exim.log());
+
+    let said = patient.stage.run(&["doctor", "--send-mail"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("a test mail to default was taken for 1 of 1 addresses"), "{}", said.out);
+    let letter = exim.wait_mail("the test mail", |letter| letter.subject().contains("a test"));
+    assert_eq!(letter.header("Auto-Submitted"), "auto-generated");
+
+    patient.stage.write("wrong", "sardine\n");
+    let wrong = quoted(&patient.stage.path("wrong"));
+    let of_exim =
+        exim.relay().split("password = ").nth(1).and_then(|rest| rest.split("}, ca_file").next()).map(str::to_owned);
+    patient.relay = exim.relay().replace(&of_exim.unwrap_or_default(), &format!("{{ file = {wrong} "));
+    let report = patient.examine();
+    let report: Value = serde_json::from_str(&report.out).expect("JSON");
+    let first = &report["first"];
+    assert_eq!(first["step"], "relay", "{first}");
+    let remedy = first["remedy"][0].as_str().unwrap_or_default();
+    assert!(remedy.contains("Put the right password there") && !first.to_string().contains("sardine"), "{first}");
+}
+
+/// The way from a test ticket to WhatsApp: the application is asked as a customer would, and must take the ticket.
+#[test]
+fn the_application_takes_a_test_ticket() {
+    let desk = Hook::start();
+    let mut patient = Patient::new();
+    let ticket = r#"{"ticketId":"TEST-1","phone":"+15550001111","message":"test"}"#;
+    patient.more = format!(
+        "[tokens.probe]\nhttp = {:?}\nmethod = \"POST\"\njson = '{ticket}'\nstatus = 200\n",
+        desk.url("/api/whatsapp/send")
+    );
+    patient.admit();
+    let said = patient.stage.run(&["doctor"]);
+    assert_eq!((said.code, desk.calls().len()), (0, 0), "a ticket reaches a person: {said:?}");
+    assert!(said.out.contains("may reach a person; --try-application asks it"), "{}", said.out);
+
+    let said = patient.stage.run(&["doctor", "--try-application"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("/api/whatsapp/send answers with status 200"), "{}", said.out);
+    let calls = desk.calls();
+    assert_eq!((calls.len(), calls[0].line.as_str()), (1, "POST /api/whatsapp/send"));
+    assert_eq!(calls[0].json(), serde_json::from_str::<Value>(ticket).expect("JSON"));
+    assert_eq!(calls[0].header("content-type"), "application/json");
+
+    // The token is fine and the application is not: that is what comes first.
+    desk.set(Mood::Answer(502));
+    let said = patient.stage.run(&["doctor", "--try-application"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.out.contains("First: wa, application: POST ") && said.out.contains("answers with status 502, not 200"),
+        "{}",
+        said.out
+    );
+}
+
+/// As many tokens as an agency has: each is walked, all at once, and only what is wrong is shown.
+#[test]
+fn two_hundred_tokens() {
+    let mut patient = Patient::new();
+    let mut lines = format!("META_APP_SECRET={SECRET}\nWA={}\n", patient.token);
+    for n in 0..200 {
+        let token = patient.world(|world| world.issue_system_user(MACHINE, &SCOPES, Lifetime::Never, unix_now()));
+        lines.push_str(&format!("T{n}={token}\n"));
+        patient.more.push_str(&patient.stage.token(&format!("t{n}"), &format!("T{n}")));
+        if n == 117 {
+            patient.world(|world| world.revoke(&token, unix_now()));
+        }
+    }
+    patient.stage.write("config.env", &lines);
+    fs::set_permissions(patient.stage.path("config.env"), Permissions::from_mode(0o600)).expect("the owner may");
+    patient.admit();
+    let said = patient.stage.run(&["doctor"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.contains("\n✔ t116\nt117\n  ✖ token        revoked: "), "{}", said.out);
+    assert!(said.out.contains("First: t117, token: ") && said.out.lines().count() < 250, "{}", said.out);
 }
