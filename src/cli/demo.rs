@@ -3,8 +3,9 @@
 //! The provider, the mailbox and the clock are simulated; everything between them is the daemon as it runs in production: HTTP, the state
 //! file, SMTP, metrics and pages. Nothing outside a temporary folder is touched.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +18,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::doctor::as_text;
 use super::{Exit, io};
 use crate::clock::{Lens, System};
 use crate::daemon::wiring::Wiring;
 use crate::daemon::{Daemon, Doors, bind_control, control_path};
+use crate::doctor::{Commands, Doctor, Wishes};
 use crate::domain::alert::Subject;
 use crate::domain::answer::{Answer, Signed};
 use crate::domain::time::{Span, Timestamp};
@@ -32,7 +35,8 @@ use crate::requests::Requests;
 use crate::settings;
 use crate::settings::source::Sources;
 use crate::sim::{
-    App, AppEvent, Event, Fault, FaultKind, Lifetime, Mailbox, Match, Received, Reexchange, Sim, User, World,
+    App, AppEvent, Event, Fault, FaultKind, Health, Lifetime, Mailbox, Match, PhoneNumber, Received, Reexchange, Sim,
+    User, Waba, World,
 };
 use crate::store::Sqlite;
 
@@ -115,6 +119,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
         folder.join("tokenwatch.toml").display()
     ));
     stage.play(arrivals, arguments.forever).await?;
+    stage.call_the_doctor(&text).await?;
     stop.cancel();
     while running.join_next().await.is_some() {}
     let mails = mailbox.mails().len();
@@ -194,18 +199,50 @@ impl Stage {
         Ok(())
     }
 
+    /// Whoever was woken runs `tokenwatch doctor`, while the daemon goes on.
+    async fn call_the_doctor(&self, text: &str) -> anyhow::Result<()> {
+        let config = self.folder.join("tokenwatch.toml");
+        tell(&format!("\n$ tokenwatch --config {} doctor {BROKEN}\n", config.display()));
+        let loaded = settings::from_text(text, "demo", &[])?;
+        let wiring = Wiring::new(loaded.settings, &Reader::new(Sources::default()), &self.clock)?;
+        let id = TokenId::parse(BROKEN).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+        let places: Vec<usize> = wiring.index(&id).into_iter().collect();
+        let doctor = Doctor {
+            wiring: &wiring,
+            clock: &*self.clock,
+            commands: Commands::over(Some(&config)),
+            wishes: Wishes::default(),
+            progress: &|_| {},
+        };
+        // The demo knows nothing of the environment, so only the terminal decides about colours.
+        tell(&as_text(&doctor.walk(&places).await, io::Paint::new(&[])));
+        Ok(())
+    }
+
     /// On-call answers, as `tokenwatch ack` does.
     async fn acknowledge(&self, name: &str) -> anyhow::Result<()> {
         let id = TokenId::parse(name).map_err(|fault| anyhow::anyhow!("{fault}"))?;
         let signed = Signed { by: "asha".into(), at: self.clock.now(), why: Some("I am on it".into()) };
-        let ledger = self.requests.answer(Subject::Token(id), Answer::Acknowledge(signed)).await?;
-        let open: Vec<&str> = ledger.incidents.iter().map(|incident| incident.reason.as_str()).collect();
-        tell(&format!("{}      acknowledged by asha: {}", self.day(self.clock.now()), open.join(", ")));
+        let said = match self.requests.answer(Subject::Token(id), Answer::Acknowledge(signed)).await {
+            Ok(ledger) => {
+                let open: Vec<&str> = ledger.incidents.iter().map(|incident| incident.reason.as_str()).collect();
+                format!("acknowledged by asha: {}", open.join(", "))
+            }
+            // At a high speed on a slow machine the daemon may not have come so far.
+            Err(declined) => format!("not acknowledged: {declined}"),
+        };
+        tell(&format!("{}      {said}", self.day(self.clock.now())));
         Ok(())
     }
 
     fn day(&self, now: Timestamp) -> String {
         format!("day {:>2}", now.since(self.start).as_seconds() / 86_400)
+    }
+
+    /// What WhatsApp says of the help desk's account from now on.
+    fn account_is(&self, health: &Health) {
+        self.sim
+            .with_world(|world| world.waba_mut(WABA).into_iter().for_each(|account| account.health = health.clone()));
     }
 
     /// Somebody edits the env file by hand.
@@ -226,6 +263,10 @@ fn set(sim: &Sim, env: &Path, now: i64) -> std::io::Result<()> {
         for (user, name) in [(MACHINE, "helpdesk machine"), (PERSON, "Asha"), (ETERNAL, "status machine")] {
             world.add_user(User::new(APP, user, name));
         }
+        let mut account = Waba::new(WABA, "Help desk", BUSINESS, &[MACHINE]);
+        account.subscribed_apps.insert(APP.to_owned());
+        world.add_waba(account);
+        world.add_phone_number(PhoneNumber::new(WABA, NUMBER, "+1 650-253-0000", "Help desk"));
         // A person's login is not extended by another exchange, as some have seen.
         world.switches.reexchange = Reexchange::Unchanged;
         [
@@ -237,7 +278,8 @@ fn set(sim: &Sim, env: &Path, now: i64) -> std::io::Result<()> {
         ]
     });
     let lines: String = tokens.iter().map(|(key, token)| format!("{key}=\"{token}\"\n")).collect();
-    fs::write(env, format!("# what the help desk reads\nMETA_APP_SECRET={SECRET}\n{lines}"))
+    fs::write(env, format!("# what the help desk reads\nMETA_APP_SECRET={SECRET}\n{lines}"))?;
+    fs::set_permissions(env, Permissions::from_mode(0o600))
 }
 
 /// The application that uses the site's token. Its health says whether it works with what it reads.
@@ -254,7 +296,7 @@ fn tell(line: &str) {
     let _ = io::print(&format!("{line}\n"));
 }
 
-const SCENES: [Scene; 16] = [
+const SCENES: [Scene; 19] = [
     Scene::told(
         1,
         "five tokens are watched: one never ends, one is a person's login, and shop and website may be renewed by tokenwatch itself",
@@ -284,6 +326,22 @@ const SCENES: [Scene; 16] = [
         "shop ends in three weeks, and 20 days before it is renewed: exchanged, proved, published, confirmed",
     ),
     Scene::told(17 * 24, "shop has a new token, in the same place of the env file; every other byte is as it was"),
+    Scene::played(
+        20 * 24,
+        "a payment fails, so WhatsApp sends nothing for helpdesk-whatsapp any more; its token is fine",
+        |stage| {
+            stage.account_is(&Health::blocked(
+                141_006,
+                "There is an error with the payment method.",
+                "Add a valid payment method.",
+            ));
+            Ok(())
+        },
+    ),
+    Scene::played(21 * 24, "it is paid", |stage| {
+        stage.account_is(&Health::available());
+        Ok(())
+    }),
     Scene::played(
         25 * 24,
         "Meta has an outage: every call answers 503. Known deadlines stay; after six hours we are blind, and say so",
@@ -334,6 +392,10 @@ const SCENES: [Scene; 16] = [
         stage.edit("WHATSAPP_ACCESS_TOKEN", &token)
     }),
     Scene::told(62 * 24 + 12, "all is well again"),
+    Scene::played(62 * 24 + 14, "until somebody withdraws the new token; whoever is woken calls the doctor", |stage| {
+        stage.sim.with_world(|world| world.user_event(MACHINE, Event::LoggedOut, stage.clock.now().unix()));
+        Ok(())
+    }),
 ];
 
 /// Where the others live.
@@ -358,6 +420,7 @@ fn configuration(env: &Path, state: &Path, Neighbours { api, relay, site }: &Nei
         state.display()
     );
     text.push_str(&token("helpdesk-whatsapp", "WHATSAPP_ACCESS_TOKEN", "\"whatsapp_business_messaging\""));
+    text.push_str(&format!("[tokens.whatsapp]\nphone_number_id = \"{NUMBER}\"\nbusiness_account_id = \"{WABA}\"\n\n"));
     text.push_str(&token("status-page", "STATUS_TOKEN", ""));
     let confirm = format!("confirm = {{ http = \"http://{site}/health\", within = \"1s\" }}\n");
     for (name, key, confirm) in
@@ -374,6 +437,11 @@ const APP: &str = "634900000000001";
 const MACHINE: &str = "104160000000001";
 const PERSON: &str = "104160000000002";
 const ETERNAL: &str = "104160000000003";
+const WABA: &str = "102290000000001";
+const BUSINESS: &str = "2729063490586005";
+const NUMBER: &str = "521803094347148";
+/// The token that the doctor is called for.
+const BROKEN: &str = "helpdesk-whatsapp";
 const SCOPES: &[&str] = &["whatsapp_business_messaging", "whatsapp_business_management"];
 /// Not a secret: it exists in the simulated world only.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

@@ -152,7 +152,8 @@ fn exit_of(report: &Report) -> Exit {
     }
 }
 
-fn as_text(report: &Report, paint: io::Paint) -> String {
+/// The report for people.
+pub fn as_text(report: &Report, paint: io::Paint) -> String {
     let mut text = String::new();
     let mut about: Option<&About> = None;
     let is_short = report.lines.iter().filter(|line| matches!(line.about, About::Token(_))).count() > MOST_LINES;

@@ -11,7 +11,7 @@ use crate::zone::Zone;
 /// Whether our clock agrees with the provider's.
 pub(super) fn clock(offset: Option<Span>) -> Found {
     let Some(offset) = offset else {
-        return Found::NotTried("the provider did not answer, so there is nothing to compare it with".to_owned());
+        return Found::NotTried("the provider did not tell its time, so there is nothing to compare with".to_owned());
     };
     if !is_off(Some(offset)) {
         return Found::Right(format!("{} from the provider's", seconds(offset)));

@@ -353,7 +353,7 @@ impl Doctor<'_> {
         let steps = told.notices.first().map(|notice| crate::advice::steps(notice, &links)).unwrap_or_default();
         let steps = steps.into_iter().filter(|step| !step.starts_with("Confirm with ")).collect();
         let saw = format!(
-            "it {}{}",
+            "the app {}{}",
             fault.in_words(),
             if text.is_empty() { String::new() } else { format!(": {}", crate::advice::plain(text)) }
         );
@@ -385,7 +385,9 @@ impl Doctor<'_> {
         let settings = &self.wiring.settings;
         let line = |step, found| Line { about: About::Host, step, found };
         let answers: Vec<&Telemetry> = asked.iter().flatten().map(|asked| &asked.telemetry).collect();
-        let offset = answers.iter().filter_map(|telemetry| telemetry.clock_offset).next_back();
+        // A clock that is sped up says nothing about the machine's.
+        let offsets = answers.iter().filter(|_| self.clock.keeps_pace()).filter_map(|telemetry| telemetry.clock_offset);
+        let offset = offsets.last();
         let served = answers.iter().find_map(|telemetry| telemetry.other_version.as_deref());
         let zone = &settings.daemon.zone;
         let mut lines = vec![

@@ -1013,7 +1013,7 @@ fn the_table_for_a_tired_person() {
     assert_eq!(said.code, 2, "{said:?}");
     for line in [
         "app helpdesk",
-        "✖ app          it secret does not match",
+        "✖ app          the app secret does not match the app id",
         "wa\n  ✔ secret       read from WA in ",
         "✔ token        it works: not known, asked with itself, because its app cannot ask",
         "✔ number       +1 650-253-0000, Tea House, status CONNECTED, quality GREEN, mode LIVE",
