@@ -235,6 +235,7 @@ fn number_in_words(known: &NumberStatus, words: &Words<'_>) -> Vec<(&'static str
         let who = match subscription {
             Subscription::Ours => "this app",
             Subscription::Others => "other apps only",
+            Subscription::Somebody => "some app; which one is ours is not known",
             Subscription::Nobody => "nobody",
         };
         facts.push(("what arrives goes to", who.to_owned()));

@@ -120,17 +120,22 @@ impl Counters {
 
     /// Counts one check.
     pub fn checked(&self, provider: ProviderKind, app: &str, telemetry: &Telemetry, error: Option<&CheckError>) {
+        self.asked(provider, app, telemetry);
         let provider = provider.as_str();
         self.checks.with_label_values(&[provider]).inc();
         self.check_duration.with_label_values(&[provider]).observe(telemetry.seconds);
         if let Some(error) = error {
             self.check_failures.with_label_values(&[provider, error.reason()]).inc();
         }
-        for code in &telemetry.error_codes {
-            self.provider_errors.with_label_values(&[provider, *code]).inc();
-        }
         if let Some(offset) = telemetry.clock_offset {
             self.clock_offset.with_label_values(&[provider]).set(offset.as_seconds());
+        }
+    }
+
+    /// Takes in what a question beside a check showed: error codes and budgets.
+    pub fn asked(&self, provider: ProviderKind, app: &str, telemetry: &Telemetry) {
+        for code in &telemetry.error_codes {
+            self.provider_errors.with_label_values(&[provider.as_str(), *code]).inc();
         }
         for (resource, ratio) in &telemetry.usage {
             self.usage.with_label_values(&[app, resource]).set(*ratio);

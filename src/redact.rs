@@ -152,6 +152,28 @@ const LONGEST_INPUT: usize = 4_096;
 /// Enough for any message; provider texts are not trusted to be short.
 const LONGEST_TEXT: usize = 400;
 
+/// Takes out whatever could be a telephone number, in any of the ways to write one.
+pub fn without_numbers(text: &str) -> String {
+    let part = |c: char| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/');
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        out.push_str(&rest[..start]);
+        let tail = &rest[start..];
+        let run = &tail[..tail.find(|c| !part(c)).unwrap_or(tail.len())];
+        // What follows the last digit belongs to the sentence.
+        let run = &run[..run.rfind(|c: char| c.is_ascii_digit()).map_or(run.len(), |last| last + 1)];
+        let digits = run.bytes().filter(u8::is_ascii_digit).count();
+        out.push_str(if digits < FEWEST_DIGITS { run } else { "(number)" });
+        rest = &tail[run.len()..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Error codes have six digits, telephone numbers more.
+const FEWEST_DIGITS: usize = 7;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,9 +97,7 @@ impl MailChannel {
     ///
     /// # Errors
     /// What the relay said, or that it said nothing, without secrets and addresses.
-    pub async fn rehearse(&self, relay: &Relay) -> Result<usize, String> {
-        let password = relay.password.as_ref().map(|reference| self.sources.read(reference)).transpose();
-        let password = password.map_err(|error| format!("its password cannot be read: {error}"))?;
+    pub async fn rehearse(&self, relay: &Relay, password: Option<&Secret>) -> Result<usize, NotTaken> {
         let receivers = self.settings.receivers.values();
         let everybody = receivers.flat_map(|receiver| {
             let added = receiver.escalate.iter().flat_map(|escalate| &escalate.email);
@@ -110,7 +108,7 @@ impl MailChannel {
             .map(|mailbox| (key(&mailbox.email), mailbox.email))
             .collect();
         let addresses: Vec<Address> = addresses.into_values().collect();
-        let mut talk = self.talk(relay, password.as_ref(), addresses.len());
+        let mut talk = self.talk(relay, password, addresses.len());
         let bound = talk.step * STEPS_IN_BOUND;
         let outcome = match tokio::time::timeout(bound, talk.rehearse(&addresses)).await {
             Ok((connection, outcome)) => {
@@ -119,10 +117,15 @@ impl MailChannel {
             }
             Err(_) => Err(format!("took longer than {} s, at last {}", bound.as_secs(), talk.now)),
         };
+        let clean = |text: &str| without_secrets(text, password);
+        let at = talk.now;
+        outcome.map_err(|text| NotTaken { at, later: false, words: clean(&text) })?;
         let refusals: Vec<String> = talk.refusals().collect();
-        let outcome =
-            outcome.and_then(|()| if refusals.is_empty() { Ok(addresses.len()) } else { Err(refusals.join("; ")) });
-        outcome.map_err(|text| without_secrets(&text, password.as_ref()))
+        if refusals.is_empty() {
+            return Ok(addresses.len());
+        }
+        let later = !talk.replies.iter().any(|reply| matches!(reply, Reply::Never(_)));
+        Err(NotTaken { at, later, words: clean(&refusals.join("; ")) })
     }
 
     fn talk<'a>(&'a self, relay: &'a Relay, password: Option<&'a Secret>, addresses: usize) -> Talk<'a> {
@@ -299,6 +302,17 @@ impl Fate {
             Reply::Never(_) => Self::Refused,
         }
     }
+}
+
+/// Why a relay would not take a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotTaken {
+    /// What was under way, in words: `connecting`, `logging in`.
+    pub at: &'static str,
+    /// It asked to try again later, and said no more.
+    pub later: bool,
+    /// What it said, without secrets and addresses.
+    pub words: String,
 }
 
 /// What a relay said about one address.

@@ -19,7 +19,7 @@ use crate::domain::route::ChannelKind;
 use crate::domain::token::ReceiverName;
 use crate::outgoing::{ClientError, Reply};
 use crate::ports::{Channel, Delivery, DeliveryError};
-use crate::redact::redact;
+use crate::redact::{redact, without_numbers};
 use crate::secret::{Secret, hmac_sha256};
 use crate::settings::source::Sources;
 use crate::settings::{Settings, Token, WhatsAppTarget};
@@ -376,31 +376,10 @@ fn their_words(error: &Value, errand: &Errand<'_>) -> String {
     post::shortened(&without_numbers(&clean), LONGEST_WORDS)
 }
 
-/// Takes out whatever could be a telephone number, in any of the ways to write one.
-fn without_numbers(text: &str) -> String {
-    let part = |c: char| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/');
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        out.push_str(&rest[..start]);
-        let tail = &rest[start..];
-        let run = &tail[..tail.find(|c| !part(c)).unwrap_or(tail.len())];
-        // What follows the last digit belongs to the sentence.
-        let run = &run[..run.rfind(|c: char| c.is_ascii_digit()).map_or(run.len(), |last| last + 1)];
-        let digits = run.bytes().filter(u8::is_ascii_digit).count();
-        out.push_str(if digits < FEWEST_DIGITS { run } else { "(number)" });
-        rest = &tail[run.len()..];
-    }
-    out.push_str(rest);
-    out
-}
-
 /// The body of a message has room for 1,024 characters, the template's own words included.
 const LONGEST_TITLE: usize = 250;
 const LONGEST_STEP: usize = 350;
 const ROOM_FOR_OTHERS: usize = 50;
-/// Error codes have six digits, telephone numbers more.
-const FEWEST_DIGITS: usize = 7;
 /// Characters of an answer that are repeated in an error.
 const LONGEST_WORDS: usize = 200;
 /// Messages of which it is known which numbers have them.

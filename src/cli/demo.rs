@@ -207,13 +207,8 @@ impl Stage {
         let wiring = Wiring::new(loaded.settings, &Reader::new(Sources::default()), &self.clock)?;
         let id = TokenId::parse(BROKEN).map_err(|fault| anyhow::anyhow!("{fault}"))?;
         let places: Vec<usize> = wiring.index(&id).into_iter().collect();
-        let doctor = Doctor {
-            wiring: &wiring,
-            clock: &*self.clock,
-            commands: Commands::over(Some(&config)),
-            wishes: Wishes::default(),
-            progress: &|_| {},
-        };
+        let commands = Commands::over(Some(&config));
+        let doctor = Doctor::new(&wiring, &*self.clock, commands, Wishes::default(), &|_| {});
         // The demo knows nothing of the environment, so only the terminal decides about colours.
         tell(&as_text(&doctor.walk(&places).await, io::Paint::new(&[])));
         Ok(())

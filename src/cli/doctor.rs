@@ -90,7 +90,7 @@ async fn examine(context: &Context, arguments: &Arguments) -> Result<Exit, Exit>
         send_mail: arguments.send_mail,
         try_application: arguments.try_application,
     };
-    let doctor = Doctor { wiring: &wiring, clock: &*clock, commands, wishes, progress: &progress };
+    let doctor = Doctor::new(&wiring, &*clock, commands, wishes, &progress);
     let report = doctor.walk(&places).await;
     bar.finish_and_clear();
     let printed = if arguments.json {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Context, Exit};
 use crate::settings::source::{env_keys, env_value, read_text};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Settings, value};
 
 /// What an env file holds of Meta.
 pub struct Found {
@@ -94,19 +94,22 @@ impl Found {
     /// When they are refused, as by something in the environment; the faults are printed.
     pub fn settings(&self, context: &Context) -> Result<Settings, Exit> {
         let mut lines = String::from("[daemon]\nlisten = \"\"\n");
-        if let Some(app) = &self.app {
+        let app = self.app.as_ref().filter(|app| self.is_an_id(&app.id, app.id_key));
+        let account = self.account.as_deref().filter(|id| self.is_an_id(id, "the key of the WhatsApp account"));
+        let number = self.number.as_deref().filter(|id| self.is_an_id(id, "the key of the phone number's id"));
+        if let Some(app) = app {
             let (id, secret) = (quote(&app.id), self.place(app.secret_key));
             lines.push_str(&format!("[apps.{APP_NAME}]\nid = {id}\nsecret = {secret}\n"));
         }
         for token in &self.tokens {
             let (name, secret) = (quote(&token.name), self.place(token.key));
             lines.push_str(&format!("[[tokens]]\nname = {name}\nsecret = {secret}\n"));
-            if self.app.is_some() {
+            if app.is_some() {
                 lines.push_str(&format!("app = {}\n", quote(APP_NAME)));
             }
             // Without the app nobody tells which accounts are covered.
-            let account = self.account.as_ref().filter(|_| token.is_for_whatsapp() && self.app.is_some());
-            let number = self.number.as_ref().filter(|_| self.sends_with(token));
+            let account = account.filter(|_| token.is_for_whatsapp() && app.is_some());
+            let number = number.filter(|_| self.sends_with(token));
             if account.is_some() || number.is_some() {
                 lines.push_str("[tokens.whatsapp]\n");
             }
@@ -116,6 +119,19 @@ impl Found {
         }
         let loaded = settings::from_text(&lines, &self.file.display().to_string(), &context.environment);
         loaded.map(|loaded| loaded.settings).map_err(|faults| super::fail(Exit::BadConfiguration, faults))
+    }
+
+    /// What is no id may be a secret in the wrong place: it is passed over, and only its key is named.
+    fn is_an_id(&self, text: &str, key: &str) -> bool {
+        let is = value::id(text).is_ok();
+        if !is {
+            let file = self.file.display();
+            let _ = super::fail(
+                Exit::Fine,
+                format_args!("{file}: {key} holds no id (an id is digits only), so it is passed over"),
+            );
+        }
+        is
     }
 
     /// What keeps a check of these tokens from telling all that could be told.

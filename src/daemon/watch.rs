@@ -23,10 +23,10 @@ use crate::board::{Board, Row, Table};
 use crate::domain::alert::{AlertKey, Notice, Subject};
 use crate::domain::answer::Answer;
 use crate::domain::cadence;
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Reason};
 use crate::domain::inspection::CheckError;
 use crate::domain::ledger::{Ledger, Told};
-use crate::domain::number::{Beside, NumberError};
+use crate::domain::number::Beside;
 use crate::domain::renewal::{Outcome, RenewalStatus, Report, Run};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::step::{
@@ -86,7 +86,8 @@ enum Journal {
 struct Seen {
     index: usize,
     observation: Observation,
-    telemetry: Option<Telemetry>,
+    /// What the question about the token showed, and what those beside it did.
+    telemetry: Option<(Telemetry, Telemetry)>,
 }
 
 impl Watch {
@@ -242,7 +243,7 @@ impl Watch {
             let wanted = if round.courtesy.is_strained(&budget) {
                 Wanted::NOTHING
             } else {
-                round.probes.wanted(index, token, &wiring.settings.schedule, now)
+                round.probes.wanted(index, token, now)
             };
             let key = round.key.clone();
             let wiring = Arc::clone(&wiring);
@@ -252,8 +253,8 @@ impl Watch {
                 };
                 // A fault of ours in one check must not take the token off the agenda, nor the daemon down.
                 let checked = AssertUnwindSafe(wiring.check(token, &key, wanted)).catch_unwind().await;
-                let Checked { outcome, telemetry } = checked.unwrap_or_else(|_| Checked::internal_fault());
-                Seen { index, observation: Observation::Checked(outcome), telemetry: Some(telemetry) }
+                let Checked { outcome, telemetry, beside } = checked.unwrap_or_else(|_| Checked::internal_fault());
+                Seen { index, observation: Observation::Checked(outcome), telemetry: Some((telemetry, beside)) }
             });
         }
         self.board.vitals.set_in_flight(round.flying.len());
@@ -315,7 +316,7 @@ impl Watch {
         let mut shown = Vec::with_capacity(batch.len());
         let mut wakes = Vec::with_capacity(batch.len());
         let mut suspects = Vec::new();
-        let mut runs = false;
+        let (mut runs, mut probed) = (false, Vec::new());
         for seen in batch {
             let Some(spec) = specs(seen.index) else { continue };
             let subject = Subject::Token(spec.id.clone());
@@ -325,6 +326,10 @@ impl Watch {
             };
             let before = status.last_error.clone();
             let had_source = status.source_fault.is_none();
+            let generation = status.generation.number;
+            // What is seen while a run is under way may not count, so it is asked again.
+            let beside = beside_of(&seen).filter(|_| status.renewal.run.is_none());
+            let index = seen.index;
             if let Some(version) = round.heed(spec, &seen, now) {
                 self.board.vitals.set_served_version(Some(version));
             }
@@ -334,6 +339,9 @@ impl Watch {
             if let (Some(app), Some(report)) = (&spec.app, step.app.clone()) {
                 reports.entry(app.clone()).or_default().push(report);
             }
+            let ask_again =
+                step.status.generation.number != generation || step.judgement.find(Reason::WebhooksMissing).is_some();
+            probed.push((index, beside, ask_again));
             round.kin.learn(seen.index, &step.status);
             if step.status.invalid_streak == 1 {
                 suspects.push(Suspicion::Owner(seen.index));
@@ -358,6 +366,14 @@ impl Watch {
         }
         for (wake, index) in wakes {
             round.agenda.push(wake, index);
+        }
+        for (index, beside, ask_again) in probed {
+            if let Some((beside, used)) = beside {
+                round.probes.note(index, &beside, used, &wiring.settings.schedule, now);
+            }
+            if ask_again {
+                round.probes.ask_for_subscription(index);
+            }
         }
         for suspicion in suspects {
             round.suspect(suspicion, now);
@@ -409,8 +425,9 @@ impl Watch {
     }
 
     fn count(&self, provider: ProviderKind, app: Option<&AppName>, seen: &Seen) {
-        if let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) {
+        if let (Some((telemetry, beside)), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) {
             let app = app.map_or("", AppName::as_str);
+            self.counters.asked(provider, app, beside);
             self.counters.checked(provider, app, telemetry, outcome.answer.as_ref().err());
             if let Some(offset) = telemetry.clock_offset.filter(|_| self.clock.keeps_pace()) {
                 self.board.vitals.clock_is(offset);
@@ -743,17 +760,10 @@ impl Round {
 
     /// Takes in what an answer showed beside the facts. Returns the version that really runs, once a second answer has said that it is another than the one asked for.
     fn heed(&mut self, spec: &TokenSpec, seen: &Seen, now: Timestamp) -> Option<String> {
-        let (Some(telemetry), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else {
+        let (Some((telemetry, _)), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else {
             return None;
         };
-        let budget = budget_of(spec);
-        self.courtesy.heed(&budget, outcome.answer.as_ref(), telemetry, now);
-        if let Some(beside) = &outcome.beside {
-            self.probes.note(seen.index, beside, now);
-            for error in unanswered(beside) {
-                self.courtesy.heed(&budget, Err(error), telemetry, now);
-            }
-        }
+        self.courtesy.heed(&budget_of(spec), outcome.answer.as_ref(), telemetry, now);
         let version = telemetry.other_version.as_ref()?;
         if self.served_version.as_ref() == Some(version) {
             return Some(version.clone());
@@ -808,14 +818,11 @@ fn begun(run: Option<Run>) -> JournalChange {
     run.map_or(JournalChange::None, |run| JournalChange::Begin(Journaled { run, sealed: Sealed::new() }))
 }
 
-/// What was not answered beside the token's own facts.
-fn unanswered(beside: &Beside) -> impl Iterator<Item = &CheckError> {
-    let number = beside.number.as_ref().and_then(|said| said.as_ref().err());
-    let subscription = beside.subscription.as_ref().and_then(|said| said.as_ref().err());
-    number.into_iter().chain(subscription).filter_map(|error| match error {
-        NumberError::Unanswered(error) => Some(error),
-        NumberError::Missing(_) | NumberError::Forbidden(_) | NumberError::Token(_) => None,
-    })
+/// What was asked beside the token's own facts, with the share of a budget that it has used.
+fn beside_of(seen: &Seen) -> Option<(Box<Beside>, f64)> {
+    let Observation::Checked(outcome) = &seen.observation else { return None };
+    let usage = seen.telemetry.iter().flat_map(|(_, beside)| &beside.usage).map(|(_, used)| *used);
+    Some((outcome.beside.clone()?, usage.fold(0.0, f64::max)))
 }
 
 /// Whose budget a question about this token uses up.

@@ -9,7 +9,7 @@ use crate::channel::webhook::WebhookChannel;
 use crate::channel::whatsapp::WhatsAppChannel;
 use crate::domain::alert::Subject;
 use crate::domain::inspection::{AppFault, CheckError, CheckOutcome, Inspection, Validity};
-use crate::domain::number::Beside;
+use crate::domain::number::{Beside, NumberError};
 use crate::domain::route::ChannelKind;
 use crate::domain::token::{AppName, Fingerprint, ReceiverName, TokenId};
 use crate::outgoing::ClientError;
@@ -40,6 +40,8 @@ pub struct Checked {
     pub outcome: CheckOutcome,
     /// For the counters.
     pub telemetry: Telemetry,
+    /// The same of what was asked beside: other budgets than the app's.
+    pub beside: Telemetry,
 }
 
 /// What a check asks beside the token's own facts. Both are asked with the token itself, so only of one that works.
@@ -165,14 +167,16 @@ impl Wiring {
         let credentials =
             app.zip(app_secret.as_ref()).map(|(app, secret)| Credentials { id: &app.id, secret, proof: app.proof });
         let question = Question { token: &secret, app: credentials };
-        let Answer { facts, mut telemetry } = self.provider.inspect(&question).await;
+        let Answer { facts, telemetry } = self.provider.inspect(&question).await;
+        let mut of_number = Telemetry::default();
         let beside = match &facts {
             Ok(facts) if facts.validity == Validity::Valid => {
-                self.beside(token, &question, facts, wanted, &mut telemetry).await
+                self.beside(token, &question, facts, wanted, &mut of_number).await
             }
             Ok(_) | Err(_) => None,
         };
-        Checked { outcome: CheckOutcome { fingerprint, answer: facts, beside: beside.map(Box::new) }, telemetry }
+        let outcome = CheckOutcome { fingerprint, answer: facts, beside: beside.map(Box::new) };
+        Checked { outcome, telemetry, beside: of_number }
     }
 
     async fn beside(
@@ -190,7 +194,9 @@ impl Wiring {
             telemetry.also(heard.telemetry);
             beside.number = Some(heard.said);
         }
-        if let Some(account) = whatsapp.business_account_id.as_deref().filter(|_| wanted.subscription) {
+        // Where WhatsApp gave no answer, another question only costs time and budget.
+        let silent = matches!(beside.number, Some(Err(NumberError::Unanswered(_))));
+        if let Some(account) = whatsapp.business_account_id.as_deref().filter(|_| wanted.subscription && !silent) {
             let ours = facts.app_id.as_deref().or(question.app.as_ref().map(|app| app.id));
             let heard = self.provider.subscription(question, account, ours).await;
             telemetry.also(heard.telemetry);
@@ -230,5 +236,9 @@ fn channels(settings: &Arc<Settings>, sources: &Sources, clock: &Arc<dyn Clock>)
 }
 
 fn failed(fingerprint: Option<Fingerprint>, error: CheckError) -> Checked {
-    Checked { outcome: CheckOutcome { fingerprint, answer: Err(error), beside: None }, telemetry: Telemetry::default() }
+    Checked {
+        outcome: CheckOutcome { fingerprint, answer: Err(error), beside: None },
+        telemetry: Telemetry::default(),
+        beside: Telemetry::default(),
+    }
 }

@@ -2,16 +2,19 @@
 
 use super::guide::{Bad, Found, Wrong};
 use super::remedy::Commands;
+use crate::advice::plain;
+use crate::channel::mail::NotTaken;
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::watcher::{Version, is_off};
 use crate::provider::meta::versions::{Life, RECOMMENDED, life};
 use crate::settings::Relay;
+use crate::settings::value::SecretRef;
 use crate::zone::Zone;
 
 /// Whether our clock agrees with the provider's.
 pub(super) fn clock(offset: Option<Span>) -> Found {
     let Some(offset) = offset else {
-        return Found::NotTried("the provider did not tell its time, so there is nothing to compare with".to_owned());
+        return Found::NotTried("no answer told the provider's time".to_owned());
     };
     if !is_off(Some(offset)) {
         return Found::Right(format!("{} from the provider's", seconds(offset)));
@@ -49,7 +52,10 @@ pub(super) fn version(asked: &str, served: Option<&str>, zone: &Zone, now: Times
 }
 
 /// How much of an API budget is used.
-pub(super) fn budget(usage: &[(&'static str, f64)], commands: &Commands) -> Found {
+pub(super) fn budget(usage: &[(&'static str, f64)], throttled: bool, commands: &Commands) -> Found {
+    if throttled {
+        return Found::NotTried("Meta answers that a limit is reached, and tells no share".to_owned());
+    }
     let Some((resource, used)) = usage.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else {
         return Found::Right("nothing to report: Meta tells of a budget only after a fair number of calls".to_owned());
     };
@@ -68,37 +74,64 @@ pub(super) fn budget(usage: &[(&'static str, f64)], commands: &Commands) -> Foun
     })
 }
 
+/// What came of a relay.
+pub(super) enum Tried {
+    /// It would take a message for so many addresses, or says why not.
+    Asked(Result<usize, NotTaken>),
+    /// Its password cannot be read.
+    NoPassword(String),
+}
+
 /// Whether a relay takes mail; `others` says whether another one does.
-pub(super) fn relay(relay: &Relay, said: &Result<usize, String>, others: bool, commands: &Commands) -> Found {
+pub(super) fn relay(relay: &Relay, tried: &Tried, others: bool, commands: &Commands) -> Found {
     let name = format!("{}:{}", relay.url.host, relay.url.port);
-    let problem = match said {
-        Ok(0) => return Found::Right(format!("{name} answers; no receiver has an address")),
-        Ok(addresses) => {
-            return Found::Right(format!("{name} takes mail for all {addresses} addresses; nothing was sent"));
-        }
-        Err(problem) => problem,
-    };
     let place = relay.password.as_ref().map_or_else(|| "its password".to_owned(), ToString::to_string);
-    let step = if problem.contains("password cannot be read") {
-        format!("See that {place} can be read by the user that asks; a credential can be read within the unit only.")
-    } else if problem.contains("refused the login") {
-        format!("Put the right password there ({place}), or correct the user in the relay's url.")
-    } else if problem.contains("STARTTLS") || problem.contains("starting TLS") {
-        "See whether the relay speaks TLS at once (smtps://…:465), and whether its certificate is for this name (ca_file for a private authority)."
-            .to_owned()
-    } else if problem.contains("naming the receivers") || problem.contains("addresses") || problem.contains("sender") {
-        "See that the relay lets this host send from smtp.from to these addresses.".to_owned()
-    } else {
-        format!(
-            "See that {name} is right and can be reached from here (name service, firewall, the provider's block of outgoing mail)."
-        )
+    let (problem, step, bad) = match tried {
+        Tried::Asked(Ok(0)) => return Found::Right(format!("{name} answers; no receiver has an address")),
+        Tried::Asked(Ok(1)) => return Found::Right(format!("{name} takes mail for the one address; nothing was sent")),
+        Tried::Asked(Ok(n)) => {
+            return Found::Right(format!("{name} takes mail for all {n} addresses; nothing was sent"));
+        }
+        Tried::NoPassword(_) if matches!(relay.password, Some(SecretRef::Credential(_))) => {
+            return Found::NotTried(format!(
+                "{name}: its password is {place}, which is there within the unit only; `tokenwatch test-alert` tries it there"
+            ));
+        }
+        Tried::NoPassword(problem) => (
+            format!("its password cannot be read: {problem}"),
+            format!("See that {place} can be read by the user that asks."),
+            Bad::Unknown,
+        ),
+        Tried::Asked(Err(said)) => {
+            let bad = match (said.later, others) {
+                (true, _) => Bad::Unknown,
+                (false, true) => Bad::Warning,
+                (false, false) => Bad::Critical,
+            };
+            (said.words.clone(), cure(said, &name, &place), bad)
+        }
     };
     Found::Wrong(Wrong {
-        bad: if others { Bad::Warning } else { Bad::Critical },
-        saw: format!("{name}: {problem}"),
+        bad,
+        saw: format!("{name}: {}", plain(&problem)),
         remedy: vec![step],
         next: commands.doctor_for_all(),
     })
+}
+
+fn cure(said: &NotTaken, name: &str, place: &str) -> String {
+    match said.at {
+        _ if said.later => "It asks to try again later, as relays do with senders they do not know yet: try again in some minutes.".to_owned(),
+        "logging in" => format!("Put the right password there ({place}), or correct the user in the relay's url."),
+        "starting TLS" => {
+            "See that its certificate is for this name; for a private authority name ca_file. Perhaps it speaks TLS at once (smtps://…:465).".to_owned()
+        }
+        "naming the sender" | "naming the receivers" => {
+            "See that the relay lets this host send from smtp.from to these addresses.".to_owned()
+        }
+        _ if said.words.contains("STARTTLS") => "It offers no TLS: try smtps://…:465, or another relay.".to_owned(),
+        _ => format!("See that {name} is right and can be reached from here (name service, firewall, a provider that blocks outgoing mail)."),
+    }
 }
 
 fn seconds(offset: Span) -> String {

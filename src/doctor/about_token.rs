@@ -12,7 +12,7 @@ use crate::domain::status::TokenStatus;
 use crate::domain::step::{self, Observation, step};
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::{Required, TokenSpec};
-use crate::hygiene::{Exposed, Privacy, Tracking};
+use crate::hygiene::{self, Exposed, Privacy, Tracking};
 use crate::ports::{Listed, Message, Sent, Telemetry, Unsent};
 use crate::provider::meta::family;
 use crate::secret::{FingerprintKey, Secret};
@@ -70,7 +70,9 @@ pub(super) struct Sight<'a> {
     /// The file of the secret, where it stands in one.
     pub file: Option<&'a (Result<Privacy, String>, Tracking)>,
     /// Who shows the secret to everybody.
-    pub exposed: Result<Vec<&'a Exposed>, &'a String>,
+    pub exposed: Vec<&'a Exposed>,
+    /// What could not be looked at for that.
+    pub unseen: &'a [String],
     /// What the application answered, or why it was not asked; none where nobody said how.
     pub application: Option<Result<Result<String, String>, String>>,
 }
@@ -108,6 +110,7 @@ impl Scene<'_> {
             if self.held.token.whatsapp.is_some() {
                 lines.push((Step::Number, Found::NotTried(why.to_owned())));
             }
+            lines.extend(self.message(None).map(|found| (Step::Message, found)));
             return lines;
         };
         let judged = self.judged(asked);
@@ -118,9 +121,10 @@ impl Scene<'_> {
             }
             lines.extend(self.about_facts(facts, &judged));
         }
-        if self.held.token.whatsapp.is_some() || self.wishes.send_to.is_some() {
+        if self.held.token.whatsapp.is_some() {
             lines.extend(self.about_whatsapp(asked, &judged));
         }
+        lines.extend(self.message(Some(asked)).map(|found| (Step::Message, found)));
         lines
     }
 
@@ -143,9 +147,11 @@ impl Scene<'_> {
     }
 
     fn exposure(&self) -> Found {
-        match &self.sight.exposed {
-            Ok(by) => remedy::exposed(by, &self.case.replace()),
-            Err(problem) => Found::NotTried(format!("cannot be looked at: {}", plain(problem))),
+        let too_short = self.held.secret.as_ref().is_ok_and(|secret| !hygiene::is_searched_for(secret));
+        match (self.sight.exposed.as_slice(), self.sight.unseen) {
+            ([], _) if too_short => Found::NotTried("it is too short to be searched for".to_owned()),
+            ([], [_, ..]) => Found::NotTried(format!("cannot be looked at: {}", plain(&self.sight.unseen.join("; ")))),
+            (by, _) => remedy::exposed(by, &self.case.replace()),
         }
     }
 
@@ -199,7 +205,11 @@ impl Scene<'_> {
         match asked.verdict() {
             Ok(facts) => {
                 let by = if asked.own.is_some() { ", asked with itself, because its app cannot ask" } else { "" };
-                Found::Right(format!("it works: {}{by}", plain(advice::kind_in_words(&facts.kind))))
+                let kind = match facts.kind {
+                    TokenKind::Unknown => String::new(),
+                    ref kind => format!(": {}", plain(advice::kind_in_words(kind))),
+                };
+                Found::Right(format!("it works{kind}{by}"))
             }
             Err(CheckError::App(fault, _)) => {
                 Found::NotTried(format!("Meta refuses all questions: the app {}", fault.in_words()))
@@ -214,7 +224,11 @@ impl Scene<'_> {
         let saw = match &finding.detail {
             Detail::Cause(cause) => format!("revoked: {}", cause.in_words()),
             Detail::Text(text) if finding.reason == Reason::AppFault => {
-                format!("it belongs to another app: {}", plain(text))
+                if text.is_empty() {
+                    "it belongs to another app".to_owned()
+                } else {
+                    format!("it is not of the configured app: {}", plain(text))
+                }
             }
             _ if finding.reason == Reason::Expired => match finding.deadline {
                 Some(at) => {
@@ -278,7 +292,14 @@ impl Scene<'_> {
             bad: Bad::Unknown,
             saw: format!("no answer about it: {}", plain(&error.to_string())),
             remedy: vec![step],
-            next: self.case.commands.doctor(self.case.name),
+            next: match error {
+                // Every call lengthens the pause.
+                CheckError::Throttled(until) => {
+                    let wait = until.since(self.now).max(Span::ZERO).as_seconds();
+                    format!("sleep {wait} && {}", self.case.commands.doctor(self.case.name))
+                }
+                _ => self.case.commands.doctor(self.case.name),
+            },
         }
     }
 
@@ -392,7 +413,6 @@ impl Scene<'_> {
         lines.push((Step::Number, self.number(asked, judged)));
         lines.extend(self.health(asked, judged).map(|found| (Step::Health, found)));
         lines.push((Step::Webhooks, self.webhooks(asked)));
-        lines.extend(self.message(asked).map(|found| (Step::Message, found)));
         lines
     }
 
@@ -407,12 +427,12 @@ impl Scene<'_> {
                 next: self.case.commands.doctor(self.case.name),
             })
         };
+        let display = asked.number().and_then(|number| number.display.as_deref());
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         let phone = match phone::parse(typed) {
             Ok(phone) => phone,
             Err(why) => return Some(wrong(why)),
         };
-        let display = asked.number().and_then(|number| number.display.as_deref());
-        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         Some(match display {
             Some(display) if digits(display) != digits(&phone.e164) => {
                 wrong(format!("{} is configured, and the id is that of {}", phone.e164, plain(display)))
@@ -445,6 +465,20 @@ impl Scene<'_> {
                 format!("the token does not cover {}", plain(account)),
                 self.case.replace(),
             );
+        }
+        if let Some(Err(error @ (NumberError::Missing(_) | NumberError::Forbidden(_)))) = &asked.beside.subscription
+            && judged.judgement.find(Reason::ScopeMissing).is_none()
+        {
+            return Found::Wrong(Wrong {
+                bad: Bad::Warning,
+                saw: format!("{}: {}", plain(account), plain(&error.to_string())),
+                remedy: vec![format!(
+                    "Compare the id with {}; if it is right, assign the account to the token's user: {}.",
+                    pages::whatsapp_accounts(&self.case.links),
+                    pages::system_users(&self.case.links)
+                )],
+                next: self.case.commands.doctor(self.case.name),
+            });
         }
         match known.filter(|known| *known != account) {
             Some(other) => Found::Wrong(Wrong {
@@ -482,12 +516,13 @@ impl Scene<'_> {
                     "If it is, assign its account to the token's user: {}, \"Assign assets\", \"WhatsApp accounts\".",
                     pages::system_users(&self.case.links)
                 ));
-                Found::Wrong(Wrong { bad: Bad::Critical, saw, remedy, next: again })
+                // As the daemon has it: a required object that is not covered.
+                Found::Wrong(Wrong { bad: Bad::Warning, saw, remedy, next: again })
             }
             Some(Err(NumberError::Forbidden(text))) => match judged.judgement.find(Reason::ScopeMissing) {
                 Some(_) => Found::NotTried("the token lacks a permission for this question, see above".to_owned()),
                 None => Found::Wrong(Wrong {
-                    bad: Bad::Critical,
+                    bad: Bad::Warning,
                     saw: format!("the token may not ask: {}", plain(text)),
                     remedy: vec![format!(
                         "Assign the account to the token's user: {}, \"Assign assets\", \"WhatsApp accounts\"; it needs whatsapp_business_management.",
@@ -576,6 +611,11 @@ impl Scene<'_> {
             Some(Ok(Subscription::Ours)) => {
                 return Found::Right("what arrives at the account goes to this app".to_owned());
             }
+            Some(Ok(Subscription::Somebody)) => {
+                return Found::NotTried(
+                    "some app gets what arrives; which one is ours Meta tells only to an app".to_owned(),
+                );
+            }
             Some(Ok(Subscription::Others)) => "what arrives at the account goes to other apps only",
             Some(Ok(Subscription::Nobody)) => "what arrives at the account goes to nobody",
         };
@@ -593,11 +633,18 @@ impl Scene<'_> {
         }
     }
 
-    fn message(&self, asked: &Asked) -> Option<Found> {
+    fn message(&self, asked: Option<&Asked>) -> Option<Found> {
         let phone = self.wishes.send_to.as_ref()?;
         let from = self.case.links.whatsapp.and_then(|whatsapp| whatsapp.phone_number_id.as_deref());
-        let (Some(from), Some(came)) = (from, &asked.message) else {
-            return Some(Found::NotTried("there is no whatsapp.phone_number_id to send from".to_owned()));
+        let Some(from) = from else {
+            return Some(Found::NotTried(
+                "nothing was sent: there is no whatsapp.phone_number_id to send from".to_owned(),
+            ));
+        };
+        let Some(came) = asked.and_then(|asked| asked.message.as_ref()) else {
+            return Some(Found::NotTried(
+                "nothing was sent: the token does not work, or could not be asked".to_owned(),
+            ));
         };
         let (template, language) = (self.wishes.template.as_str(), self.wishes.language.as_str());
         Some(message::line(self.case, &Message { from, to: &phone.e164, template, language }, came))

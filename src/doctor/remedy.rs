@@ -152,55 +152,56 @@ pub(super) fn file(path: &Path, privacy: &Result<Privacy, String>, tracking: &Tr
         Readers::Group(group) => format!("mode {mode:04o}, {} and the group {group} can read it", privacy.owner),
         Readers::Everybody => format!("mode {mode:04o}: everybody on this machine can read it"),
     };
-    let warning = |saw: String, remedy: Vec<String>, next: String| {
-        Found::Wrong(Wrong { bad: Bad::Warning, saw: format!("{}: {saw}", path.display()), remedy, next })
-    };
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    let name = real.file_name().map(PathBuf::from).unwrap_or_default();
+    // What others have already is worse than what they could take.
+    let mut faults: Vec<(String, Vec<String>, String)> = Vec::new();
+    if *tracking == Tracking::Tracked {
+        let next = format!("git -C {} rm --cached -- {}", quoted(folder), quoted(&name));
+        let steps = vec![
+            format!("Take it out of the index and leave the file: `{next}`; then name it in .gitignore and commit."),
+            format!("Whoever has the repository has the token: issue a new one (`{replace}`)."),
+        ];
+        faults.push(("git tracks it".to_owned(), steps, next));
+    }
     if let Some(open) = &privacy.changeable {
         let next = format!("chmod o-w {}", quoted(open));
         let step = format!(
             "Take the right to write from everybody: `{next}`. Until then anybody can put another secret there."
         );
-        return warning(format!("everybody can change {}", open.display()), vec![step], next);
+        faults.push((format!("everybody can change {}", open.display()), vec![step], next));
     }
     if privacy.readers == Readers::Everybody {
         let next = format!("chmod o= {}", quoted(real));
-        let step = format!("Close it: `{next}`. Whoever must read it belongs into its group ({}).", privacy.group);
-        return warning(
-            readers,
-            vec![step, "If others use this machine, issue a new token: the old one may be known.".to_owned()],
-            next,
-        );
+        let step = format!("Close it: `{next}`. Whoever must read it belongs in its group ({}).", privacy.group);
+        let known = "If others use this machine, issue a new token: the old one may be known.".to_owned();
+        faults.push((readers.clone(), vec![step, known], next));
     }
-    let folder = real.parent().unwrap_or(Path::new("/"));
-    let name = real.file_name().map(PathBuf::from).unwrap_or_default();
-    match tracking {
-        Tracking::Tracked => {
-            let next = format!("git -C {} rm --cached -- {}", quoted(folder), quoted(&name));
-            let steps = vec![
-                format!(
-                    "Take it out of the index and leave the file: `{next}`; then name it in .gitignore and commit."
-                ),
-                format!("Whoever has the repository has the token: issue a new one (`{replace}`)."),
-            ];
-            warning("git tracks it".to_owned(), steps, next)
-        }
-        Tracking::InHistory => {
-            let step = "A commit still holds it: whoever has the repository has what stood in it then. If that was this token, issue a new one.";
-            warning(
-                "git no longer tracks it, but its history has it".to_owned(),
-                vec![step.to_owned()],
-                replace.to_owned(),
-            )
-        }
-        Tracking::NotIgnored => {
-            let next = format!("printf '%s\\n' {} >> {}", quoted(&name), quoted(&folder.join(".gitignore")));
-            let step = format!("The next commit of everything would take it: `{next}`.");
-            warning("git does not ignore it".to_owned(), vec![step], next)
-        }
-        Tracking::NoRepository => Found::Right(format!("{readers}; in no git repository")),
-        Tracking::Ignored => Found::Right(format!("{readers}; git ignores it")),
-        Tracking::Unknown(why) => Found::Right(format!("{readers}; what git has of it cannot be told: {}", plain(why))),
+    if *tracking == Tracking::InHistory {
+        let step = "A commit still holds it: whoever has the repository has what stood in it then. If that was this token, issue a new one.";
+        faults.push((
+            "git no longer tracks it, but its history has it".to_owned(),
+            vec![step.to_owned()],
+            replace.to_owned(),
+        ));
     }
+    if *tracking == Tracking::NotIgnored {
+        let next = format!("printf '%s\\n' {} >> {}", quoted(&name), quoted(&folder.join(".gitignore")));
+        let step = format!("The next commit of everything would take it: `{next}`.");
+        faults.push(("git does not ignore it".to_owned(), vec![step], next));
+    }
+    let Some((_, _, next)) = faults.first().cloned() else {
+        return Found::Right(match tracking {
+            Tracking::Unknown(why) => format!("{readers}; what git has of it cannot be told: {}", plain(why)),
+            Tracking::Ignored => format!("{readers}; git ignores it"),
+            Tracking::NoRepository | Tracking::NotIgnored | Tracking::InHistory | Tracking::Tracked => {
+                format!("{readers}; in no git repository")
+            }
+        });
+    };
+    let saw = faults.iter().map(|(saw, _, _)| saw.as_str()).collect::<Vec<_>>().join("; ");
+    let remedy = faults.into_iter().flat_map(|(_, steps, _)| steps).collect();
+    Found::Wrong(Wrong { bad: Bad::Warning, saw: format!("{}: {saw}", path.display()), remedy, next })
 }
 
 /// Who shows the secret to everybody.

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future, stream};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::about_host;
+use super::about_host::{self, Tried};
 use super::about_token::{self, Asked, Held, Sight};
 use super::guide::{About, Bad, Found, Line, Report, Step, Wrong};
 use super::phone::{self, Phone};
@@ -27,10 +28,12 @@ use crate::domain::number::{Beside, NumberError};
 use crate::domain::route::ChannelKind;
 use crate::domain::status::AppStatus;
 use crate::domain::step::{AppObservation, AppReport, WatcherObservation, WatcherSpec, saying, step_app, step_watcher};
+use crate::domain::time::Timestamp;
 use crate::domain::token::{AppName, AppSpec, TokenId};
 use crate::domain::watcher::WatcherStatus;
 use crate::hygiene::{self, Exposed, Privacy, Tracking};
 use crate::ports::{Channel as _, Clock, Credentials, Message, Provider, Question, Telemetry};
+use crate::redact::without_numbers;
 use crate::renewal::confirm;
 use crate::secret::Secret;
 use crate::settings::delivery::{Confirm, Question as Asking};
@@ -63,16 +66,26 @@ pub enum Progress {
 
 /// Walks the guide.
 pub struct Doctor<'a> {
-    /// The configuration at work.
-    pub wiring: &'a Wiring,
-    /// The time.
-    pub clock: &'a dyn Clock,
-    /// How this program is called.
-    pub commands: Commands,
-    /// What is to be done beyond looking.
-    pub wishes: Wishes,
-    /// Who is told how far it has come.
-    pub progress: &'a dyn Fn(Progress),
+    wiring: &'a Wiring,
+    clock: &'a dyn Clock,
+    commands: Commands,
+    wishes: Wishes,
+    progress: &'a dyn Fn(Progress),
+    /// The apps that Meta asked to be left alone, and until when.
+    paused: Mutex<BTreeMap<AppName, Timestamp>>,
+}
+
+impl<'a> Doctor<'a> {
+    /// One that works with this configuration.
+    pub fn new(
+        wiring: &'a Wiring,
+        clock: &'a dyn Clock,
+        commands: Commands,
+        wishes: Wishes,
+        progress: &'a dyn Fn(Progress),
+    ) -> Self {
+        Self { wiring, clock, commands, wishes, progress, paused: Mutex::default() }
+    }
 }
 
 impl Doctor<'_> {
@@ -83,7 +96,7 @@ impl Doctor<'_> {
         let relays = settings.smtp.as_ref().map_or(0, |smtp| smtp.relays.len());
         (self.progress)(Progress::Begins(2 * tokens.len() + relays + 1));
         let held: Vec<Held<'_>> = self.at_once(tokens.iter().map(|token| self.held(token))).await;
-        let (asked, applications, files, exposed, relays) = future::join5(
+        let (asked, applications, files, (exposed, unseen), relays) = future::join5(
             self.at_once(held.iter().map(|held| self.asked(held))),
             self.at_once(held.iter().map(|held| self.application(held))),
             files(&held),
@@ -95,7 +108,8 @@ impl Doctor<'_> {
         for (index, ((held, asked), application)) in held.iter().zip(&asked).zip(applications).enumerate() {
             let sight = Sight {
                 file: path_of(&held.token.secret).and_then(|path| files.get(path)),
-                exposed: exposed.as_ref().map(|all| all.iter().filter(|it| it.secret == index).collect::<Vec<_>>()),
+                exposed: exposed.iter().filter(|it| it.secret == index).collect(),
+                unseen: &unseen,
                 application,
             };
             lines.extend(self.about_token(held, asked.as_ref(), sight));
@@ -115,17 +129,18 @@ impl Doctor<'_> {
         (self.progress)(Progress::Did(what.into()));
     }
 
-    /// The secret of a token and that of its app. A path that hangs keeps nobody else waiting.
+    /// One secret. A path that hangs keeps nobody else waiting.
+    async fn read(&self, place: &SecretRef) -> Result<Secret, String> {
+        let read = self.wiring.reader().read(vec![place.clone()]).await.pop();
+        read.unwrap_or_else(|| Err("it was not read".to_owned()))
+    }
+
+    /// The secret of a token and that of its app.
     async fn held<'a>(&'a self, token: &'a Token) -> Held<'a> {
         let app = token.spec.app.as_ref().and_then(|name| self.wiring.app(name));
-        let reader = self.wiring.reader();
-        let one = async |place: &SecretRef| {
-            let read = reader.read(vec![place.clone()]).await.pop();
-            read.unwrap_or_else(|| Err("it was not read".to_owned()))
-        };
-        let secret = one(&token.secret).await;
+        let secret = self.read(&token.secret).await;
         let app_secret = match app.and_then(|app| app.secret.as_ref()) {
-            Some(place) => Some(one(place).await),
+            Some(place) => Some(self.read(place).await),
             None => None,
         };
         Held { token, app, secret, app_secret }
@@ -144,12 +159,18 @@ impl Doctor<'_> {
         let credentials = app.zip(app_secret.as_ref().and_then(|secret| secret.as_ref().ok()));
         let credentials =
             || credentials.map(|(app, secret): (&App, &Secret)| Credentials { id: &app.id, secret, proof: app.proof });
+        let paused = token.spec.app.as_ref().and_then(|name| lock(&self.paused).get(name).copied());
         let answer = match app_secret {
+            // Whoever asks on lengthens the pause (reference §7).
+            _ if paused.is_some() => Err(CheckError::Throttled(paused.unwrap_or_else(|| self.clock.now()))),
             Some(Err(problem)) => Err(CheckError::App(AppFault::SecretUnreadable, problem.as_str().into())),
             Some(Ok(_)) | None => {
                 inspect(provider, &Question { token: secret, app: credentials() }, &mut telemetry).await
             }
         };
+        if let (Err(CheckError::Throttled(until)), Some(name)) = (&answer, &token.spec.app) {
+            lock(&self.paused).insert(name.clone(), *until);
+        }
         // An app that is at fault hides nothing: the token can be asked with itself.
         let own = match &answer {
             Err(CheckError::App(..)) => {
@@ -209,19 +230,21 @@ impl Doctor<'_> {
     async fn application(&self, held: &Held<'_>) -> Option<Result<Result<String, String>, String>> {
         let answer = match held.token.application_probe() {
             None => None,
+            Some(Confirm::WhatsApp { .. }) => Some(Err(
+                "its confirm asks WhatsApp, as was done above; [tokens.probe] says how to ask the application"
+                    .to_owned(),
+            )),
             Some(probe) if !self.wishes.try_application && !is_harmless(probe) => {
                 Some(Err(format!("{probe} may reach a person; --try-application asks it")))
             }
-            Some(probe) => {
-                Some(Ok(confirm::try_once(probe, held.secret.as_ref().ok(), &self.wiring.settings.meta).await))
-            }
+            Some(probe) => Some(Ok(confirm::try_once(probe, None, &self.wiring.settings.meta).await)),
         };
         self.did(format!("{}: its application", held.token.spec.id));
         answer
     }
 
     /// Who shows one of the secrets to everybody; the places are those of `held`.
-    async fn exposed(&self, held: &[Held<'_>]) -> Result<Vec<Exposed>, String> {
+    async fn exposed(&self, held: &[Held<'_>]) -> (Vec<Exposed>, Vec<String>) {
         let (places, secrets): (Vec<usize>, Vec<&Secret>) =
             held.iter().enumerate().filter_map(|(place, held)| Some((place, held.secret.as_ref().ok()?))).unzip();
         let (units, processes) = future::join(
@@ -241,24 +264,30 @@ impl Doctor<'_> {
         for exposed in &mut all {
             exposed.secret = places.get(exposed.secret).copied().unwrap_or(usize::MAX);
         }
-        // What was found counts, whatever else could not be seen.
-        if all.is_empty() && !problems.is_empty() { Err(problems.join("; ")) } else { Ok(all) }
+        (all, problems)
     }
 
     async fn relays(&self) -> Vec<Line> {
         let settings = &self.wiring.settings;
         let line = |found| Line { about: About::Host, step: Step::Relay, found };
-        let mail = MailChannel::new(std::sync::Arc::clone(settings), self.wiring.reader().sources().clone());
+        let mail = MailChannel::new(Arc::clone(settings), self.wiring.reader().sources().clone());
         let (Some(smtp), Some(mail)) = (&settings.smtp, mail) else {
             return vec![line(Found::NotTried("no [smtp] is configured: nobody is told by mail".to_owned()))];
         };
         let said = future::join_all(smtp.relays.iter().map(|relay| async {
-            let said = mail.rehearse(relay).await;
+            let password = match &relay.password {
+                Some(place) => self.read(place).await.map(Some),
+                None => Ok(None),
+            };
+            let said = match password {
+                Ok(password) => Tried::Asked(mail.rehearse(relay, password.as_ref()).await),
+                Err(problem) => Tried::NoPassword(problem),
+            };
             self.did(format!("relay {}:{}", relay.url.host, relay.url.port));
             said
         }))
         .await;
-        let working = said.iter().filter(|said| said.is_ok()).count();
+        let working = said.iter().filter(|said| matches!(said, Tried::Asked(Ok(_)))).count();
         let mut lines: Vec<Line> = smtp
             .relays
             .iter()
@@ -305,12 +334,10 @@ impl Doctor<'_> {
     }
 
     fn test_notice(&self, settings: &Settings) -> Vec<Notice> {
-        let spec = WatcherSpec {
-            receivers: std::sync::Arc::clone(&settings.watcher_receivers),
-            policy: std::sync::Arc::clone(&settings.policy),
-        };
+        let spec =
+            WatcherSpec { receivers: Arc::clone(&settings.watcher_receivers), policy: Arc::clone(&settings.policy) };
         let said = saying(Reason::Test, Severity::Info, Detail::None);
-        let saying = WatcherObservation::Saying(said, std::sync::Arc::clone(&settings.watcher_receivers));
+        let saying = WatcherObservation::Saying(said, Arc::clone(&settings.watcher_receivers));
         step_watcher(&spec, WatcherStatus::default(), saying, self.clock.now()).notices
     }
 
@@ -331,7 +358,10 @@ impl Doctor<'_> {
         for (name, (app, fault, telemetry, answered)) in seen {
             let mut push = |step, found| lines.push(Line { about: About::App(name.clone()), step, found });
             push(Step::App, self.about_app(name, app, fault, answered));
-            push(Step::Budget, about_host::budget(&telemetry.usage, &self.commands));
+            push(
+                Step::Budget,
+                about_host::budget(&telemetry.usage, lock(&self.paused).contains_key(name), &self.commands),
+            );
         }
         lines
     }
@@ -343,10 +373,10 @@ impl Doctor<'_> {
                 (_, None) => Found::NotTried(
                     "it has no secret in the configuration, so tokens are asked with themselves".to_owned(),
                 ),
-                (false, Some(_)) => Found::NotTried("the provider did not answer".to_owned()),
+                (false, Some(_)) => Found::NotTried("no answer tells; see the tokens below".to_owned()),
             };
         };
-        let spec = AppSpec { policy: std::sync::Arc::new(app.spec.policy.at_once()), ..app.spec.clone() };
+        let spec = AppSpec { policy: Arc::new(app.spec.policy.at_once()), ..app.spec.clone() };
         let report = AppObservation::Reported(AppReport::Fault(*fault, text.clone()));
         let told = step_app(&spec, AppStatus::default(), report, self.clock.now());
         let links = Links::of(&self.wiring.settings, &Subject::App(name.clone()));
@@ -404,7 +434,7 @@ impl Doctor<'_> {
             for (_, asked) in held.iter().zip(asked).filter(|(held, _)| held.app.is_none()) {
                 all.also(asked.as_ref().map(|asked| asked.telemetry.clone()).unwrap_or_default());
             }
-            lines.push(line(Step::Budget, about_host::budget(&all.usage, &self.commands)));
+            lines.push(line(Step::Budget, about_host::budget(&all.usage, false, &self.commands)));
         }
         lines
     }
@@ -427,7 +457,8 @@ impl Doctor<'_> {
             if faults.is_empty() {
                 found.push(Found::Right(format!("receiver {name}: {} in E.164 form", target.to.len())));
             }
-            found.extend(faults.into_iter().map(|fault| wrong(name.as_str(), fault)));
+            // The numbers are those of people, so none is repeated.
+            found.extend(faults.into_iter().map(|fault| wrong(name.as_str(), without_numbers(&fault))));
         }
         found
     }
@@ -470,12 +501,15 @@ fn path_of(place: &SecretRef) -> Option<&Path> {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A command may do anything, and a POST may send something.
 fn is_harmless(probe: &Confirm) -> bool {
     match probe {
         Confirm::Http { question, .. } => matches!(question, Asking::Get),
-        Confirm::WhatsApp { .. } => true,
-        Confirm::Run(_) => false,
+        Confirm::WhatsApp { .. } | Confirm::Run(_) => false,
     }
 }
 

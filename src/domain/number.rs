@@ -186,19 +186,22 @@ pub enum Subscription {
     Ours,
     /// Other apps only.
     Others,
+    /// Some app; it is not known which one is ours.
+    Somebody,
     /// Nobody.
     Nobody,
 }
 
 impl Subscription {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ours, Self::Others, Self::Nobody];
+    pub const ALL: [Self; 4] = [Self::Ours, Self::Others, Self::Somebody, Self::Nobody];
 
     /// A stable code.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ours => "ours",
             Self::Others => "others",
+            Self::Somebody => "somebody",
             Self::Nobody => "nobody",
         }
     }
@@ -223,6 +226,8 @@ pub struct Beside {
 pub struct NumberStatus {
     /// Which number it is about.
     pub id: Box<str>,
+    /// Which account the subscription is about.
+    pub subscribed_to: Option<Box<str>>,
     /// What is known of it.
     pub number: Option<Number>,
     /// Why the last answer was a refusal: that there is no such number for this token.
@@ -236,6 +241,14 @@ pub struct NumberStatus {
 }
 
 impl NumberStatus {
+    /// What is known of another account's subscription is forgotten.
+    pub(super) fn is_about_account(&mut self, account: Option<&str>) {
+        if self.subscribed_to.as_deref() != account {
+            self.subscribed_to = account.map(Into::into);
+            (self.subscription, self.was_subscribed) = (None, false);
+        }
+    }
+
     /// Takes in what was seen; what could not be told changes nothing.
     pub(super) fn absorb(&mut self, seen: Beside, manages: bool, now: Timestamp) {
         match seen.number {

@@ -118,6 +118,9 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
     if status.number.as_ref().is_some_and(|known| Some(&known.id) != spec.required.number.as_ref()) {
         status.number = None;
     }
+    if let Some(number) = &mut status.number {
+        number.is_about_account(spec.required.targets.first().map(|account| &**account));
+    }
     let said_expired = status.said_expired().then_some(status.generation.number);
     let mut reply = Reply::default();
     let (mut run, mut declined, mut ended) = (None, None, None);
@@ -183,6 +186,9 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         fate(incident, finding, &status, &judgement, withdrawn, now)
     };
     let Told { mut notices, mut entries } = reply.with(teller.reconcile(&mut ledger, &judgement.findings, fate));
+    for notice in &mut notices {
+        of_what_is_wanted(spec, &status, notice);
+    }
     if let Some(ended) = ended {
         notices.extend(renewed(&teller, &mut ledger, &judgement.findings, &notices, &ended));
         entries.push(Entry::Renewal(ended));
@@ -368,6 +374,19 @@ fn put_off(error: &mut Option<CheckError>, until: Timestamp) {
     }
 }
 
+/// What ends because nobody wants to know it any more did not come right, and is not called so.
+fn of_what_is_wanted(spec: &TokenSpec, status: &TokenStatus, notice: &mut Notice) {
+    let was_subscribed = status.number.as_ref().is_some_and(|number| number.was_subscribed);
+    let wanted = match notice.reason.thread() {
+        Thread::Number => spec.required.number.is_some(),
+        Thread::Webhooks => spec.required.webhooks.unwrap_or(was_subscribed) && !spec.required.targets.is_empty(),
+        _ => true,
+    };
+    if notice.why == NotifyReason::Resolved && !wanted {
+        notice.detail = Detail::Text(NO_LONGER_WATCHED.into());
+    }
+}
+
 /// That it was renewed is told once: where an incident ended by it, that is the word.
 fn renewed(
     teller: &Teller<'_>,
@@ -461,6 +480,7 @@ fn absorb_beside(spec: &TokenSpec, status: &mut TokenStatus, beside: Option<Box<
         number.absorb(*seen, manages, now);
     } else if let Some(id) = &spec.required.number {
         let mut number = NumberStatus { id: id.clone(), ..NumberStatus::default() };
+        number.is_about_account(spec.required.targets.first().map(|account| &**account));
         number.absorb(*seen, manages, now);
         status.number = Some(Box::new(number));
     }
@@ -531,6 +551,8 @@ fn fate(
             Fate::Stay
         }
         Thread::Blind if status.failing_since.is_some() => Fate::Stay,
+        // Of a number that is not seen, or is asked about with a dead token, nobody knows whether it is well again.
+        Thread::Number | Thread::Webhooks if status.number.is_some() && !verdict::sees_number(status) => Fate::Stay,
         thread if !thread.is_about_the_secret() => Fate::End(Ending::Resolved),
         _ => {
             let Some(facts) = status.current_facts() else { return Fate::Stay };

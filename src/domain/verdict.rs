@@ -352,9 +352,8 @@ pub fn missing_targets(required: &Required, facts: &Inspection) -> Vec<Box<str>>
 
 /// The health of the number, the account, the business and the app together; what has to do with calls is no part of it (reference §9.3).
 fn number(case: Case<'_>) -> Ruling {
-    let Some(number) = case.status.number.as_ref().and_then(|status| status.number.as_ref()) else {
-        return Ruling::Clear;
-    };
+    let seen = case.status.number.as_ref().filter(|_| sees_number(case.status));
+    let Some(number) = seen.and_then(|status| status.number.as_ref()) else { return Ruling::Clear };
     let detail = || Detail::Obstacles(number.in_the_way().into());
     match number.can_send() {
         None | Some(Sending::Available) => Ruling::Clear,
@@ -368,14 +367,22 @@ fn number(case: Case<'_>) -> Ruling {
 
 /// Where nobody said that something must arrive, only the end of a subscription is told: an application may send and never listen.
 fn webhooks(case: Case<'_>) -> Ruling {
-    let Some(number) = &case.status.number else { return Ruling::Clear };
+    let Some(number) = case.status.number.as_ref().filter(|_| sees_number(case.status)) else { return Ruling::Clear };
     let wanted = case.spec.required.webhooks.unwrap_or(number.was_subscribed);
     match number.subscription {
         Some(Subscription::Others | Subscription::Nobody) if wanted => {
             holds(Reason::WebhooksMissing, Severity::Warning, Detail::None)
         }
-        Some(Subscription::Ours | Subscription::Others | Subscription::Nobody) | None => Ruling::Clear,
+        Some(Subscription::Ours | Subscription::Others | Subscription::Somebody | Subscription::Nobody) | None => {
+            Ruling::Clear
+        }
     }
+}
+
+/// Whether what is known of the number can still be judged: it is seen, and asked about with a token that works.
+pub fn sees_number(status: &TokenStatus) -> bool {
+    let seen = status.number.as_ref().is_some_and(|number| number.refused.is_none());
+    seen && status.current_facts().is_some_and(|facts| facts.validity == Validity::Valid)
 }
 
 /// Whether the token may read what WhatsApp says of accounts and numbers.

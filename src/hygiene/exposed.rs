@@ -46,6 +46,11 @@ impl fmt::Display for Place {
     }
 }
 
+/// Whether a secret is long enough to be searched for: a short one stands in many places by chance.
+pub fn is_searched_for(secret: &Secret) -> bool {
+    secret.expose().len() >= SHORTEST
+}
+
 /// The services, running or not, whose settings show one of these secrets; `systemctl show` tells them to everybody. `systemctl` is a name or a
 /// path. Where there is no systemd nothing is shown. Secrets of less than twelve characters are not searched for.
 ///

@@ -8,6 +8,6 @@ mod tool;
 mod tracking;
 mod way;
 
-pub use exposed::{Exposed, Place, exposed_processes, exposed_units};
+pub use exposed::{Exposed, Place, exposed_processes, exposed_units, is_searched_for};
 pub use privacy::{Privacy, Readers, Who, privacy};
 pub use tracking::{Tracking, tracking};

@@ -180,6 +180,7 @@ fn text_of(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Email => value::email(text),
         Kind::Json => value::json(text),
         Kind::Phone => value::phone(text),
+        Kind::Id => value::id(text),
         Kind::TimeOfDay => value::time_of_day(text).map(drop),
         Kind::Word(words) if words.contains(&text) => Ok(()),
         Kind::Word(words) => Err(format!(

@@ -504,6 +504,12 @@ impl Tokens<'_> {
             business_account_id: whatsapp_at.owned("business_account_id"),
             phone_number: whatsapp_at.owned("phone_number"),
         });
+        if whatsapp_at.flag("webhooks") == Some(true)
+            && whatsapp.as_ref().is_some_and(|it| it.phone_number_id.is_none() || it.business_account_id.is_none())
+        {
+            let what = "can be asked only with phone_number_id and business_account_id beside it".to_owned();
+            self.faults.push(whatsapp_at.fault("webhooks", what));
+        }
         let required = Required {
             scopes: at.list("scopes").unwrap_or_default().into_iter().map(Box::from).collect(),
             targets: whatsapp

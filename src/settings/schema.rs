@@ -59,6 +59,8 @@ pub enum Kind {
     Email,
     /// A phone number in E.164 form: `+`, country code, number.
     Phone,
+    /// An id at Meta: digits. A secret that was put there by mistake is none, and is not repeated.
+    Id,
     /// A time of day: `22:00`.
     TimeOfDay,
     /// One of these words.
@@ -244,7 +246,7 @@ const ESCALATE: &[Key] = &[
 ];
 
 const APP: &[Key] = &[
-    key("id", Kind::Text, "The app's id at the provider.").required(),
+    key("id", Kind::Id, "The app's id at the provider.").required(),
     key(
         "secret",
         Kind::Secret,
@@ -364,8 +366,8 @@ const STATUS_DOC: &str = "The status that it must answer with; any of 200 to 299
 const RUN_DOC: &str = "A command instead; it must exit with 0.";
 
 const WHATSAPP: &[Key] = &[
-    key("phone_number_id", Kind::Text, "The phone number's id at Meta."),
-    key("business_account_id", Kind::Text, "The WhatsApp Business Account that the token must cover."),
+    key("phone_number_id", Kind::Id, "The phone number's id at Meta."),
+    key("business_account_id", Kind::Id, "The WhatsApp Business Account that the token must cover."),
     key("phone_number", Kind::Phone, "The number itself, in E.164 form; `doctor` compares it."),
     key(
         "webhooks",

@@ -70,6 +70,7 @@ fn in_words(kind: Kind) -> String {
         Kind::Zone => "time zone".to_owned(),
         Kind::Email => "mail address".to_owned(),
         Kind::Phone => "phone number".to_owned(),
+        Kind::Id => "digits".to_owned(),
         Kind::TimeOfDay => "time of day".to_owned(),
         Kind::Json => "JSON".to_owned(),
         Kind::Word(words) => words.join(", "),
@@ -228,6 +229,7 @@ fn kind(kind: Kind) -> Map<String, Json> {
         | Kind::Zone
         | Kind::Email
         | Kind::Phone
+        | Kind::Id
         | Kind::TimeOfDay => {
             json!({"type": "string"})
         }

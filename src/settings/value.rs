@@ -393,6 +393,12 @@ pub fn phone(text: &str) -> Result<(), String> {
     if fine && !digits.starts_with('0') { Ok(()) } else { Err(help()) }
 }
 
+/// Checks an id at Meta. What is no id may be a secret that stands in the wrong place, so it is not repeated.
+pub fn id(text: &str) -> Result<(), String> {
+    let fine = !text.is_empty() && text.len() <= LONGEST_ID && text.bytes().all(|byte| byte.is_ascii_digit());
+    if fine { Ok(()) } else { Err("is no id: an id is digits only, and what stands here is something else".to_owned()) }
+}
+
 /// Reads a time of day, `22:00`, as minutes after midnight.
 pub fn time_of_day(text: &str) -> Result<u16, String> {
     let help = || format!("{} is no time of day; times look like 07:00 or 22:30", quoted(text));
@@ -428,6 +434,9 @@ pub fn quoted(text: &str) -> String {
 const UNIT_SUFFIXES: [&str; 3] = ["service", "socket", "target"];
 /// Anything longer is a slip of the keyboard.
 const LONGEST_SPAN: Span = Span::days(36_525);
+
+/// Ids have up to 17 digits today.
+const LONGEST_ID: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -265,6 +265,8 @@ impl StoredToken {
 struct StoredNumberStatus {
     id: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    subscribed_to: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     number: Option<StoredNumber>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<Box<str>>,
@@ -280,6 +282,7 @@ impl StoredNumberStatus {
     fn of(status: &NumberStatus) -> Self {
         Self {
             id: status.id.clone(),
+            subscribed_to: status.subscribed_to.clone(),
             number: status.number.as_ref().map(StoredNumber::of),
             refused: status.refused.clone(),
             answered: status.answered.map(Timestamp::unix),
@@ -292,6 +295,7 @@ impl StoredNumberStatus {
         let subscription = |word: String| Subscription::parse(&word).ok_or_else(|| unknown("subscription", &word));
         Ok(NumberStatus {
             id: self.id,
+            subscribed_to: self.subscribed_to,
             number: self.number.map(StoredNumber::number).transpose()?,
             refused: self.refused,
             answered: self.answered.map(Timestamp::from_unix),

@@ -2134,6 +2134,7 @@ fn full_number() -> NumberStatus {
     };
     NumberStatus {
         id: "1".into(),
+        subscribed_to: Some("2".into()),
         number: Some(Number {
             id: "1".into(),
             display: Some("+1 555-000-1111".into()),

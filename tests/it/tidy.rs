@@ -45,8 +45,8 @@ const ROOMS: [(&str, &[&str]); 28] = [
     (
         "doctor",
         &[
-            "advice", "channel", "daemon", "domain", "hygiene", "ports", "provider", "renewal", "secret", "settings",
-            "zone",
+            "advice", "channel", "daemon", "domain", "hygiene", "ports", "provider", "redact", "renewal", "secret",
+            "settings", "zone",
         ],
     ),
     (

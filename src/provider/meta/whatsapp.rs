@@ -9,13 +9,14 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use super::wire::{Entities, Envelope, GraphError, HealthNode, NumberNode, as_text};
+use super::wire::{EntityNode, Envelope, GraphError, HealthNode, NumberNode, as_text};
 use super::{Meta, Reading, classify, is_app_message, proof_of, started, word};
 use crate::domain::inspection::CheckError;
 use crate::domain::number::{Entity, Number, NumberError, Obstacle, Sending, Subscription};
 use crate::outgoing::{Reply, bearer};
 use crate::ports::{Heard, Listed, Message, Question, Sent, Telemetry, Unsent};
 use crate::provider::http::check_error;
+use crate::redact::without_numbers;
 
 /// `GET /vNN.0/{phone-number-id}`: one call tells about the number, its account, business and app.
 pub(super) async fn number(meta: &Meta, question: &Question<'_>, id: &str) -> Heard<Number> {
@@ -36,11 +37,11 @@ pub(super) async fn subscription(
     ask(meta, question, &[account, "subscribed_apps"], &[], |body, _| {
         let apps = body.get("data")?.as_array()?;
         let ids: BTreeSet<String> = apps.iter().filter_map(subscribed_app).collect();
-        let ours = app_id.is_none_or(|ours| ids.contains(ours));
-        Some(match apps.is_empty() {
-            true => Subscription::Nobody,
-            false if ours => Subscription::Ours,
-            false => Subscription::Others,
+        Some(match app_id {
+            _ if apps.is_empty() => Subscription::Nobody,
+            None => Subscription::Somebody,
+            Some(ours) if ids.contains(ours) => Subscription::Ours,
+            Some(_) => Subscription::Others,
         })
     })
     .await
@@ -79,7 +80,10 @@ pub(super) async fn send(meta: &Meta, question: &Question<'_>, message: &Message
     let reading = Reading { reply: &reply, question, now: meta.clock.now() };
     let Some(mut envelope) = Envelope::read(&reply.body) else { return Err(unanswered(reading.not_json())) };
     if let Some(error) = envelope.refusal() {
-        let words = without_number(&reading.clean(&error.in_full()), message.to);
+        // The number that it goes to is somebody's, and Meta may name it.
+        let clean = without_numbers(&reading.clean(&error.in_full()));
+        let error = GraphError { message: clean, error_data: None, ..error };
+        let words = short(&error.message);
         return Err(Unsent { code: error.code, words, why: denial(&reading, &error) });
     }
     let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -160,11 +164,14 @@ fn prepare(
 fn denial(reading: &Reading<'_>, error: &GraphError) -> NumberError {
     let text = || reading.clean(&error.in_full());
     let is_of_the_app = is_app_message(error) || error.message.contains("appsecret_proof");
-    match (error.code, error.error_subcode) {
+    // Meta drops subcodes in places (reference §6.1), so the words must be able to tell.
+    let is_unseen = error.message.contains("does not exist, cannot be loaded due to missing permissions");
+    match (error.code, error.error_subcode.or(error.subcode)) {
         _ if is_of_the_app => {
             NumberError::Unanswered(reading.of(classify::refusal(error, reading.reply.status), &error.message))
         }
         (Some(100), Some(33)) | (Some(33 | 803), _) => NumberError::Missing(text()),
+        (Some(100), _) if is_unseen => NumberError::Missing(text()),
         (Some(3 | 10 | 200..=299 | 131_005), _) => NumberError::Forbidden(text()),
         _ if classify::token_fate(error).is_some() => NumberError::Token(text()),
         _ => NumberError::Unanswered(reading.of(classify::refusal(error, reading.reply.status), &error.message)),
@@ -173,7 +180,7 @@ fn denial(reading: &Reading<'_>, error: &GraphError) -> NumberError {
 
 fn of_node(node: NumberNode, reading: &Reading<'_>) -> Number {
     let HealthNode { can_send_message, entities } = node.health_status.unwrap_or_default();
-    let entities: Vec<Entities> = entities.unwrap_or_default().into_iter().take(MOST_ENTITIES).collect();
+    let entities: Vec<EntityNode> = entities.unwrap_or_default().into_iter().take(MOST_ENTITIES).collect();
     let id_of = |kind: &str| {
         let found = entities.iter().find(|entity| entity.entity_type.as_deref() == Some(kind));
         found.and_then(|entity| entity.id.as_deref()).map(word)
@@ -195,7 +202,7 @@ fn of_node(node: NumberNode, reading: &Reading<'_>) -> Number {
 }
 
 /// What an entity has in the way: its errors, or, without any, what it says beside (reference §9.3).
-fn obstacles(entity: &Entities, reading: &Reading<'_>) -> Vec<Obstacle> {
+fn obstacles(entity: &EntityNode, reading: &Reading<'_>) -> Vec<Obstacle> {
     let sending = entity.can_send_message.as_deref().and_then(Sending::parse);
     let Some(sending @ (Sending::Limited | Sending::Blocked)) = sending else { return Vec::new() };
     let clean = |text: Option<&String>| short(&reading.clean(text.map_or("", String::as_str)));
@@ -239,11 +246,6 @@ fn subscribed_app(item: &Value) -> Option<String> {
 fn short(text: &str) -> Box<str> {
     let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_TEXT).collect();
     printable.split_whitespace().collect::<Vec<_>>().join(" ").into()
-}
-
-/// Meta's words without the number that a message went to: it is somebody's.
-fn without_number(text: &str, number: &str) -> Box<str> {
-    short(&text.replace(number, "(number)").replace(number.trim_start_matches('+'), "(number)"))
 }
 
 const NUMBER_FIELDS: &str = "id,display_phone_number,verified_name,status,quality_rating,account_mode,health_status";

@@ -142,12 +142,12 @@ pub struct HealthNode {
     pub can_send_message: Option<String>,
     /// What a message needs.
     #[serde(default, deserialize_with = "lenient")]
-    pub entities: Option<Vec<Entities>>,
+    pub entities: Option<Vec<EntityNode>>,
 }
 
 /// One of them. What has to do with calls is not read.
 #[derive(Debug, Default, Deserialize)]
-pub struct Entities {
+pub struct EntityNode {
     /// `PHONE_NUMBER`, `WABA`, `BUSINESS`, `APP`.
     #[serde(default, deserialize_with = "text")]
     pub entity_type: Option<String>,

@@ -127,7 +127,7 @@ async fn only_what_keeps_messages_back_is_told() {
     until(&house, 6 * HOUR).await;
     assert_eq!(findings(&house, "wa"), Vec::<&str>::new());
     let last = house.subjects().pop().unwrap_or_default();
-    assert!(last.starts_with("RESOLVED wa"), "{last}");
+    assert_eq!(last, "RESOLVED wa: no longer watched");
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,4 +189,85 @@ async fn as_few_calls_as_possible() {
     world(&house, |world, now| world.user_event(MACHINE, tokenwatch::sim::Event::LoggedOut, now));
     until(&house, 12 * DAY).await;
     assert_eq!(calls(&house, NUMBER), before, "a dead token is not asked with");
+}
+
+/// A dead token says nothing about its number: what was told is neither repeated nor called well.
+#[tokio::test(start_paused = true)]
+async fn a_blocked_number_behind_a_dead_token() {
+    let mut house = with_whatsapp().await;
+    account(&house, |account| account.health = Health::blocked(141_014, "The account is banned.", ""));
+    house.start(&house.config(&slot(&house, ""))).await;
+    until(&house, HOUR).await;
+    assert_eq!(findings(&house, "wa"), ["number_blocked"]);
+    world(&house, |world, now| world.user_event(MACHINE, tokenwatch::sim::Event::LoggedOut, now));
+    until(&house, 3 * DAY).await;
+    assert_eq!(findings(&house, "wa"), ["revoked"]);
+    let told = |house: &House, words: &str| house.subjects().iter().filter(|subject| subject.contains(words)).count();
+    assert_eq!(told(&house, "cannot send"), 1, "{:#?}", house.subjects());
+    assert_eq!(told(&house, "can send again"), 0, "{:#?}", house.subjects());
+    put_never(&house, "wa");
+    until(&house, 3 * DAY + HOUR).await;
+    assert_eq!(findings(&house, "wa"), ["number_blocked"]);
+    account(&house, |account| account.health = Health::available());
+    until(&house, 3 * DAY + 2 * HOUR).await;
+    assert_eq!((findings(&house, "wa").len(), told(&house, "can send again")), (0, 1), "{:#?}", house.subjects());
+}
+
+/// A number's budget is its own: the token, and all others of the app, are checked on.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_number_blinds_nobody() {
+    let mut house = with_whatsapp().await;
+    put_never(&house, "other");
+    let usage = format!(
+        "{{\"{WABA}\":[{{\"type\":\"whatsapp_business_management\",\"call_count\":100,\"total_cputime\":1,\"total_time\":1,\
+         \"estimated_time_to_regain_access\":720}}]}}"
+    );
+    let kind = FaultKind::Raw {
+        status: 400,
+        headers: vec![("x-business-use-case-usage".to_owned(), usage)],
+        body: br#"{"error":{"code":80008,"message":"(#80008) There have been too many calls"}}"#.to_vec(),
+    };
+    house.start(&house.config(&(slot(&house, "") + &house.slot("other")))).await;
+    until(&house, HOUR).await;
+    let before = (calls(&house, "debug_token"), calls(&house, NUMBER));
+    world(&house, |world, _| world.faults.add(Fault::always(Match::PathPrefix(format!("/{NUMBER}")), kind)));
+    until(&house, 11 * HOUR).await;
+    assert!(calls(&house, "debug_token") - before.0 >= 78, "{:?}", house.sim.requests());
+    assert_eq!(calls(&house, NUMBER) - before.1, 1, "asked once, and then left alone");
+    for name in ["wa", "other"] {
+        assert_eq!((verdict(&house, name), findings(&house, name)), ("healthy", vec![]));
+    }
+}
+
+/// What nobody wants to know any more did not come right.
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_nobody_wants_any_more() {
+    for (after, account_after) in [("webhooks = false\n", WABA), ("", "102290000000002")] {
+        let mut house = with_whatsapp().await;
+        house.start(&house.config(&slot(&house, ""))).await;
+        until(&house, HOUR).await;
+        account(&house, |account| account.subscribed_apps.clear());
+        until(&house, 2 * DAY).await;
+        assert_eq!(findings(&house, "wa"), ["webhooks_missing"]);
+        let text = slot(&house, after).replace(WABA, account_after);
+        house.reload(&house.config(&text));
+        until(&house, 3 * DAY).await;
+        assert!(!findings(&house, "wa").contains(&"webhooks_missing"), "{:?}", findings(&house, "wa"));
+        let resolved: Vec<String> =
+            house.subjects().into_iter().filter(|subject| subject.starts_with("RESOLVED")).collect();
+        assert_eq!(resolved, ["RESOLVED wa: no longer watched"], "{after:?}");
+    }
+}
+
+/// Once it is told that nobody listens, the first check that sees somebody listen again says so.
+#[tokio::test(start_paused = true)]
+async fn the_return_of_a_subscription_is_told_soon() {
+    let mut house = with_whatsapp().await;
+    house.start(&house.config(&slot(&house, "webhooks = true\n"))).await;
+    account(&house, |account| account.subscribed_apps.clear());
+    until(&house, HOUR).await;
+    assert_eq!(findings(&house, "wa"), ["webhooks_missing"]);
+    account(&house, |account| account.subscribed_apps.extend([APP.to_owned()]));
+    until(&house, 2 * HOUR).await;
+    assert_eq!(findings(&house, "wa"), Vec::<&str>::new());
 }
