@@ -5,6 +5,7 @@
 //! address, and never puts words from outside into a headline or a step: those stand in the evidence only.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::domain::alert::{Notice, NotifyReason, Subject, WATCHER};
 use crate::domain::answer::Signed;
@@ -489,6 +490,16 @@ pub fn plain(text: &str) -> String {
     let clean = |c: char| if c.is_control() || is_invisible(c) { ' ' } else { c };
     let line: String = text.chars().take(LONGEST_TEXT).map(clean).collect();
     line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A path as a shell takes it.
+pub fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | '%' | ',' | ':' | '=');
+    // At the beginning of a word `~` and `=` mean something else.
+    let fine = text.chars().all(plain) && !text.is_empty() && !text.starts_with('=');
+    if fine { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// A kind of token in words.
@@ -1136,6 +1147,18 @@ mod tests {
                 assert_eq!(!steps.is_empty(), asks, "{reason:?} {why:?}: {steps:?}");
                 assert_eq!(acknowledgement(&notice, &links()).is_some(), asks, "{reason:?} {why:?}");
             }
+        }
+    }
+
+    #[test]
+    fn paths_for_a_shell() {
+        for (path, text) in [
+            ("/etc/tokenwatch/tokenwatch.toml", "/etc/tokenwatch/tokenwatch.toml"),
+            ("/srv/it's here; rm", "'/srv/it'\\''s here; rm'"),
+            ("=x", "'=x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(in_shell(Path::new(path)), text);
         }
     }
 

@@ -34,10 +34,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER")]
     send_to: Option<String>,
     /// The approved template of that message; it must have no parameters.
-    #[arg(long, value_name = "NAME", default_value = "hello_world")]
+    #[arg(long, value_name = "NAME", default_value = "hello_world", requires = "send_to")]
     template: String,
     /// The language of that template.
-    #[arg(long, value_name = "CODE", default_value = "en_US")]
+    #[arg(long, value_name = "CODE", default_value = "en_US", requires = "send_to")]
     language: String,
     /// Really send a test mail to every receiver.
     #[arg(long)]
@@ -58,6 +58,9 @@ async fn examine(context: &Context, arguments: &Arguments) -> Result<Exit, Exit>
     let (settings, commands) = match &arguments.env_file {
         Some(file) => {
             let found = EnvFile::read(file)?;
+            if let Some(why) = found.shortcoming() {
+                let _ = super::fail(Exit::Fine, why);
+            }
             (found.settings(context)?, Commands::over_env_file(&found.file))
         }
         None => (context.load()?.settings, Commands::over(context.config_was_named.then_some(&*context.config))),
@@ -261,7 +264,7 @@ fn bar() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("walking the guide {bar:20} {pos}/{len}  {msg}");
+    let style = ProgressStyle::with_template("running checks {bar:20} {pos}/{len}  {msg}");
     style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
 }
 

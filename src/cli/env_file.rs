@@ -73,7 +73,12 @@ impl Found {
         if tokens.is_empty() {
             let found = env_keys(&text).join(", ");
             let known = TOKENS.join(", ");
-            let why = format!("{} has none of the keys {known} (it has: {found})", file.display());
+            let empty = TOKENS.iter().find(|key| env_value(&text, key).is_some());
+            let why = match (empty, found.is_empty()) {
+                (Some(key), _) => format!("{key} in {} is empty", file.display()),
+                (None, true) => format!("{} has no lines KEY=value, and none of the keys {known}", file.display()),
+                (None, false) => format!("{} has none of the keys {known} (it has: {found})", file.display()),
+            };
             return Err(super::fail(Exit::Unknown, why));
         }
         let (app, half) = match (first(&APP_IDS), first(&APP_SECRETS)) {
@@ -95,8 +100,8 @@ impl Found {
     pub fn settings(&self, context: &Context) -> Result<Settings, Exit> {
         let mut lines = String::from("[daemon]\nlisten = \"\"\n");
         let app = self.app.as_ref().filter(|app| self.is_an_id(&app.id, app.id_key));
-        let account = self.account.as_deref().filter(|id| self.is_an_id(id, "the key of the WhatsApp account"));
-        let number = self.number.as_deref().filter(|id| self.is_an_id(id, "the key of the phone number's id"));
+        let account = self.account.as_deref().filter(|id| self.is_an_id(id, "the id of the WhatsApp account"));
+        let number = self.number.as_deref().filter(|id| self.is_an_id(id, "the id of the phone number"));
         if let Some(app) = app {
             let (id, secret) = (quote(&app.id), self.place(app.secret_key));
             lines.push_str(&format!("[apps.{APP_NAME}]\nid = {id}\nsecret = {secret}\n"));
@@ -107,8 +112,7 @@ impl Found {
             if app.is_some() {
                 lines.push_str(&format!("app = {}\n", quote(APP_NAME)));
             }
-            // Without the app nobody tells which accounts are covered.
-            let account = account.filter(|_| token.is_for_whatsapp() && app.is_some());
+            let account = account.filter(|_| token.is_for_whatsapp());
             let number = number.filter(|_| self.sends_with(token));
             if account.is_some() || number.is_some() {
                 lines.push_str("[tokens.whatsapp]\n");
@@ -126,10 +130,7 @@ impl Found {
         let is = value::id(text).is_ok();
         if !is {
             let file = self.file.display();
-            let _ = super::fail(
-                Exit::Fine,
-                format_args!("{file}: {key} holds no id (an id is digits only), so it is passed over"),
-            );
+            let _ = super::fail(Exit::Fine, format_args!("{file}: {key} is not an id (digits only); ignored"));
         }
         is
     }

@@ -15,6 +15,7 @@ use super::check::Pass;
 use super::draft::{Draft, Learned, Wishes};
 use super::env_file::Found;
 use super::{Context, Exit, io};
+use crate::advice::in_shell;
 use crate::daemon::lifecycle::variable;
 use crate::settings::{self, value};
 
@@ -348,13 +349,6 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// A path as a shell takes it.
-fn in_shell(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | '%' | ',' | ':');
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
 fn say(text: &str) {
     // Where standard error is closed there is nobody left to tell.
     let _ = write!(std::io::stderr(), "{text}");
@@ -429,11 +423,5 @@ mod tests {
         assert_eq!(names, ["tokenwatch.toml"]);
         assert_eq!(fs::read_to_string(&path).expect("a file"), "first");
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o7777, 0o640);
-    }
-
-    #[test]
-    fn paths_can_be_pasted_into_a_shell() {
-        assert_eq!(in_shell(Path::new("/etc/tokenwatch/tokenwatch.toml")), "/etc/tokenwatch/tokenwatch.toml");
-        assert_eq!(in_shell(Path::new("/srv/it's here; rm")), "'/srv/it'\\''s here; rm'");
     }
 }

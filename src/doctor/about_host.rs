@@ -51,13 +51,26 @@ pub(super) fn version(asked: &str, served: Option<&str>, zone: &Zone, now: Times
     })
 }
 
+/// What was heard of whoever keeps the budget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Heard {
+    /// Nothing.
+    Nothing,
+    /// That it is used up.
+    Enough,
+    /// Some answer.
+    Something,
+}
+
 /// How much of an API budget is used.
-pub(super) fn budget(usage: &[(&'static str, f64)], throttled: bool, commands: &Commands) -> Found {
-    if throttled {
-        return Found::NotTried("Meta answers that a limit is reached, and tells no share".to_owned());
+pub(super) fn budget(usage: &[(&'static str, f64)], heard: Heard, commands: &Commands) -> Found {
+    match heard {
+        Heard::Nothing => return Found::NotTried("there was no answer".to_owned()),
+        Heard::Enough => return Found::NotTried("Meta answers that a limit is reached, and tells no share".to_owned()),
+        Heard::Something => {}
     }
     let Some((resource, used)) = usage.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else {
-        return Found::Right("nothing to report: Meta tells of a budget only after a fair number of calls".to_owned());
+        return Found::Right("no usage is reported: Meta does so only after a fair number of calls".to_owned());
     };
     let percent = used * 100.0;
     if used < NEARLY {

@@ -157,9 +157,7 @@ impl Scene<'_> {
 
     fn application(&self) -> Found {
         match &self.sight.application {
-            None => Found::NotTried(
-                "nothing says how to ask it: add [tokens.probe], or a confirm to [tokens.renew]".to_owned(),
-            ),
+            None => Found::NotTried(self.case.commands.no_probe()),
             Some(Err(why)) => Found::NotTried(plain(why)),
             Some(Ok(Ok(saw))) => Found::Right(plain(saw)),
             Some(Ok(Err(saw))) => Found::Wrong(self.case.application(saw)),
@@ -204,7 +202,7 @@ impl Scene<'_> {
         }
         match asked.verdict() {
             Ok(facts) => {
-                let by = if asked.own.is_some() { ", asked with itself, because its app cannot ask" } else { "" };
+                let by = if asked.own.is_some() { " (asked with the token itself; its app cannot ask)" } else { "" };
                 let kind = match facts.kind {
                     TokenKind::Unknown => String::new(),
                     ref kind => format!(": {}", plain(advice::kind_in_words(kind))),
@@ -373,7 +371,7 @@ impl Scene<'_> {
             }
             (Expiry::At(at), Some(finding)) => self.wrong(judged, finding, format!("it ends on {}", long(at)), again),
             (Expiry::At(at), None) => Found::Right(format!("until {}", long(at))),
-            (Expiry::Never, _) => Found::Right("without an end".to_owned()),
+            (Expiry::Never, _) => Found::Right("no end".to_owned()),
             (Expiry::Unknown, _) => Found::NotTried("Meta did not tell".to_owned()),
         }
     }
@@ -395,6 +393,7 @@ impl Scene<'_> {
         Found::Right(match (required, whatsapp) {
             (0, false) => format!("none is required; granted: {}", plain(&granted.join(", "))),
             (0, true) => "what WhatsApp needs is granted".to_owned(),
+            (1, _) => "the one that is required is granted".to_owned(),
             (n, _) => format!("all {n} that are required are granted"),
         })
     }
@@ -471,7 +470,10 @@ impl Scene<'_> {
         {
             return Found::Wrong(Wrong {
                 bad: Bad::Warning,
-                saw: format!("{}: {}", plain(account), plain(&error.to_string())),
+                saw: match error {
+                    NumberError::Missing(_) => format!("no account {}, or this token may not see it", plain(account)),
+                    _ => format!("{}: {}", plain(account), plain(&error.to_string())),
+                },
                 remedy: vec![format!(
                     "Compare the id with {}; if it is right, assign the account to the token's user: {}.",
                     pages::whatsapp_accounts(&self.case.links),
@@ -507,7 +509,9 @@ impl Scene<'_> {
             Some(Ok(number)) => self.known_number(number),
             Some(Err(NumberError::Missing(text))) => {
                 let others = others(asked);
-                let saw = format!("Meta shows no number {} to this token: {}{others}", plain(id), plain(text));
+                // Of Meta's words only those are of use that say what the id is instead.
+                let instead = if text.starts_with("it is ") { format!(": {}", plain(text)) } else { String::new() };
+                let saw = format!("Meta shows no number {} to this token{instead}{others}", plain(id));
                 let mut remedy = vec![format!(
                     "Is the id right? It is the phone number's id, not the number itself: compare with {}.",
                     pages::phone_numbers(&self.case.links)

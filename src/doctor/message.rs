@@ -7,6 +7,7 @@ use super::remedy::{Case, first};
 use crate::advice::{number, pages, plain};
 use crate::domain::number::NumberError;
 use crate::ports::{Message, Sent, Unsent};
+use crate::provider::meta::is_throttle;
 
 /// What came of it.
 pub(super) fn line(case: &Case<'_>, message: &Message<'_>, came: &Result<Sent, Unsent>) -> Found {
@@ -106,7 +107,7 @@ fn refused(case: &Case<'_>, message: &Message<'_>, unsent: &Unsent) -> Wrong {
             "The number was deleted: put the id of another into whatsapp.phone_number_id: {}.",
             pages::phone_numbers(links)
         )),
-        Some(4 | 80_000..=80_014 | 130_429 | 131_048 | 131_056 | 133_016) => {
+        Some(code) if is_throttle(code) => {
             later("A limit of messages is reached: wait, and try again in some minutes.")
         }
         Some(1 | 2 | 131_000 | 131_016 | 131_057 | 133_004) => later(

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::guide::{Bad, Found, Wrong};
-use crate::advice::{self, Links, pages, plain};
+use crate::advice::{self, Links, in_shell, pages, plain};
 use crate::domain::alert::Notice;
 use crate::domain::token::TokenId;
 use crate::hygiene::{Exposed, Place, Privacy, Readers, Tracking};
@@ -26,7 +26,7 @@ impl Commands {
     /// Commands over a configuration; named, when it is not in its usual place.
     pub fn over(config: Option<&Path>) -> Self {
         let program =
-            config.map_or_else(|| "tokenwatch".to_owned(), |path| format!("tokenwatch --config {}", quoted(path)));
+            config.map_or_else(|| "tokenwatch".to_owned(), |path| format!("tokenwatch --config {}", in_shell(path)));
         Self { program, env_file: None }
     }
 
@@ -45,8 +45,19 @@ impl Commands {
         format!("{} doctor{}", self.program, self.suffix())
     }
 
+    /// Why an application is not asked about which nothing is known.
+    pub(super) fn no_probe(&self) -> String {
+        match &self.env_file {
+            Some(file) => format!(
+                "an env file does not say how it is asked; a configuration can (`tokenwatch init --env-file {}` makes one)",
+                in_shell(file)
+            ),
+            None => "no health check is configured: add [tokens.probe], or a confirm to [tokens.renew]".to_owned(),
+        }
+    }
+
     fn suffix(&self) -> String {
-        self.env_file.as_ref().map(|file| format!(" --env-file {}", quoted(file))).unwrap_or_default()
+        self.env_file.as_ref().map(|file| format!(" --env-file {}", in_shell(file))).unwrap_or_default()
     }
 }
 
@@ -101,7 +112,7 @@ impl Case<'_> {
     /// The secret cannot be read.
     pub(super) fn unreadable(&self, problem: &str) -> Wrong {
         let next = match &self.token.secret {
-            SecretRef::File(path) | SecretRef::EnvFile { path, .. } => format!("namei -l {}", quoted(path)),
+            SecretRef::File(path) | SecretRef::EnvFile { path, .. } => format!("namei -l {}", in_shell(path)),
             SecretRef::Env(_) | SecretRef::Credential(_) => self.commands.doctor(self.name),
         };
         let place = plain(&self.token.secret.to_string());
@@ -157,7 +168,7 @@ pub(super) fn file(path: &Path, privacy: &Result<Privacy, String>, tracking: &Tr
     // What others have already is worse than what they could take.
     let mut faults: Vec<(String, Vec<String>, String)> = Vec::new();
     if *tracking == Tracking::Tracked {
-        let next = format!("git -C {} rm --cached -- {}", quoted(folder), quoted(&name));
+        let next = format!("git -C {} rm --cached -- {}", in_shell(folder), in_shell(&name));
         let steps = vec![
             format!("Take it out of the index and leave the file: `{next}`; then name it in .gitignore and commit."),
             format!("Whoever has the repository has the token: issue a new one (`{replace}`)."),
@@ -165,14 +176,14 @@ pub(super) fn file(path: &Path, privacy: &Result<Privacy, String>, tracking: &Tr
         faults.push(("git tracks it".to_owned(), steps, next));
     }
     if let Some(open) = &privacy.changeable {
-        let next = format!("chmod o-w {}", quoted(open));
+        let next = format!("chmod o-w {}", in_shell(open));
         let step = format!(
             "Take the right to write from everybody: `{next}`. Until then anybody can put another secret there."
         );
         faults.push((format!("everybody can change {}", open.display()), vec![step], next));
     }
     if privacy.readers == Readers::Everybody {
-        let next = format!("chmod o= {}", quoted(real));
+        let next = format!("chmod o= {}", in_shell(real));
         let step = format!("Close it: `{next}`. Whoever must read it belongs in its group ({}).", privacy.group);
         let known = "If others use this machine, issue a new token: the old one may be known.".to_owned();
         faults.push((readers.clone(), vec![step, known], next));
@@ -186,7 +197,7 @@ pub(super) fn file(path: &Path, privacy: &Result<Privacy, String>, tracking: &Tr
         ));
     }
     if *tracking == Tracking::NotIgnored {
-        let next = format!("printf '%s\\n' {} >> {}", quoted(&name), quoted(&folder.join(".gitignore")));
+        let next = format!("printf '%s\\n' {} >> {}", in_shell(&name), in_shell(&folder.join(".gitignore")));
         let step = format!("The next commit of everything would take it: `{next}`.");
         faults.push(("git does not ignore it".to_owned(), vec![step], next));
     }
@@ -207,14 +218,14 @@ pub(super) fn file(path: &Path, privacy: &Result<Privacy, String>, tracking: &Tr
 /// Who shows the secret to everybody.
 pub(super) fn exposed(by: &[&Exposed], replace: &str) -> Found {
     let Some(worst) = by.first() else {
-        return Found::Right("no unit and no command line shows it".to_owned());
+        return Found::Right("not visible in any unit's settings or on a command line".to_owned());
     };
     let names: Vec<String> =
         by.iter().map(|exposed| format!("the {} of {}", exposed.place, plain(&exposed.by))).collect();
     let pid = worst.by.strip_prefix("process ").and_then(|rest| rest.split(' ').next());
     let next = match (worst.place, pid) {
-        (Place::CommandLine, Some(pid)) => format!("ps -o pid,ppid,user,comm -p {}", quoted(Path::new(pid))),
-        (Place::Environment | Place::CommandLine, _) => format!("systemctl cat {}", quoted(Path::new(&worst.by))),
+        (Place::CommandLine, Some(pid)) => format!("ps -o pid,ppid,user,comm -p {}", in_shell(Path::new(pid))),
+        (Place::Environment | Place::CommandLine, _) => format!("systemctl cat {}", in_shell(Path::new(&worst.by))),
     };
     let steps = vec![
         "Take it out of there: every user of this machine can read it (systemctl show and the list of processes tell everybody). Give it in a \
@@ -233,11 +244,4 @@ pub(super) fn exposed(by: &[&Exposed], replace: &str) -> Found {
 /// The first of some steps.
 pub(super) fn first(steps: &[String]) -> String {
     steps.first().cloned().unwrap_or_default()
-}
-
-/// A path as a shell takes it.
-pub(super) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

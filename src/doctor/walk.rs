@@ -12,11 +12,11 @@ use futures_util::{StreamExt as _, future, stream};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::about_host::{self, Tried};
+use super::about_host::{self, Heard, Tried};
 use super::about_token::{self, Asked, Held, Sight};
 use super::guide::{About, Bad, Found, Line, Report, Step, Wrong};
 use super::phone::{self, Phone};
-use super::remedy::{Case, Commands};
+use super::remedy::{self, Case, Commands};
 use crate::advice::Links;
 use crate::channel::mail::MailChannel;
 use crate::daemon::wiring::Wiring;
@@ -105,6 +105,7 @@ impl Doctor<'_> {
         )
         .await;
         let mut lines = self.about_apps(&held, &asked);
+        lines.extend(self.about_app_secrets(&held, &files, &exposed));
         for (index, ((held, asked), application)) in held.iter().zip(&asked).zip(applications).enumerate() {
             let sight = Sight {
                 file: path_of(&held.token.secret).and_then(|path| files.get(path)),
@@ -243,10 +244,15 @@ impl Doctor<'_> {
         answer
     }
 
-    /// Who shows one of the secrets to everybody; the places are those of `held`.
+    /// Who shows one of the secrets to everybody: those of the tokens, by their places in `held`, and behind them those of their apps.
     async fn exposed(&self, held: &[Held<'_>]) -> (Vec<Exposed>, Vec<String>) {
-        let (places, secrets): (Vec<usize>, Vec<&Secret>) =
-            held.iter().enumerate().filter_map(|(place, held)| Some((place, held.secret.as_ref().ok()?))).unzip();
+        let of_tokens = held.iter().map(|held| Some(&held.secret));
+        let of_apps = held.iter().map(|held| held.app_secret.as_ref());
+        let (places, secrets): (Vec<usize>, Vec<&Secret>) = of_tokens
+            .chain(of_apps)
+            .enumerate()
+            .filter_map(|(place, secret)| Some((place, secret?.as_ref().ok()?)))
+            .unzip();
         let (units, processes) = future::join(
             hygiene::exposed_units("systemctl", &secrets),
             hygiene::exposed_processes(Path::new("/proc"), &secrets),
@@ -272,7 +278,8 @@ impl Doctor<'_> {
         let line = |found| Line { about: About::Host, step: Step::Relay, found };
         let mail = MailChannel::new(Arc::clone(settings), self.wiring.reader().sources().clone());
         let (Some(smtp), Some(mail)) = (&settings.smtp, mail) else {
-            return vec![line(Found::NotTried("no [smtp] is configured: nobody is told by mail".to_owned()))];
+            let sent = if self.wishes.send_mail { ", and no test mail was sent" } else { "" };
+            return vec![line(Found::NotTried(format!("no [smtp] is configured: nobody is told by mail{sent}")))];
         };
         let said = future::join_all(smtp.relays.iter().map(|relay| async {
             let password = match &relay.password {
@@ -356,14 +363,37 @@ impl Doctor<'_> {
         }
         let mut lines = Vec::new();
         for (name, (app, fault, telemetry, answered)) in seen {
+            let heard = match () {
+                () if lock(&self.paused).contains_key(name) => Heard::Enough,
+                () if answered || fault.is_some() => Heard::Something,
+                () => Heard::Nothing,
+            };
             let mut push = |step, found| lines.push(Line { about: About::App(name.clone()), step, found });
             push(Step::App, self.about_app(name, app, fault, answered));
-            push(
-                Step::Budget,
-                about_host::budget(&telemetry.usage, lock(&self.paused).contains_key(name), &self.commands),
-            );
+            push(Step::Budget, about_host::budget(&telemetry.usage, heard, &self.commands));
         }
         lines
+    }
+
+    /// The app's secret, where it stands elsewhere than the tokens, or is shown to everybody.
+    fn about_app_secrets(&self, held: &[Held<'_>], files: &Files, exposed: &[Exposed]) -> Vec<Line> {
+        let again = self.commands.doctor_for_all();
+        let of_tokens: BTreeSet<&Path> = held.iter().filter_map(|held| path_of(&held.token.secret)).collect();
+        let mut lines: BTreeMap<(&AppName, Step), Found> = BTreeMap::new();
+        let all = held.len();
+        for (index, held) in held.iter().enumerate() {
+            let (Some(name), Some(app)) = (&held.token.spec.app, held.app) else { continue };
+            let path = app.secret.as_ref().and_then(path_of).filter(|path| !of_tokens.contains(path));
+            if let Some((path, (privacy, tracking))) = path.and_then(|path| Some((path, files.get(path)?))) {
+                lines.insert((name, Step::File), remedy::file(path, privacy, tracking, &again));
+            }
+            // Those of the apps come behind those of the tokens.
+            let shown: Vec<&Exposed> = exposed.iter().filter(|it| it.secret == all + index).collect();
+            if !shown.is_empty() {
+                lines.insert((name, Step::Exposure), remedy::exposed(&shown, &again));
+            }
+        }
+        lines.into_iter().map(|((name, step), found)| Line { about: About::App(name.clone()), step, found }).collect()
     }
 
     fn about_app(&self, name: &AppName, app: &App, fault: Option<&CheckError>, answered: bool) -> Found {
@@ -434,7 +464,12 @@ impl Doctor<'_> {
             for (_, asked) in held.iter().zip(asked).filter(|(held, _)| held.app.is_none()) {
                 all.also(asked.as_ref().map(|asked| asked.telemetry.clone()).unwrap_or_default());
             }
-            lines.push(line(Step::Budget, about_host::budget(&all.usage, false, &self.commands)));
+            let heard = if asked.iter().flatten().any(|asked| asked.answer.is_ok()) {
+                Heard::Something
+            } else {
+                Heard::Nothing
+            };
+            lines.push(line(Step::Budget, about_host::budget(&all.usage, heard, &self.commands)));
         }
         lines
     }
@@ -477,11 +512,15 @@ async fn inspect(
     answer.facts
 }
 
+/// What was seen of the files that secrets stand in.
+type Files = BTreeMap<PathBuf, (Result<Privacy, String>, Tracking)>;
+
 /// The files that secrets stand in, each looked at once, however many secrets it holds.
-async fn files(held: &[Held<'_>]) -> BTreeMap<PathBuf, (Result<Privacy, String>, Tracking)> {
-    let paths: BTreeSet<&Path> = held.iter().filter_map(|held| path_of(&held.token.secret)).collect();
+async fn files(held: &[Held<'_>]) -> Files {
+    let of_app = |held: &Held<'_>| held.app.and_then(|app| app.secret.clone());
+    let places = held.iter().map(|held| Some(held.token.secret.clone())).chain(held.iter().map(of_app));
+    let paths: BTreeSet<PathBuf> = places.flatten().filter_map(|place| path_of(&place).map(Path::to_owned)).collect();
     let looks = paths.into_iter().map(|path| async move {
-        let path = path.to_owned();
         let looked_at = path.clone();
         let privacy = match timeout(PATIENCE, spawn_blocking(move || hygiene::privacy(&looked_at))).await {
             Ok(Ok(privacy)) => privacy,

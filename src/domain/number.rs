@@ -171,7 +171,7 @@ pub enum NumberError {
 impl std::fmt::Display for NumberError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Missing(text) => write!(f, "there is nothing of that id, or this token may not see it: {text}"),
+            Self::Missing(text) => write!(f, "no object has this id, or this token may not see it: {text}"),
             Self::Forbidden(text) => write!(f, "the token lacks a permission: {text}"),
             Self::Token(text) => write!(f, "the token is refused: {text}"),
             Self::Unanswered(error) => error.fmt(f),

@@ -172,6 +172,9 @@ fn denial(reading: &Reading<'_>, error: &GraphError) -> NumberError {
         }
         (Some(100), Some(33)) | (Some(33 | 803), _) => NumberError::Missing(text()),
         (Some(100), _) if is_unseen => NumberError::Missing(text()),
+        (Some(100), _) if error.message.contains("on node type (WhatsAppBusinessAccount)") => {
+            NumberError::Missing("it is the id of a WhatsApp account, not of a phone number".into())
+        }
         (Some(3 | 10 | 200..=299 | 131_005), _) => NumberError::Forbidden(text()),
         _ if classify::token_fate(error).is_some() => NumberError::Token(text()),
         _ => NumberError::Unanswered(reading.of(classify::refusal(error, reading.reply.status), &error.message)),

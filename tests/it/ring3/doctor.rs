@@ -728,6 +728,14 @@ const BOTH: &[Fate] = &[
         "It is the phone number's id",
         "doctor wa",
     ),
+    fate(
+        "a number and an account that are swapped",
+        |patient| patient.whatsapp = format!("phone_number_id = {WABA:?}\nbusiness_account_id = {NUMBER:?}\n"),
+        "account",
+        1,
+        "Compare the id with",
+        "doctor wa",
+    ),
     fine("a test number of Meta's that somebody typed", |patient| {
         patient.number(|number| "+1 555-000-1111".clone_into(&mut number.display_phone_number));
         patient.whatsapp.push_str("phone_number = \"+15550001111\"\n");
@@ -1075,7 +1083,7 @@ fn foreign_address(text: &str) -> Option<String> {
         let needs: &[&str] = match address {
             _ if address.starts_with("https://developers.facebook.com/apps/") => &[APP, "apps/999/"],
             _ if address.contains("/billing_hub/") || address.contains("/wa/manage/") => {
-                &[WABA, "102290000000002", BUSINESS]
+                &[WABA, NUMBER, "102290000000002", BUSINESS]
             }
             _ => continue,
         };
@@ -1100,11 +1108,11 @@ fn the_table_for_a_tired_person() {
         "app helpdesk",
         "✖ app          the app secret does not match the app id",
         "wa\n  ✔ secret       read from WA in ",
-        "✔ token        it works, asked with itself, because its app cannot ask",
+        "✔ token        it works (asked with the token itself; its app cannot ask)",
         "✔ number       +1 650-253-0000, Tea House, status CONNECTED, quality GREEN, mode LIVE",
         "✖ health       the WhatsApp Business Account 102290000000001 is blocked, error 141006: A payment error.; Pay.",
         "→ Put the payment method right: https://business.facebook.com/billing_hub/payment_settings?business_id=2729063490586005&waba_id=102290000000001",
-        "– application  nothing says how to ask it",
+        "– application  no health check is configured",
         "First: wa, health: ",
         "Run next: tokenwatch",
     ] {
@@ -1156,7 +1164,7 @@ fn nothing_reaches_a_person_unasked() {
     assert_eq!(patient.stage.run(&["doctor", "wa"]).code, 0);
     for (arguments, words) in [
         (&["doctor", "wa", "--send-to", "919812345678"][..], "did you mean +919812345678?"),
-        (&["doctor", "wa", "--send-to", "+91 0 98123"], "too few or too many digits"),
+        (&["doctor", "wa", "--send-to", "+91 98123"], "too few or too many digits"),
         (&["doctor", "--send-to", "+919812345678"], "name the one token to send with: wa, other"),
     ] {
         let said = patient.stage.run(arguments);
@@ -1167,6 +1175,30 @@ fn nothing_reaches_a_person_unasked() {
     let said = patient.stage.run(&["doctor", "wa", "--send-to", "+91 98123 45678"]);
     assert_eq!((said.code, sent(&patient)), (0, 1), "{said:?}");
     assert!(said.out.contains("accepted is not delivered"), "{}", said.out);
+}
+
+/// The app's secret is looked after as the tokens are.
+#[test]
+fn an_apps_secret_that_everybody_can_see() {
+    let mut patient = Patient::new();
+    "abcdef0123456789abcdef0123456789".clone_into(&mut patient.app_secret);
+    patient.world(|world| world.add_app(App::new(APP, "Help desk", "abcdef0123456789abcdef0123456789")));
+    patient.admit();
+    assert_eq!(patient.stage.run(&["doctor"]).code, 0);
+    let open = patient.stage.write("app.secret", &patient.app_secret);
+    fs::set_permissions(patient.stage.folder.path(), Permissions::from_mode(0o755)).expect("the owner may");
+    fs::set_permissions(&open, Permissions::from_mode(0o644)).expect("the owner may");
+    let config = fs::read_to_string(patient.stage.path("tokenwatch.toml")).expect("the configuration");
+    let place = format!("{{ env_file = {}, key = \"META_APP_SECRET\" }}", quoted(&patient.stage.path("config.env")));
+    patient.stage.configure(&config.replace(&place, &format!("{{ file = {} }}", quoted(&open))));
+    let script = "while :; do sleep 0.1; done # ";
+    let mut shower = Command::new("sh").args(["-c", script, "app", &patient.app_secret]).spawn().expect("a shell");
+    let said = patient.stage.run(&["doctor"]);
+    shower.kill().and_then(|()| shower.wait()).expect("it ends");
+    assert_eq!(said.code, 1, "{said:?}");
+    let app = said.out.split("\nwa\n").next().unwrap_or_default();
+    assert!(app.contains("✖ file") && app.contains("everybody on this machine can read it"), "{app}");
+    assert!(app.contains("✖ exposure     it is shown in the command line of process"), "{app}");
 }
 
 /// What stands in the place of an id may be a secret: it is not repeated, and not sent anywhere.
@@ -1187,7 +1219,7 @@ fn a_secret_in_the_place_of_an_id() {
         for hidden in [&patient.token[..16], &SECRET[..16]] {
             assert!(!said.out.contains(hidden) && !said.err.contains(hidden), "{said:?}");
         }
-        assert!(said.err.contains("META_APP_ID holds no id"), "{said:?}");
+        assert!(said.err.contains("META_APP_ID is not an id"), "{said:?}");
     }
     let asked = stage.sim().requests();
     assert!(asked.keys().all(|path| !path.contains("EAA") && !path.contains(&SECRET[..16])), "{asked:?}");
