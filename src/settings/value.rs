@@ -395,7 +395,10 @@ pub fn phone(text: &str) -> Result<(), String> {
 
 /// Checks an id at Meta. What is no id may be a secret that stands in the wrong place, so it is not repeated.
 pub fn id(text: &str) -> Result<(), String> {
-    let fine = !text.is_empty() && text.len() <= LONGEST_ID && text.bytes().all(|byte| byte.is_ascii_digit());
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    let fine = text.len() <= LONGEST_ID && text.bytes().all(|byte| byte.is_ascii_digit());
     if fine { Ok(()) } else { Err("is no id: an id is digits only, and what stands here is something else".to_owned()) }
 }
 
