@@ -240,10 +240,10 @@ mod tests {
         };
         let (account, number) = (Some("102".to_owned()), Some("521".to_owned()));
         let both = settings(&format!("META_ACCESS_TOKEN=a\nWHATSAPP_TOKEN=b\n{ids}"));
-        assert_eq!(whatsapp(&both), [(None, None), (account, number.clone())]);
+        assert_eq!(whatsapp(&both), [(None, None), (account.clone(), number.clone())]);
         assert_eq!(whatsapp(&settings(&format!("META_ACCESS_TOKEN=a\n{ids}"))), [(None, number.clone())]);
         let without_app = settings("WHATSAPP_TOKEN=b\nWABA_ID=102\nPHONE_NUMBER_ID=521\n");
-        assert_eq!(whatsapp(&without_app), [(None, number)]);
+        assert_eq!(whatsapp(&without_app), [(account, number)], "what arrives can be asked about without an app");
     }
 
     #[test]
