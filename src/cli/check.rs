@@ -61,9 +61,8 @@ async fn pass(context: &Context, arguments: &Arguments) -> Result<Exit, Exit> {
         Some(file) => of_env_file(file, context)?,
         None => context.load()?.settings,
     };
-    let names = parse_names(&arguments.names)?;
     let pass = Pass::new(settings, context)?;
-    let checked = pass.check(&names).await?;
+    let checked = pass.check(&arguments.names).await?;
     let apps = pass.apps(&checked);
     let exit = worst(&checked, &apps);
     let printed = if arguments.json {
@@ -86,13 +85,28 @@ fn of_env_file(file: &Path, context: &Context) -> Result<Settings, Exit> {
     Ok(settings)
 }
 
-/// The names of tokens, as they were typed.
-pub fn parse_names(names: &[String]) -> Result<Vec<TokenId>, Exit> {
-    let parse = |name: &String| {
-        TokenId::parse(name)
-            .map_err(|fault| super::fail(Exit::Warning, format_args!("no token is called {name:?}: {fault}")))
-    };
-    names.iter().map(parse).collect()
+/// The places of the tokens that were named, each once, or of all when none was.
+///
+/// # Errors
+/// When a name is not known.
+pub fn named(settings: &Settings, names: &[String]) -> Result<Vec<usize>, Exit> {
+    if names.is_empty() {
+        return Ok((0..settings.tokens.len()).collect());
+    }
+    let mut places = Vec::new();
+    for name in names {
+        let id = TokenId::parse(name)
+            .map_err(|fault| super::fail(Exit::Warning, format_args!("no token is called {name:?}: {fault}")))?;
+        let place = settings.index(&id).ok_or_else(|| {
+            let known = settings.tokens.iter().map(|token| token.spec.id.as_str());
+            let hint = settings::check::did_you_mean(id.as_str(), known);
+            super::fail(Exit::Warning, format_args!("no token is called {id}{hint}"))
+        })?;
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    Ok(places)
 }
 
 /// One pass over some tokens.
@@ -138,22 +152,9 @@ impl Pass {
     ///
     /// # Errors
     /// When a name is not known.
-    pub async fn check(&self, names: &[TokenId]) -> Result<Vec<CheckedToken>, Exit> {
+    pub async fn check(&self, names: &[String]) -> Result<Vec<CheckedToken>, Exit> {
         let tokens = &self.wiring.settings.tokens;
-        let mut wanted = Vec::new();
-        for name in names {
-            let index = self.wiring.index(name).ok_or_else(|| {
-                let hint =
-                    settings::check::did_you_mean(name.as_str(), tokens.iter().map(|token| token.spec.id.as_str()));
-                super::fail(Exit::Warning, format_args!("no token is called {name}{hint}"))
-            })?;
-            if !wanted.contains(&index) {
-                wanted.push(index);
-            }
-        }
-        if names.is_empty() {
-            wanted.extend(0..tokens.len());
-        }
+        let wanted = named(&self.wiring.settings, names)?;
         let progress = progress(wanted.len());
         // One pass compares nothing with an earlier one, so any key will do.
         let key = FingerprintKey::new([0; 32]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::check::parse_names;
+use super::check::named;
 use super::env_file::Found as EnvFile;
 use super::{Context, Exit, io};
 use crate::clock::System;
@@ -17,8 +17,8 @@ use crate::daemon::wiring::Wiring;
 use crate::doctor::{About, Bad, Commands, Doctor, Found, Line, Progress, Report, Wishes, Wrong, phone};
 use crate::ports::Clock;
 use crate::reader::Reader;
+use crate::settings::Settings;
 use crate::settings::source::Sources;
-use crate::settings::{self, Settings};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -65,7 +65,7 @@ async fn examine(context: &Context, arguments: &Arguments) -> Result<Exit, Exit>
         }
         None => (context.load()?.settings, Commands::over(context.config_was_named.then_some(&*context.config))),
     };
-    let places = chosen(&settings, &arguments.names)?;
+    let places = named(&settings, &arguments.names)?;
     let send_to = match &arguments.send_to {
         None => None,
         Some(typed) => {
@@ -104,25 +104,6 @@ async fn examine(context: &Context, arguments: &Arguments) -> Result<Exit, Exit>
     Ok(if printed == Exit::Fine { exit_of(&report) } else { printed })
 }
 
-/// The places of the tokens that were named, or of all.
-fn chosen(settings: &Settings, names: &[String]) -> Result<Vec<usize>, Exit> {
-    if names.is_empty() {
-        return Ok((0..settings.tokens.len()).collect());
-    }
-    let mut places = Vec::new();
-    for id in parse_names(names)? {
-        let Some(place) = settings.index(&id) else {
-            let known = settings.tokens.iter().map(|token| token.spec.id.as_str());
-            let hint = settings::check::did_you_mean(id.as_str(), known);
-            return Err(super::fail(Exit::Warning, format_args!("no token is called {id}{hint}")));
-        };
-        if !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    Ok(places)
-}
-
 /// A message is sent once, so it must be clear with which token.
 fn sends_with_one(settings: &Settings, places: &[usize]) -> Result<(), Exit> {
     let has_number = |place: &&usize| {
@@ -158,32 +139,23 @@ fn exit_of(report: &Report) -> Exit {
 /// The report for people.
 pub fn as_text(report: &Report, paint: io::Paint) -> String {
     let mut text = String::new();
-    let mut about: Option<&About> = None;
     let is_short = report.lines.iter().filter(|line| matches!(line.about, About::Token(_))).count() > MOST_LINES;
-    for line in &report.lines {
-        if about != Some(&line.about) {
-            let title = match &line.about {
-                About::App(name) => format!("app {name}"),
-                About::Token(_) | About::Host => line.about.name().to_owned(),
-            };
-            let all_right = report.lines.iter().filter(|other| other.about == line.about).all(is_no_trouble);
-            if is_short && all_right && matches!(line.about, About::Token(_)) {
-                text.push_str(&format!("{} {title}\n", paint.by_word("✔", "healthy")));
-            } else {
-                text.push_str(&format!("{title}\n"));
-            }
-            about = Some(&line.about);
-        }
-        if is_short && is_no_trouble(line) && matches!(line.about, About::Token(_)) {
+    for lines in report.lines.chunk_by(|a, b| a.about == b.about) {
+        let Some(about) = lines.first().map(|line| &line.about) else { continue };
+        // Of very many tokens only what is wrong is shown.
+        let is_short = is_short && matches!(about, About::Token(_));
+        if is_short && lines.iter().all(is_no_trouble) {
+            text.push_str(&format!("{} {}\n", paint.by_word("✔", "healthy"), about.title()));
             continue;
         }
-        text.push_str(&shown(line, paint));
+        text.push_str(&format!("{}\n", about.title()));
+        let told = lines.iter().filter(|line| !(is_short && is_no_trouble(line)));
+        text.extend(told.map(|line| shown(line, paint)));
     }
     text.push_str(&ending(report, paint));
     text
 }
 
-/// Of very many tokens only what is wrong is shown.
 fn is_no_trouble(line: &Line) -> bool {
     !matches!(line.found, Found::Wrong(_))
 }
@@ -208,11 +180,7 @@ fn ending(report: &Report, paint: io::Paint) -> String {
     let Some((line, first)) = report.first() else {
         return format!("\nNothing is wrong: {right} steps are in order, {untried} could not be tried.\n");
     };
-    let about = match &line.about {
-        About::App(name) => format!("app {name}"),
-        About::Token(_) | About::Host => line.about.name().to_owned(),
-    };
-    let what = format!("{about}, {}: {}", line.step.as_str().replace('_', " "), first.saw);
+    let what = format!("{}, {}: {}", line.about.title(), line.step.as_str().replace('_', " "), first.saw);
     let mut text = format!(
         "\n{wrong} wrong, {right} in order, {untried} not tried.\n\nFirst: {}\n",
         paint.by_word(&what, word(first.bad))

@@ -29,7 +29,7 @@ async fn known(context: &Context, name: &str) -> Result<(Value, &'static str), E
     }
     let loaded = context.load()?;
     let pass = check::Pass::new(loaded.settings, context)?;
-    let checked = pass.check(std::slice::from_ref(&id)).await?;
+    let checked = pass.check(&[name.to_owned()]).await?;
     let Some(token) = checked.into_iter().next() else {
         return Err(super::fail(Exit::Warning, format_args!("no token is called {name:?}")));
     };

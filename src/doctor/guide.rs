@@ -1,5 +1,7 @@
 //! The steps of the guide, what each found, and which of it comes first. Nothing is asked here.
 
+use std::collections::HashMap;
+
 use crate::domain::token::{AppName, TokenId};
 
 /// A step, in the order in which a person would take it: what everything else rests on comes first.
@@ -111,6 +113,14 @@ pub enum About {
 }
 
 impl About {
+    /// As a heading.
+    pub fn title(&self) -> String {
+        match self {
+            Self::App(name) => format!("app {name}"),
+            Self::Token(_) | Self::Host => self.name().to_owned(),
+        }
+    }
+
     /// The name, for people and for machines.
     pub fn name(&self) -> &str {
         match self {
@@ -188,12 +198,15 @@ pub struct Report {
 impl Report {
     /// The lines in their order; `tokens` is the order of the tokens.
     pub fn new(mut lines: Vec<Line>, tokens: &[TokenId]) -> Self {
-        let place = |about: &About| match about {
-            About::App(_) => 0,
-            About::Token(id) => 1 + tokens.iter().position(|token| token == id).unwrap_or(tokens.len()),
-            About::Host => usize::MAX,
-        };
-        lines.sort_by(|a, b| (place(&a.about), &a.about, a.step).cmp(&(place(&b.about), &b.about, b.step)));
+        let places: HashMap<&TokenId, usize> = tokens.iter().zip(1..).collect();
+        lines.sort_by_cached_key(|line| {
+            let place = match &line.about {
+                About::App(_) => 0,
+                About::Token(id) => places.get(id).copied().unwrap_or(usize::MAX - 1),
+                About::Host => usize::MAX,
+            };
+            (place, line.about.clone(), line.step)
+        });
         Self { lines }
     }
 
