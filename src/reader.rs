@@ -39,7 +39,7 @@ impl Reader {
     /// What each place holds, in order. An error names the place, never the content.
     pub async fn read(&self, places: Vec<SecretRef>) -> Vec<Result<Secret, String>> {
         let count = places.len();
-        let paths: Vec<PathBuf> = places.iter().filter_map(path).map(Path::to_owned).collect();
+        let paths: Vec<PathBuf> = places.iter().filter_map(SecretRef::path).map(Path::to_owned).collect();
         // What is in memory cannot hang, and a thread a check costs more than the rest of it.
         if paths.is_empty() {
             return places.iter().map(|place| self.sources.read(place).map_err(|error| error.to_string())).collect();
@@ -72,14 +72,6 @@ impl Reader {
         let mut hanging = locked(&self.hanging);
         hanging.retain(|_, held| held.strong_count() > 0);
         paths.iter().any(|path| hanging.contains_key(path))
-    }
-}
-
-/// The file behind a place; credentials are in memory and cannot hang.
-fn path(place: &SecretRef) -> Option<&Path> {
-    match place {
-        SecretRef::File(path) | SecretRef::EnvFile { path, .. } => Some(path),
-        SecretRef::Env(_) | SecretRef::Credential(_) => None,
     }
 }
 

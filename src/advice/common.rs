@@ -8,7 +8,6 @@ use crate::domain::digest::Bundle;
 use crate::domain::finding::Detail;
 use crate::domain::token::TokenId;
 use crate::settings::Settings;
-use crate::settings::value::SecretRef;
 
 /// Something that most of the open notices share.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,9 +35,9 @@ pub fn shared(notices: &[Notice], settings: &Settings) -> Vec<Shared> {
     if open.len() < FEWEST {
         return Vec::new();
     }
-    let file = |notice: &Notice| match &settings.token(token_of(notice)?)?.secret {
-        SecretRef::File(path) | SecretRef::EnvFile { path, .. } => Some(format!("the file {}", path.display())),
-        SecretRef::Env(_) | SecretRef::Credential(_) => None,
+    let file = |notice: &Notice| {
+        let path = settings.token(token_of(notice)?)?.secret.path()?;
+        Some(format!("the file {}", path.display()))
     };
     let app = |notice: &Notice| notice.app.as_ref().map(|app| format!("the app {app}"));
     let cause = |notice: &Notice| match &notice.detail {

@@ -4,6 +4,7 @@
 //! reference), so each is named once, here.
 
 use super::Links;
+use crate::settings::value::is_id;
 
 /// A page of the app's dashboard: `dashboard/`, `settings/basic/`, `settings/advanced/`.
 pub fn app(links: &Links<'_>, page: &str) -> String {
@@ -74,7 +75,7 @@ fn of_account(page: &str, links: &Links<'_>) -> String {
 }
 
 fn digits(id: Option<&str>) -> Option<&str> {
-    id.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_digit()))
+    id.filter(|id| is_id(id))
 }
 
 /// The list of apps.
@@ -89,8 +90,6 @@ pub const FACEBOOK: &str = "https://www.facebook.com/";
 pub const PAGES: &str = "https://business.facebook.com/settings/pages";
 /// Whether Meta is well.
 pub const STATUS: &str = "https://metastatus.com/";
-/// Ids have up to 17 digits today.
-const LONGEST_ID: usize = 20;
 
 #[cfg(test)]
 mod tests {

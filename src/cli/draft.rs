@@ -9,7 +9,7 @@ use crate::advice::{kind_in_words, plain};
 use crate::domain::inspection::{Expiry, Grant, Inspection, TokenKind, Validity};
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::redact::redact;
-use crate::settings::value;
+use crate::settings::value::{self, is_id};
 use crate::zone::Zone;
 
 /// A configuration that is not written yet.
@@ -299,7 +299,7 @@ impl Pen<'_> {
             Outlook::Dead => {
                 let renewable = facts.is_some_and(can_be_renewed);
                 let table = if renewable { "renew" } else { "replace" };
-                if facts.is_some_and(was_short) {
+                if facts.is_some_and(Inspection::was_short_lived) {
                     self.remark(MACHINE);
                 }
                 self.remark(&format!(
@@ -478,12 +478,9 @@ fn outlook(facts: &Inspection, now: Timestamp) -> Outlook {
 
 /// Whether a token like this one can be exchanged while it lives.
 fn can_be_renewed(facts: &Inspection) -> bool {
-    matches!(facts.kind, TokenKind::User | TokenKind::SystemUser) && facts.expires.date().is_some() && !was_short(facts)
-}
-
-/// Whether it was made to live for hours: Meta tells of long-lived tokens only when they were issued.
-fn was_short(facts: &Inspection) -> bool {
-    facts.kind == TokenKind::User && facts.issued_at.is_none()
+    matches!(facts.kind, TokenKind::User | TokenKind::SystemUser)
+        && facts.expires.date().is_some()
+        && !facts.was_short_lived()
 }
 
 /// Whether its whole life is too short for the usual lead.
@@ -505,11 +502,6 @@ fn accounts(grants: Option<&[Grant]>) -> Vec<&str> {
         }
     }
     ids
-}
-
-/// An id of Meta's is a number. Anything else in such a place may be a slip of the hand, and perhaps a secret.
-fn is_id(text: &str) -> bool {
-    (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn listed(ids: &[&str]) -> String {
@@ -554,8 +546,6 @@ const COLUMN: usize = 34;
 const WIDTH: usize = 120;
 /// More of anything helps nobody.
 const MOST: usize = 20;
-/// Meta's ids have about sixteen digits; no unsigned number of 64 bits has more than this.
-const LONGEST_ID: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -593,18 +583,5 @@ mod tests {
         assert!(
             is_brief(&facts(TokenKind::User, Some(0), soon)) && !is_brief(&facts(TokenKind::User, Some(-30), soon))
         );
-    }
-
-    #[test]
-    fn an_id_is_a_number() {
-        for (text, is) in [
-            ("634900000000001", true),
-            ("", false),
-            ("12a", false),
-            ("\u{661}\u{662}", false),
-            (&"1".repeat(21), false),
-        ] {
-            assert_eq!(is_id(text), is, "{text}");
-        }
     }
 }

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use super::{Context, Exit};
 use crate::settings::source::{env_keys, env_value, read_text};
-use crate::settings::{self, Settings, value};
+use crate::settings::value::is_id;
+use crate::settings::{self, Settings};
 
 /// What an env file holds of Meta.
 pub struct Found {
@@ -127,7 +128,7 @@ impl Found {
 
     /// What is no id may be a secret in the wrong place: it is passed over, and only its key is named.
     fn is_an_id(&self, text: &str, key: &str) -> bool {
-        let is = value::id(text).is_ok();
+        let is = is_id(text);
         if !is {
             let file = self.file.display();
             let _ = super::fail(Exit::Fine, format_args!("{file}: {key} is not an id (digits only); ignored"));

@@ -6,12 +6,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher as _;
-use std::path::Path;
 
 use crate::domain::status::TokenStatus;
 use crate::domain::time::{Span, Timestamp};
 use crate::settings::Token;
-use crate::settings::value::SecretRef;
 
 /// What is known of kinship, by the tokens' places in the configuration.
 #[derive(Debug, Default)]
@@ -101,10 +99,7 @@ fn families_of_files(tokens: &[Token]) -> Families {
 
 /// A hash of the file that a token is read from.
 fn mark_of_file(token: &Token) -> Option<u64> {
-    match &token.secret {
-        SecretRef::File(path) | SecretRef::EnvFile { path, .. } => Some(hash::<(&str, &Path)>(("file", path))),
-        SecretRef::Env(_) | SecretRef::Credential(_) => None,
-    }
+    token.secret.path().map(|path| hash(("file", path)))
 }
 
 fn hash<T: std::hash::Hash>(what: T) -> u64 {

@@ -3,7 +3,7 @@
 //! It warns and refuses nothing: what a file's mode should be is its owner's to decide, and the watch goes on.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -18,7 +18,7 @@ use crate::settings::value::SecretRef;
 pub async fn warn_of_open_files(settings: &Settings) {
     let tokens = settings.tokens.iter().map(|token| &token.secret);
     let apps = settings.apps.values().filter_map(|app| app.secret.as_ref());
-    let paths: BTreeSet<PathBuf> = tokens.chain(apps).filter_map(path).collect();
+    let paths: BTreeSet<PathBuf> = tokens.chain(apps).filter_map(SecretRef::path).map(Path::to_owned).collect();
     let looked = spawn_blocking(move || {
         for path in paths {
             look(&path);
@@ -30,7 +30,7 @@ pub async fn warn_of_open_files(settings: &Settings) {
     }
 }
 
-fn look(path: &std::path::Path) {
+fn look(path: &Path) {
     // One that is not there is a finding of its own.
     let Ok(seen) = privacy(path) else { return };
     let file = path.display();
@@ -39,13 +39,6 @@ fn look(path: &std::path::Path) {
     }
     if seen.readers == Readers::Everybody {
         warn!(file = %file, mode = format!("{:04o}", seen.mode), "everybody on this machine can read this file of secrets; chmod o=");
-    }
-}
-
-fn path(place: &SecretRef) -> Option<PathBuf> {
-    match place {
-        SecretRef::File(path) | SecretRef::EnvFile { path, .. } => Some(path.clone()),
-        SecretRef::Env(_) | SecretRef::Credential(_) => None,
     }
 }
 

@@ -35,6 +35,11 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// Whether it was made to live for hours: Meta tells of long-lived user tokens only when they were issued (reference §3.1).
+    pub fn was_short_lived(&self) -> bool {
+        self.kind == TokenKind::User && self.issued_at.is_none()
+    }
+
     /// The facts of a token about which nothing is known but its validity.
     pub const fn bare(validity: Validity) -> Self {
         Self {

@@ -3,7 +3,7 @@
 //! Each parser takes text and gives a value or a sentence that helps; none touches the file system or the environment.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::domain::time::Span;
 use crate::domain::token::{Lead, Rhythm};
@@ -25,6 +25,16 @@ pub enum SecretRef {
         /// The variable.
         key: Box<str>,
     },
+}
+
+impl SecretRef {
+    /// The file behind it. A credential is in memory, and so is an environment.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::EnvFile { path, .. } => Some(path),
+            Self::Env(_) | Self::Credential(_) => None,
+        }
+    }
 }
 
 /// Where it stands, for people: `WHATSAPP_ACCESS_TOKEN in /srv/app/config.env`.
@@ -398,8 +408,16 @@ pub fn id(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("must not be empty".to_owned());
     }
-    let fine = text.len() <= LONGEST_ID && text.bytes().all(|byte| byte.is_ascii_digit());
-    if fine { Ok(()) } else { Err("is no id: an id is digits only, and what stands here is something else".to_owned()) }
+    if is_id(text) {
+        Ok(())
+    } else {
+        Err("is no id: an id is digits only, and what stands here is something else".to_owned())
+    }
+}
+
+/// Whether it is an id of Meta's: digits, and not too many.
+pub fn is_id(text: &str) -> bool {
+    (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Reads a time of day, `22:00`, as minutes after midnight.
@@ -444,6 +462,19 @@ const LONGEST_ID: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_a_number() {
+        for (text, is) in [
+            ("634900000000001", true),
+            ("", false),
+            ("12a", false),
+            ("\u{661}\u{662}", false),
+            (&"1".repeat(21), false),
+        ] {
+            assert_eq!(is_id(text), is, "{text}");
+        }
+    }
 
     #[test]
     fn durations() {
