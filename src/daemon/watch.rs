@@ -758,7 +758,8 @@ impl Round {
         !outdated
     }
 
-    /// Takes in what an answer showed beside the facts. Returns the version that really runs, once a second answer has said that it is another than the one asked for.
+    /// Takes in what an answer showed beside the facts. Returns the version that really runs, once a second answer has said that it is
+    /// another than the one asked for.
     fn heed(&mut self, spec: &TokenSpec, seen: &Seen, now: Timestamp) -> Option<String> {
         let (Some((telemetry, _)), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else {
             return None;

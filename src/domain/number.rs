@@ -241,6 +241,11 @@ pub struct NumberStatus {
 }
 
 impl NumberStatus {
+    /// Of that number, about which nothing is known yet.
+    pub(super) fn new(id: Box<str>, account: Option<&str>) -> Self {
+        Self { id, subscribed_to: account.map(Into::into), ..Self::default() }
+    }
+
     /// What is known of another account's subscription is forgotten.
     pub(super) fn is_about_account(&mut self, account: Option<&str>) {
         if self.subscribed_to.as_deref() != account {

@@ -476,14 +476,12 @@ fn absorb_answer(spec: &TokenSpec, status: &mut TokenStatus, seen: Inspection, n
 fn absorb_beside(spec: &TokenSpec, status: &mut TokenStatus, beside: Option<Box<Beside>>, now: Timestamp) {
     let Some(seen) = beside else { return };
     let manages = status.current_facts().is_some_and(verdict::manages_whatsapp);
-    if let Some(number) = &mut status.number {
-        number.absorb(*seen, manages, now);
-    } else if let Some(id) = &spec.required.number {
-        let mut number = NumberStatus { id: id.clone(), ..NumberStatus::default() };
-        number.is_about_account(spec.required.targets.first().map(|account| &**account));
-        number.absorb(*seen, manages, now);
-        status.number = Some(Box::new(number));
-    }
+    let Some(id) = &spec.required.number else { return };
+    let known = status.number.get_or_insert_with(|| {
+        let account = spec.required.targets.first().map(|account| &**account);
+        Box::new(NumberStatus::new(id.clone(), account))
+    });
+    known.absorb(*seen, manages, now);
 }
 
 fn absorb_error(spec: &TokenSpec, status: &mut TokenStatus, error: CheckError, now: Timestamp) {
