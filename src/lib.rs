@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod domain;
 pub mod explain;
 pub mod forecast;
+pub mod graph;
 pub mod hygiene;
 pub mod metrics;
 pub mod outgoing;

@@ -17,6 +17,7 @@ use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::Bundle;
 use crate::domain::route::ChannelKind;
 use crate::domain::token::ReceiverName;
+use crate::graph::{is_throttle, is_trouble, lacks_a_permission, refuses_the_token};
 use crate::outgoing::{ClientError, Reply};
 use crate::ports::{Channel, Delivery, DeliveryError};
 use crate::redact::{redact, without_numbers};
@@ -308,7 +309,7 @@ fn refusal(status: u16, error: &Value, errand: &Errand<'_>) -> Miss {
     let code = error["code"].as_i64();
     let WhatsAppTarget { token, template, language, .. } = errand.target;
     let (words, for_all) = match code {
-        Some(0 | 102 | 190) => {
+        Some(code) if refuses_the_token(code) => {
             (format!("the token {token} is not accepted any more; `tokenwatch check {token}` says why"), true)
         }
         Some(131_030) => (
@@ -334,11 +335,11 @@ fn refusal(status: u16, error: &Value, errand: &Errand<'_>) -> Miss {
         Some(131_042) => ("there is a payment problem; see the billing of the WhatsApp account".to_owned(), true),
         Some(131_031) => ("the WhatsApp account is locked; see its page in the Business Manager".to_owned(), true),
         Some(131_056) => ("too many messages went to it in a short time; it is tried again".to_owned(), false),
-        Some(4 | 80_007 | 130_429 | 131_048) => {
+        Some(code) if is_throttle(code) => {
             ("the limit of messages is reached for now; it is tried again".to_owned(), true)
         }
         Some(368) => ("the account is blocked for a time because of a policy violation; see the Business Manager".to_owned(), true),
-        Some(10 | 131_005 | 200..=299) => (
+        Some(code) if lacks_a_permission(code) => (
             format!(
                 "the token {token} may not send for this number; it needs whatsapp_business_messaging, and its user a role in the WhatsApp account"
             ),
@@ -348,7 +349,7 @@ fn refusal(status: u16, error: &Value, errand: &Errand<'_>) -> Miss {
         Some(100) if error["error_subcode"].as_i64() == Some(33) => {
             (format!("there is no such phone_number_id, or the token {token} does not cover it"), true)
         }
-        Some(1 | 2 | 131_000 | 131_016 | 131_057) => ("the trouble is at Meta; it is tried again".to_owned(), true),
+        Some(code) if is_trouble(code) => ("the trouble is at Meta; it is tried again".to_owned(), true),
         Some(100) => (format!("a parameter is not accepted: {}", their_words(error, errand)), false),
         Some(_) => (their_words(error, errand), false),
         None => (String::new(), true),

@@ -6,8 +6,8 @@ use super::guide::{Bad, Found, Wrong};
 use super::remedy::{Case, first};
 use crate::advice::{number, pages, plain};
 use crate::domain::number::NumberError;
+use crate::graph::is_throttle;
 use crate::ports::{Message, Sent, Unsent};
-use crate::provider::meta::is_throttle;
 
 /// What came of it.
 pub(super) fn line(case: &Case<'_>, message: &Message<'_>, came: &Result<Sent, Unsent>) -> Found {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::command;
 use crate::domain::time::Span;
+use crate::graph::{is_throttle, is_trouble, refuses_the_token};
 use crate::outgoing::{Client, Failure, Reply, bearer};
 use crate::redact::redact;
 use crate::secret::Secret;
@@ -216,28 +217,10 @@ fn known(reply: &Reply, token: &Secret) -> Result<String, Miss> {
 
 /// Whether an error is one of those that go away (reference §6.2).
 fn passes(code: i64, error: &Value) -> bool {
+    // A wrong secret has the code of trouble, and its own words (reference §3.5).
     let is_of_the_secret = error["message"].as_str().is_some_and(|words| words.contains("validating client secret"));
-    match code {
-        0 | 102 | 190 => false,
-        1 => !is_of_the_secret,
-        // Trouble of theirs, and "slow down".
-        2
-        | 131_000
-        | 131_016
-        | 131_057
-        | 133_004
-        | 4
-        | 17
-        | 32
-        | 341
-        | 613
-        | 80_000..=80_014
-        | 130_429
-        | 131_048
-        | 131_056
-        | 133_016 => true,
-        _ => error["is_transient"].as_bool().unwrap_or(false),
-    }
+    let is_final = refuses_the_token(code) || (code == 1 && is_of_the_secret);
+    !is_final && (is_trouble(code) || is_throttle(code) || error["is_transient"].as_bool().unwrap_or(false))
 }
 
 /// One answer of the application to a question that does nothing.

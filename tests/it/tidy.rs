@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may know. The graph has one direction; adapters never know each other.
-const ROOMS: [(&str, &[&str]); 28] = [
+const ROOMS: [(&str, &[&str]); 29] = [
     ("domain", &[]),
     ("secret", &["domain"]),
     ("redact", &["secret"]),
     ("zone", &["domain"]),
     ("tls", &[]),
+    ("graph", &[]),
     ("ports", &["domain", "secret"]),
     ("settings", &["domain", "redact", "secret", "zone"]),
     ("advice", &["domain", "settings", "zone"]),
@@ -21,12 +22,12 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("metrics", &["domain", "ports"]),
     ("clock", &["domain", "ports"]),
     ("outgoing", &["domain", "redact", "secret", "settings", "tls"]),
-    ("provider", &["domain", "outgoing", "ports", "redact", "secret", "settings"]),
+    ("provider", &["domain", "graph", "outgoing", "ports", "redact", "secret", "settings"]),
     ("reader", &["secret", "settings"]),
-    ("renewal", &["domain", "outgoing", "ports", "reader", "redact", "secret", "settings", "tls"]),
+    ("renewal", &["domain", "graph", "outgoing", "ports", "reader", "redact", "secret", "settings", "tls"]),
     ("hygiene", &["redact", "renewal", "secret"]),
     ("store", &["domain", "ports", "secret"]),
-    ("channel", &["advice", "domain", "outgoing", "ports", "redact", "secret", "settings", "tls", "zone"]),
+    ("channel", &["advice", "domain", "graph", "outgoing", "ports", "redact", "secret", "settings", "tls", "zone"]),
     (
         "web",
         &[
@@ -45,8 +46,8 @@ const ROOMS: [(&str, &[&str]); 28] = [
     (
         "doctor",
         &[
-            "advice", "channel", "daemon", "domain", "hygiene", "ports", "provider", "redact", "renewal", "secret",
-            "settings", "zone",
+            "advice", "channel", "daemon", "domain", "graph", "hygiene", "ports", "provider", "redact", "renewal",
+            "secret", "settings", "zone",
         ],
     ),
     (

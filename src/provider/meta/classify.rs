@@ -7,6 +7,7 @@ use super::session_end;
 use super::wire::GraphError;
 use crate::domain::inspection::{AppFault, Cause, Validity};
 use crate::domain::time::{Span, Timestamp};
+use crate::graph::{is_throttle, is_trouble};
 
 /// What an error says about the token that it was answered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub fn refusal(error: &GraphError, status: u16) -> Refusal {
         Some(100) if says("require an appsecret_proof") => Refusal::App(AppFault::NotPrivileged),
         Some(190 | 102) => Refusal::App(AppFault::WrongSecret),
         Some(code) if is_throttle(code) => Refusal::Throttled,
-        Some(1 | 2 | 131_000 | 131_016 | 131_057 | 133_004) => Refusal::Unavailable,
+        Some(code) if is_trouble(code) => Refusal::Unavailable,
         _ if error.is_transient == Some(true) => Refusal::Unavailable,
         Some(_) => Refusal::Refused,
         None => by_status(status),
@@ -96,11 +97,6 @@ pub const fn by_status(status: u16) -> Refusal {
         500..=599 => Refusal::Unavailable,
         _ => Refusal::Refused,
     }
-}
-
-/// Codes that ask the caller to slow down (reference §6.2 and §7).
-pub const fn is_throttle(code: i64) -> bool {
-    matches!(code, 4 | 17 | 32 | 341 | 613 | 80_000..=80_014 | 130_429 | 131_056 | 131_048 | 133_016)
 }
 
 /// The label of `tokenwatch_provider_errors_total`: the codes that the reference knows, else `other`.

@@ -34,7 +34,7 @@ use crate::redact::redact;
 use crate::secret::{Secret, hmac_sha256};
 use crate::settings;
 
-pub use self::classify::{KNOWN_CODES, is_throttle};
+pub use self::classify::KNOWN_CODES;
 
 /// The Graph API.
 pub struct Meta {

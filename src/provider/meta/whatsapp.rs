@@ -13,6 +13,7 @@ use super::wire::{EntityNode, Envelope, GraphError, HealthNode, NumberNode, as_t
 use super::{Meta, Reading, classify, is_app_message, proof_of, started, word};
 use crate::domain::inspection::CheckError;
 use crate::domain::number::{Entity, Number, NumberError, Obstacle, Sending, Subscription};
+use crate::graph::lacks_a_permission;
 use crate::outgoing::{Reply, bearer};
 use crate::ports::{Heard, Listed, Message, Question, Sent, Telemetry, Unsent};
 use crate::provider::http::check_error;
@@ -175,7 +176,7 @@ fn denial(reading: &Reading<'_>, error: &GraphError) -> NumberError {
         (Some(100), _) if error.message.contains("on node type (WhatsAppBusinessAccount)") => {
             NumberError::Missing("it is the id of a WhatsApp account, not of a phone number".into())
         }
-        (Some(3 | 10 | 200..=299 | 131_005), _) => NumberError::Forbidden(text()),
+        (Some(code), _) if lacks_a_permission(code) => NumberError::Forbidden(text()),
         _ if classify::token_fate(error).is_some() => NumberError::Token(text()),
         _ => NumberError::Unanswered(reading.of(classify::refusal(error, reading.reply.status), &error.message)),
     }
