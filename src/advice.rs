@@ -344,12 +344,25 @@ pub fn what_breaks(notice: &Notice, links: &Links<'_>) -> String {
     }
 }
 
-/// What to do now, in order; empty when it is over.
+/// What to do now, in order, the confirmation included; empty when it is over.
 pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
-    if notice.why == NotifyReason::Resolved {
+    if notice.why == NotifyReason::Resolved || notice.reason == Reason::Renewed {
         return Vec::new();
     }
-    let mut steps = match notice.reason {
+    let mut steps = cure(notice, links);
+    steps.extend(confirmation(notice));
+    steps.extend(runbook(links));
+    steps
+}
+
+/// The operator's own page, as a step.
+pub fn runbook(links: &Links<'_>) -> Option<String> {
+    links.runbook.map(|page| format!("Your runbook: {}", plain(page)))
+}
+
+/// What puts it right, in order.
+pub fn cure(notice: &Notice, links: &Links<'_>) -> Vec<String> {
+    match notice.reason {
         Reason::Expiring => {
             let mut steps = new_token(notice, links);
             if notice.facts.kind == TokenKind::SystemUser {
@@ -359,7 +372,7 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         }
         Reason::Expired => new_token(notice, links),
         Reason::Revoked => {
-            let mut steps = cure(cause(notice), notice, links);
+            let mut steps = before_a_new_token(cause(notice), notice, links);
             steps.extend(new_token(notice, links));
             steps
         }
@@ -374,7 +387,7 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         },
         Reason::Blind => blind(notice),
         Reason::SourceUnreadable => source(links),
-        Reason::Renewed => return Vec::new(),
+        Reason::Renewed => Vec::new(),
         Reason::NumberBlocked | Reason::NumberLimited | Reason::WebhooksMissing => number::steps(notice, links),
         Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain => {
             let mut steps = renewal::steps(notice, links);
@@ -388,12 +401,7 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         | Reason::VersionRetiring
         | Reason::Digest
         | Reason::Test => watcher::steps(notice),
-    };
-    steps.extend(confirmation(notice));
-    if let Some(runbook) = links.runbook {
-        steps.push(format!("Your runbook: {}", plain(runbook)));
     }
-    steps
 }
 
 /// What was already done about it.
@@ -801,7 +809,7 @@ fn put_in_place(notice: &Notice, links: &Links<'_>) -> String {
 }
 
 /// What must be put right before a new token is of any use.
-fn cure(cause: Cause, notice: &Notice, links: &Links<'_>) -> Vec<String> {
+fn before_a_new_token(cause: Cause, notice: &Notice, links: &Links<'_>) -> Vec<String> {
     let machine = notice.facts.kind == TokenKind::SystemUser;
     let step = match cause {
         Cause::AppRemoved if machine => {

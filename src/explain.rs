@@ -215,17 +215,9 @@ fn facts(status: &TokenStatus, spec: &TokenSpec, words: &Words<'_>) -> Vec<(&'st
 fn number_in_words(known: &NumberStatus, words: &Words<'_>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if let Some(number) = &known.number {
-        let told = |label: &str, value: &Option<Box<str>>| value.as_ref().map(|value| format!("{label}{value}"));
-        let parts = [
-            Some(number.id.to_string()),
-            told("", &number.display),
-            told("", &number.name),
-            told("status ", &number.status),
-            told("quality ", &number.quality),
-            told("mode ", &number.mode),
-            number.can_send().map(|sending| format!("sending {}", sending.as_str())),
-        ];
-        facts.push(("number", advice::plain(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))));
+        let sending = number.can_send().map(|sending| format!(", sending {}", sending.as_str())).unwrap_or_default();
+        let id = advice::plain(&number.id);
+        facts.push(("number", format!("{id}, {}{sending}", advice::number::in_words(number))));
     }
     if let Some(refused) = &known.refused {
         facts.push(("number", format!("{} is not seen: {}", known.id, advice::plain(refused))));

@@ -121,7 +121,7 @@ pub struct Unsent {
 }
 
 impl Telemetry {
-    /// Takes in what another exchange showed; of a budget the higher share counts, of all else the first.
+    /// Takes in what another exchange showed beside its answer; of a budget the higher share counts, of clock and version what was seen first.
     pub fn also(&mut self, other: Self) {
         for (resource, ratio) in other.usage {
             match self.usage.iter_mut().find(|(known, _)| *known == resource) {
@@ -130,6 +130,8 @@ impl Telemetry {
             }
         }
         self.error_codes.extend(other.error_codes);
+        self.clock_offset = self.clock_offset.or(other.clock_offset);
+        self.other_version = self.other_version.take().or(other.other_version);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::alert::Notice;
 use crate::domain::finding::{Detail, Reason};
-use crate::domain::number::{Entity, Obstacle, Sending};
+use crate::domain::number::{Entity, Number, Obstacle, Sending};
 
 use super::{Links, pages, plain};
 
@@ -47,6 +47,19 @@ pub(super) fn what_breaks(notice: &Notice) -> String {
         _ => "Now: whatever the application does when a message arrives, and its knowledge of what was delivered."
             .to_owned(),
     }
+}
+
+/// What is known of a number, on one line.
+pub fn in_words(number: &Number) -> String {
+    let told = |label: &str, value: &Option<Box<str>>| value.as_ref().map(|value| format!("{label}{value}"));
+    let parts = [
+        told("", &number.display),
+        told("", &number.name),
+        told("status ", &number.status),
+        told("quality ", &number.quality),
+        told("mode ", &number.mode),
+    ];
+    plain(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 /// Meta's own code, description and solution, one line for each thing in the way.
@@ -105,7 +118,7 @@ pub fn subscribe(links: &Links<'_>) -> Vec<String> {
 }
 
 /// What helps against one thing, by Meta's code where there is one (reference §9.3), else by whose it is.
-pub fn cure(obstacle: &Obstacle, links: &Links<'_>) -> String {
+fn cure(obstacle: &Obstacle, links: &Links<'_>) -> String {
     match (obstacle.code, obstacle.entity) {
         (Some(141_006), _) => {
             format!("Put the payment method right: {}. Messages go out again within minutes.", pages::payments(links))

@@ -17,7 +17,7 @@ use crate::ports::{Answer, Channel, Clock, Credentials, Lane, Provider, Question
 use crate::provider::meta::Meta;
 use crate::reader::Reader;
 use crate::renewal::run::Slot;
-use crate::secret::FingerprintKey;
+use crate::secret::{FingerprintKey, Secret};
 use crate::settings::source::Sources;
 use crate::settings::{App, Settings, Token};
 
@@ -56,6 +56,8 @@ pub struct Wanted {
 impl Wanted {
     /// Nothing.
     pub const NOTHING: Self = Self { number: false, subscription: false };
+    /// Both.
+    pub const EVERYTHING: Self = Self { number: true, subscription: true };
 }
 
 impl Checked {
@@ -164,37 +166,37 @@ impl Wiring {
                 return failed(fingerprint, CheckError::App(AppFault::SecretUnreadable, problem.into()));
             }
         };
-        let credentials =
-            app.zip(app_secret.as_ref()).map(|(app, secret)| Credentials { id: &app.id, secret, proof: app.proof });
+        let credentials = app.zip(app_secret.as_ref()).map(|(app, secret)| credentials(app, secret));
         let question = Question { token: &secret, app: credentials };
         let Answer { facts, telemetry } = self.provider.inspect(&question).await;
         let mut of_number = Telemetry::default();
         let beside = match &facts {
             Ok(facts) if facts.validity == Validity::Valid => {
-                self.beside(token, &question, facts, wanted, &mut of_number).await
+                Some(self.beside(token, &question, facts, wanted, &mut of_number).await)
             }
             Ok(_) | Err(_) => None,
         };
-        let outcome = CheckOutcome { fingerprint, answer: facts, beside: beside.map(Box::new) };
+        let beside = beside.filter(|beside| *beside != Beside::default()).map(Box::new);
+        let outcome = CheckOutcome { fingerprint, answer: facts, beside };
         Checked { outcome, telemetry, beside: of_number }
     }
 
-    async fn beside(
+    /// What is asked beside the facts of a token that works. Where WhatsApp gave no answer about the number, nothing more is asked.
+    pub async fn beside(
         &self,
         token: &Token,
         question: &Question<'_>,
         facts: &Inspection,
         wanted: Wanted,
         telemetry: &mut Telemetry,
-    ) -> Option<Beside> {
-        let whatsapp = token.whatsapp.as_ref()?;
+    ) -> Beside {
         let mut beside = Beside::default();
+        let Some(whatsapp) = &token.whatsapp else { return beside };
         if let Some(id) = whatsapp.phone_number_id.as_deref().filter(|_| wanted.number) {
             let heard = self.provider.number(question, id).await;
             telemetry.also(heard.telemetry);
             beside.number = Some(heard.said);
         }
-        // Where WhatsApp gave no answer, another question only costs time and budget.
         let silent = matches!(beside.number, Some(Err(NumberError::Unanswered(_))));
         if let Some(account) = whatsapp.business_account_id.as_deref().filter(|_| wanted.subscription && !silent) {
             let ours = facts.app_id.as_deref().or(question.app.as_ref().map(|app| app.id));
@@ -202,7 +204,7 @@ impl Wiring {
             telemetry.also(heard.telemetry);
             beside.subscription = Some(heard.said);
         }
-        Some(beside).filter(|beside| *beside != Beside::default())
+        beside
     }
 }
 
@@ -216,6 +218,11 @@ impl std::fmt::Debug for Wiring {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WiringError(String);
+
+/// What an app says who it is with.
+pub fn credentials<'a>(app: &'a App, secret: &'a Secret) -> Credentials<'a> {
+    Credentials { id: &app.id, secret, proof: app.proof }
+}
 
 /// The channels that some receiver has, by kind.
 pub type Channels = BTreeMap<ChannelKind, Arc<dyn Channel>>;

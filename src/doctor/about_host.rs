@@ -1,14 +1,16 @@
-//! What all tokens share: the relays, the API version and its budget, our clock.
+//! What all tokens share: the relays, the API version and its budget, our clock, the numbers that are told.
 
 use super::guide::{Bad, Found, Wrong};
+use super::phone;
 use super::remedy::Commands;
 use crate::advice::plain;
 use crate::channel::mail::NotTaken;
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::watcher::{Version, is_off};
 use crate::provider::meta::versions::{Life, RECOMMENDED, life};
-use crate::settings::Relay;
+use crate::redact::without_numbers;
 use crate::settings::value::SecretRef;
+use crate::settings::{Relay, Settings};
 use crate::zone::Zone;
 
 /// Whether our clock agrees with the provider's.
@@ -17,7 +19,7 @@ pub(super) fn clock(offset: Option<Span>) -> Found {
         return Found::NotTried("no answer told the provider's time".to_owned());
     };
     if !is_off(Some(offset)) {
-        return Found::Right(format!("{} from the provider's", seconds(offset)));
+        return Found::Right(format!("{} s from the provider's", offset.as_seconds()));
     }
     let way = if offset > Span::ZERO { "ahead of" } else { "behind" };
     Found::Wrong(Wrong {
@@ -147,8 +149,28 @@ fn cure(said: &NotTaken, name: &str, place: &str) -> String {
     }
 }
 
-fn seconds(offset: Span) -> String {
-    format!("{} s", offset.as_seconds())
+/// The numbers that notices are sent to.
+pub(super) fn typed_numbers(settings: &Settings, commands: &Commands) -> Vec<Found> {
+    let typed =
+        settings.receivers.iter().flat_map(|(name, receiver)| receiver.whatsapp.iter().map(move |it| (name, it)));
+    let wrong = |name: &str, why: &str| {
+        Found::Wrong(Wrong {
+            bad: Bad::Warning,
+            // The numbers are those of people, so none is repeated.
+            saw: format!("receiver {name}: {}", without_numbers(why)),
+            remedy: vec![format!("Correct it in [receivers.{name}] whatsapp.to.")],
+            next: commands.doctor_for_all(),
+        })
+    };
+    let mut found = Vec::new();
+    for (name, target) in typed {
+        let faults: Vec<String> = target.to.iter().filter_map(|number| phone::parse(number).err()).collect();
+        if faults.is_empty() {
+            found.push(Found::Right(format!("receiver {name}: {} in E.164 form", target.to.len())));
+        }
+        found.extend(faults.iter().map(|fault| wrong(name.as_str(), fault)));
+    }
+    found
 }
 
 /// From this share on the daemon slows down (reference §7).

@@ -1,10 +1,14 @@
 //! One token: what was seen of it, line by line. The rules that judge it are the core's own, so that the guide and the daemon never differ.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::guide::{Bad, Found, Step, Wrong};
-use super::remedy::{self, Case};
+use super::remedy::{self, Case, Look};
 use super::walk::Wishes;
 use super::{message, phone};
-use crate::advice::{self, number::evidence, pages, plain};
+use crate::advice::number::{evidence, in_words};
+use crate::advice::{self, pages, plain};
 use crate::domain::finding::{Detail, Finding, Reason, Severity};
 use crate::domain::inspection::{CheckError, CheckOutcome, Expiry, Inspection, TokenKind, Unreachable, Validity};
 use crate::domain::number::{Beside, Number, NumberError, Subscription};
@@ -12,13 +16,11 @@ use crate::domain::status::TokenStatus;
 use crate::domain::step::{self, Observation, step};
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::{Required, TokenSpec};
-use crate::hygiene::{self, Exposed, Privacy, Tracking};
+use crate::hygiene::{self, Exposed};
 use crate::ports::{Listed, Message, Sent, Telemetry, Unsent};
 use crate::provider::meta::family;
 use crate::secret::{FingerprintKey, Secret};
 use crate::settings::{App, Settings, Token};
-
-use std::sync::Arc;
 
 /// The secrets of one token.
 pub(super) struct Held<'a> {
@@ -59,6 +61,11 @@ impl Asked {
         self.verdict().as_ref().ok()
     }
 
+    /// Whether the token works, as far as anybody could tell.
+    pub(super) fn works(&self) -> bool {
+        self.facts().is_some_and(|facts| facts.validity == Validity::Valid)
+    }
+
     /// The number, where it is known.
     pub(super) fn number(&self) -> Option<&Number> {
         self.beside.number.as_ref()?.as_ref().ok()
@@ -68,13 +75,23 @@ impl Asked {
 /// What was looked at on this machine.
 pub(super) struct Sight<'a> {
     /// The file of the secret, where it stands in one.
-    pub file: Option<&'a (Result<Privacy, String>, Tracking)>,
+    pub file: Option<(&'a Path, &'a Look)>,
     /// Who shows the secret to everybody.
     pub exposed: Vec<&'a Exposed>,
     /// What could not be looked at for that.
     pub unseen: &'a [String],
-    /// What the application answered, or why it was not asked; none where nobody said how.
-    pub application: Option<Result<Result<String, String>, String>>,
+    /// What came of asking the application.
+    pub application: Application,
+}
+
+/// What came of asking the application.
+pub(super) enum Application {
+    /// Nobody said how.
+    NotConfigured,
+    /// It was not to be asked: why.
+    NotAsked(String),
+    /// It was: what was seen.
+    Asked(Result<String, String>),
 }
 
 /// All that is known of one token.
@@ -99,7 +116,8 @@ impl Scene<'_> {
     /// The lines, in any order.
     pub(super) fn lines(&self) -> Vec<(Step, Found)> {
         let mut lines = vec![(Step::Secret, self.secret())];
-        lines.extend(self.sight.file.map(|(privacy, tracking)| (Step::File, self.file(privacy, tracking))));
+        let replace = self.case.replace();
+        lines.extend(self.sight.file.map(|(path, look)| (Step::File, remedy::file(path, look, &replace))));
         if self.held.secret.is_ok() {
             lines.push((Step::Exposure, self.exposure()));
         }
@@ -135,17 +153,6 @@ impl Scene<'_> {
         }
     }
 
-    fn file(&self, privacy: &Result<Privacy, String>, tracking: &Tracking) -> Found {
-        match &self.held.token.secret {
-            crate::settings::value::SecretRef::File(path) | crate::settings::value::SecretRef::EnvFile { path, .. } => {
-                remedy::file(path, privacy, tracking, &self.case.replace())
-            }
-            crate::settings::value::SecretRef::Env(_) | crate::settings::value::SecretRef::Credential(_) => {
-                Found::NotTried("it stands in no file of its own".to_owned())
-            }
-        }
-    }
-
     fn exposure(&self) -> Found {
         let too_short = self.held.secret.as_ref().is_ok_and(|secret| !hygiene::is_searched_for(secret));
         match (self.sight.exposed.as_slice(), self.sight.unseen) {
@@ -157,10 +164,10 @@ impl Scene<'_> {
 
     fn application(&self) -> Found {
         match &self.sight.application {
-            None => Found::NotTried(self.case.commands.no_probe()),
-            Some(Err(why)) => Found::NotTried(plain(why)),
-            Some(Ok(Ok(saw))) => Found::Right(plain(saw)),
-            Some(Ok(Err(saw))) => Found::Wrong(self.case.application(saw)),
+            Application::NotConfigured => Found::NotTried(self.case.commands.no_probe()),
+            Application::NotAsked(why) => Found::NotTried(plain(why)),
+            Application::Asked(Ok(saw)) => Found::Right(plain(saw)),
+            Application::Asked(Err(saw)) => Found::Wrong(self.case.application(saw)),
         }
     }
 
@@ -180,25 +187,25 @@ impl Scene<'_> {
     }
 
     /// What is wrong by that finding, with the steps that a mail about it has.
-    fn wrong(&self, judged: &step::Step, finding: &Finding, saw: String, next: String) -> Found {
+    fn wrong(&self, judged: &step::Step, finding: &Finding, saw: String, next: String) -> Wrong {
         let bad = match (finding.reason, finding.severity) {
             (Reason::AppFault | Reason::SourceUnreadable | Reason::Blind, _) => Bad::Unknown,
             (_, Severity::Critical) => Bad::Critical,
             (_, Severity::Warning | Severity::Info) => Bad::Warning,
         };
-        match judged.notices.iter().find(|notice| notice.reason == finding.reason) {
-            Some(notice) => Found::Wrong(self.case.by_notice(notice, bad, saw, next)),
-            None => {
-                Found::Wrong(Wrong { bad, saw, remedy: vec![advice::reason_in_words(finding.reason).to_owned()], next })
-            }
-        }
+        let notice = judged.notices.iter().find(|notice| notice.reason == finding.reason);
+        let remedy = notice.map_or_else(
+            || vec![advice::reason_in_words(finding.reason).to_owned()],
+            |notice| remedy::by_notice(notice, &self.case.links),
+        );
+        Wrong { bad, saw, remedy, next }
     }
 
     fn token(&self, asked: &Asked, judged: &step::Step) -> Found {
         let find = |reason| judged.judgement.find(reason);
         let dead = [Reason::Revoked, Reason::Unreadable, Reason::Expired, Reason::AppFault].into_iter().find_map(find);
         if let Some(finding) = dead {
-            return self.dead(asked, judged, finding);
+            return Found::Wrong(self.dead(asked, judged, finding));
         }
         match asked.verdict() {
             Ok(facts) => {
@@ -216,7 +223,7 @@ impl Scene<'_> {
         }
     }
 
-    fn dead(&self, asked: &Asked, judged: &step::Step, finding: &Finding) -> Found {
+    fn dead(&self, asked: &Asked, judged: &step::Step, finding: &Finding) -> Wrong {
         let theirs = asked.facts().and_then(|facts| facts.message.as_deref()).map(plain).unwrap_or_default();
         let theirs = if theirs.is_empty() { String::new() } else { format!(" (\"{theirs}\")") };
         let saw = match &finding.detail {
@@ -242,9 +249,7 @@ impl Scene<'_> {
         } else {
             self.case.replace()
         };
-        let Found::Wrong(mut wrong) = self.wrong(judged, finding, saw, next) else {
-            return Found::NotTried("nothing is known".to_owned());
-        };
+        let mut wrong = self.wrong(judged, finding, saw, next);
         if finding.reason == Reason::Unreadable
             && let Some(family) = self.held.secret.as_ref().ok().and_then(family)
         {
@@ -255,7 +260,7 @@ impl Scene<'_> {
             );
             wrong.remedy.insert(0, step);
         }
-        Found::Wrong(wrong)
+        wrong
     }
 
     /// No answer that says anything about the token.
@@ -304,9 +309,7 @@ impl Scene<'_> {
     /// A token of the dashboard dies within a day, and is told by its kind and lifetime (reference §3.1).
     fn kind(&self, facts: &Inspection) -> Found {
         let left = facts.expires.date().map(|at| at.since(self.now));
-        let short = facts.kind == TokenKind::User && facts.issued_at.is_none() && left.is_some_and(|left| left < A_DAY);
-        if short {
-            let left = left.unwrap_or(Span::ZERO);
+        if let Some(left) = left.filter(|left| facts.was_short_lived() && *left < A_DAY) {
             return Found::Wrong(Wrong {
                 bad: Bad::Warning,
                 saw: format!(
@@ -350,7 +353,7 @@ impl Scene<'_> {
         }
         match (facts.expires, judged.judgement.find(Reason::Expiring)) {
             (Expiry::At(at), Some(finding)) => {
-                self.wrong(judged, finding, format!("it ends on {}", long(at)), self.case.renew())
+                Found::Wrong(self.wrong(judged, finding, format!("it ends on {}", long(at)), self.case.renew()))
             }
             (Expiry::At(at), None) => Found::Right(format!("it ends on {}", long(at))),
             (Expiry::Never, _) => Found::Right("it never ends, says Meta".to_owned()),
@@ -366,10 +369,10 @@ impl Scene<'_> {
         let find = |reason| judged.judgement.find(reason);
         let again = self.case.commands.doctor(self.case.name);
         match (facts.data_access, find(Reason::DataAccessExpired).or_else(|| find(Reason::DataAccessExpiring))) {
-            (Expiry::At(at), Some(finding)) if at <= self.now => {
-                self.wrong(judged, finding, format!("it ended on {}", long(at)), again)
+            (Expiry::At(at), Some(finding)) => {
+                let verb = if at <= self.now { "ended" } else { "ends" };
+                Found::Wrong(self.wrong(judged, finding, format!("it {verb} on {}", long(at)), again))
             }
-            (Expiry::At(at), Some(finding)) => self.wrong(judged, finding, format!("it ends on {}", long(at)), again),
             (Expiry::At(at), None) => Found::Right(format!("until {}", long(at))),
             (Expiry::Never, _) => Found::Right("no end".to_owned()),
             (Expiry::Unknown, _) => Found::NotTried("Meta did not tell".to_owned()),
@@ -385,7 +388,7 @@ impl Scene<'_> {
                 return Found::NotTried("nothing is known".to_owned());
             };
             let saw = format!("not granted: {}", plain(&missing.join(", ")));
-            return self.wrong(judged, finding, saw, self.case.replace());
+            return Found::Wrong(self.wrong(judged, finding, saw, self.case.replace()));
         }
         let granted: Vec<&str> = grants.iter().map(|grant| &*grant.scope).collect();
         let required = self.held.token.spec.required.scopes.len();
@@ -401,7 +404,7 @@ impl Scene<'_> {
     fn about_whatsapp(&self, asked: &Asked, judged: &step::Step) -> Vec<(Step, Found)> {
         let mut lines = Vec::new();
         lines.extend(self.typed_number(asked).map(|found| (Step::Phone, found)));
-        if !asked.facts().is_some_and(|facts| facts.validity == Validity::Valid) {
+        if !asked.works() {
             lines.push((
                 Step::Number,
                 Found::NotTried("the token itself does not work, or could not be asked".to_owned()),
@@ -458,12 +461,8 @@ impl Scene<'_> {
         if missing.is_some_and(|missing| !missing.is_empty())
             && let Some(finding) = judged.judgement.find(Reason::TargetMissing)
         {
-            return self.wrong(
-                judged,
-                finding,
-                format!("the token does not cover {}", plain(account)),
-                self.case.replace(),
-            );
+            let saw = format!("the token does not cover {}", plain(account));
+            return Found::Wrong(self.wrong(judged, finding, saw, self.case.replace()));
         }
         if let Some(Err(error @ (NumberError::Missing(_) | NumberError::Forbidden(_)))) = &asked.beside.subscription
             && judged.judgement.find(Reason::ScopeMissing).is_none()
@@ -538,30 +537,18 @@ impl Scene<'_> {
             Some(Err(NumberError::Token(text))) => Found::Wrong(Wrong {
                 bad: Bad::Critical,
                 saw: format!("WhatsApp refuses the token: {}", plain(text)),
-                remedy: self.case.new_token(),
+                remedy: vec![self.case.new_token()],
                 next: self.case.replace(),
             }),
             Some(Err(NumberError::Unanswered(CheckError::App(fault, _)))) => {
                 Found::NotTried(format!("Meta refuses all questions: the app {}", fault.in_words()))
             }
-            Some(Err(NumberError::Unanswered(error))) => {
-                let wrong = self.unanswered(error);
-                Found::Wrong(Wrong { saw: format!("no answer about it: {}", plain(&error.to_string())), ..wrong })
-            }
+            Some(Err(NumberError::Unanswered(error))) => Found::Wrong(self.unanswered(error)),
         }
     }
 
     fn known_number(&self, number: &Number) -> Found {
-        let told =
-            |label: &str, value: &Option<Box<str>>| value.as_ref().map(|value| format!("{label}{}", plain(value)));
-        let parts = [
-            told("", &number.display),
-            told("", &number.name),
-            told("status ", &number.status),
-            told("quality ", &number.quality),
-            told("mode ", &number.mode),
-        ];
-        let mut saw = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let mut saw = in_words(number);
         if number.mode.as_deref() == Some("SANDBOX") {
             saw.push_str(" (a test number: it reaches only the recipients on its list)");
         }
@@ -597,16 +584,15 @@ impl Scene<'_> {
         let obstacles = number.in_the_way();
         let saw = evidence(&obstacles).into_iter().map(|(_, words)| words).collect::<Vec<_>>().join("; ");
         let next = self.case.commands.doctor(self.case.name);
-        let Found::Wrong(wrong) = self.wrong(judged, finding, saw, next) else { return None };
-        let own = message::blocked(self.case, &obstacles);
-        let rest = wrong.remedy.iter().filter(|step| step.starts_with("Your runbook")).cloned();
-        let remedy = if own.is_empty() { wrong.remedy.clone() } else { own.into_iter().chain(rest).collect() };
-        Some(Found::Wrong(Wrong { remedy, ..wrong }))
+        Some(Found::Wrong(self.wrong(judged, finding, saw, next)))
     }
 
     fn webhooks(&self, asked: &Asked) -> Found {
         let wanted = self.held.token.spec.required.webhooks;
         let nobody = match &asked.beside.subscription {
+            None if self.case.links.whatsapp.is_some_and(|whatsapp| whatsapp.business_account_id.is_some()) => {
+                return Found::NotTried("it was not asked, as WhatsApp did not answer about the number".to_owned());
+            }
             None => return Found::NotTried("no whatsapp.business_account_id is configured".to_owned()),
             Some(Err(NumberError::Unanswered(error))) => {
                 return Found::NotTried(format!("no answer: {}", plain(&error.to_string())));

@@ -3,10 +3,10 @@
 //! An accepted message is never called delivered: whether it arrived is told by a webhook, or by the phone.
 
 use super::guide::{Bad, Found, Wrong};
-use super::remedy::{Case, first};
-use crate::advice::{number, pages, plain};
+use super::remedy::Case;
+use crate::advice::{pages, plain};
 use crate::domain::number::NumberError;
-use crate::graph::is_throttle;
+use crate::graph::{is_throttle, is_trouble};
 use crate::ports::{Message, Sent, Unsent};
 
 /// What came of it.
@@ -18,33 +18,22 @@ pub(super) fn line(case: &Case<'_>, message: &Message<'_>, came: &Result<Sent, U
 }
 
 fn accepted(case: &Case<'_>, message: &Message<'_>, sent: &Sent) -> Found {
-    match sent.status.as_deref() {
-        None | Some("accepted") => Found::Right(format!(
-            "accepted by WhatsApp for {} ({}); accepted is not delivered: look at the phone",
-            message.to,
-            plain(&sent.id)
-        )),
-        Some("held_for_quality_assessment") => Found::Wrong(Wrong {
-            bad: Bad::Warning,
-            saw: "taken, but held until Meta has judged the template's quality: it may never arrive".to_owned(),
-            remedy: vec![format!(
-                "Look at the template {}: {}.",
-                plain(message.template),
-                pages::templates(&case.links)
-            )],
-            next: case.commands.doctor(case.name),
-        }),
-        Some(other) => Found::Wrong(Wrong {
-            bad: Bad::Warning,
-            saw: format!("taken with the status {}", plain(other)),
-            remedy: vec![format!(
-                "Look at the template {}: {}.",
-                plain(message.template),
-                pages::templates(&case.links)
-            )],
-            next: case.commands.doctor(case.name),
-        }),
-    }
+    let saw = match sent.status.as_deref() {
+        None | Some("accepted") => {
+            return Found::Right(format!(
+                "accepted by WhatsApp for {} ({}); accepted is not delivered: look at the phone",
+                message.to,
+                plain(&sent.id)
+            ));
+        }
+        Some("held_for_quality_assessment") => {
+            "taken, but held until Meta has judged the template's quality: it may never arrive".to_owned()
+        }
+        Some(other) => format!("taken with the status {}", plain(other)),
+    };
+    let step = format!("Look at the template {}: {}.", plain(message.template), pages::templates(&case.links));
+    let next = case.commands.doctor(case.name);
+    Found::Wrong(Wrong { bad: Bad::Warning, saw, remedy: vec![step], next })
 }
 
 fn refused(case: &Case<'_>, message: &Message<'_>, unsent: &Unsent) -> Wrong {
@@ -110,7 +99,7 @@ fn refused(case: &Case<'_>, message: &Message<'_>, unsent: &Unsent) -> Wrong {
         Some(code) if is_throttle(code) => {
             later("A limit of messages is reached: wait, and try again in some minutes.")
         }
-        Some(1 | 2 | 131_000 | 131_016 | 131_057 | 133_004) => later(
+        Some(code) if is_trouble(code) => later(
             "The trouble is at Meta: try again in some minutes; https://metastatus.com/ tells whether it is known.",
         ),
         _ => match &unsent.why {
@@ -123,7 +112,7 @@ fn refused(case: &Case<'_>, message: &Message<'_>, unsent: &Unsent) -> Wrong {
                 "The token needs whatsapp_business_messaging, and its user a role in the account: {}, \"Assign assets\", \"WhatsApp accounts\".",
                 pages::system_users(links)
             )),
-            NumberError::Token(_) => critical(first(&case.new_token())),
+            NumberError::Token(_) => critical(case.new_token()),
             NumberError::Unanswered(error) => Wrong {
                 bad: Bad::Unknown,
                 saw: if unsent.code.is_some() {
@@ -135,15 +124,4 @@ fn refused(case: &Case<'_>, message: &Message<'_>, unsent: &Unsent) -> Wrong {
             },
         },
     }
-}
-
-/// What keeps the number back is the better answer where it is known.
-pub(super) fn blocked(case: &Case<'_>, obstacles: &[crate::domain::number::Obstacle]) -> Vec<String> {
-    let mut steps: Vec<String> = Vec::new();
-    for step in obstacles.iter().map(|obstacle| number::cure(obstacle, &case.links)) {
-        if !steps.contains(&step) {
-            steps.push(step);
-        }
-    }
-    steps
 }

@@ -93,20 +93,12 @@ impl Case<'_> {
     }
 
     /// How a new token is had where nothing more is known.
-    pub(super) fn new_token(&self) -> Vec<String> {
-        vec![format!(
+    pub(super) fn new_token(&self) -> String {
+        format!(
             "Meta refuses the token itself: generate a new one for a system user: {}, and put it in place of the old one ({}).",
             pages::system_users(&self.links),
             plain(&self.token.secret.to_string())
-        )]
-    }
-
-    /// The very steps that a mail about this finding has.
-    pub(super) fn by_notice(&self, notice: &Notice, bad: Bad, saw: String, next: String) -> Wrong {
-        let steps = advice::steps(notice, &self.links);
-        // The command stands by itself below.
-        let steps = steps.into_iter().filter(|step| !step.starts_with("Confirm with ")).collect();
-        Wrong { bad, saw, remedy: steps, next }
+        )
     }
 
     /// The secret cannot be read.
@@ -151,9 +143,25 @@ impl Case<'_> {
     }
 }
 
+/// The very steps that a mail about this has; the command to confirm with stands by itself.
+pub(super) fn by_notice(notice: &Notice, links: &Links<'_>) -> Vec<String> {
+    let mut steps = advice::cure(notice, links);
+    steps.extend(advice::runbook(links));
+    steps
+}
+
+/// What was seen of the file of a secret.
+pub(super) struct Look {
+    /// Who can read it, or why that cannot be told.
+    pub privacy: Result<Privacy, String>,
+    /// What git has of it.
+    pub tracking: Tracking,
+}
+
 /// Who can read the file of a secret, and whether git has it.
-pub(super) fn file(path: &Path, privacy: &Result<Privacy, String>, tracking: &Tracking, replace: &str) -> Found {
-    let privacy = match privacy {
+pub(super) fn file(path: &Path, look: &Look, replace: &str) -> Found {
+    let tracking = &look.tracking;
+    let privacy = match &look.privacy {
         Ok(privacy) => privacy,
         Err(problem) => return Found::NotTried(format!("cannot be looked at: {}", plain(problem))),
     };
@@ -239,9 +247,4 @@ pub(super) fn exposed(by: &[&Exposed], replace: &str) -> Found {
         remedy: steps,
         next,
     })
-}
-
-/// The first of some steps.
-pub(super) fn first(steps: &[String]) -> String {
-    steps.first().cloned().unwrap_or_default()
 }

@@ -3,42 +3,42 @@
 //! Each question has a time limit of its own, and none waits for another's failure. No secret leaves this walk, and what costs money or reaches a
 //! person is done only where it was asked for.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, future, stream};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::about_app;
 use super::about_host::{self, Heard, Tried};
-use super::about_token::{self, Asked, Held, Sight};
+use super::about_token::{self, Application, Asked, Held, Sight};
 use super::guide::{About, Bad, Found, Line, Report, Step, Wrong};
-use super::phone::{self, Phone};
-use super::remedy::{self, Case, Commands};
+use super::phone::Phone;
+use super::remedy::{Case, Commands, Look};
 use crate::advice::Links;
 use crate::channel::mail::MailChannel;
-use crate::daemon::wiring::Wiring;
+use crate::daemon::wiring::{Wanted, Wiring, credentials};
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::digest::Bundle;
 use crate::domain::finding::{Detail, Reason, Severity};
-use crate::domain::inspection::{AppFault, CheckError, Inspection, Validity};
+use crate::domain::inspection::{AppFault, CheckError};
 use crate::domain::number::{Beside, NumberError};
 use crate::domain::route::ChannelKind;
-use crate::domain::status::AppStatus;
-use crate::domain::step::{AppObservation, AppReport, WatcherObservation, WatcherSpec, saying, step_app, step_watcher};
+use crate::domain::step::{WatcherObservation, WatcherSpec, saying, step_watcher};
 use crate::domain::time::Timestamp;
-use crate::domain::token::{AppName, AppSpec, TokenId};
+use crate::domain::token::{AppName, TokenId};
 use crate::domain::watcher::WatcherStatus;
-use crate::hygiene::{self, Exposed, Privacy, Tracking};
-use crate::ports::{Channel as _, Clock, Credentials, Message, Provider, Question, Telemetry};
-use crate::redact::without_numbers;
+use crate::hygiene::{self, Exposed, Tracking};
+use crate::ports::{Channel as _, Clock, Credentials, Message, Question, Telemetry};
 use crate::renewal::confirm;
 use crate::secret::Secret;
 use crate::settings::delivery::{Confirm, Question as Asking};
 use crate::settings::value::SecretRef;
-use crate::settings::{App, Settings, Token};
+use crate::settings::{Settings, Token};
 
 /// What is to be done beyond looking.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -72,7 +72,7 @@ pub struct Doctor<'a> {
     wishes: Wishes,
     progress: &'a dyn Fn(Progress),
     /// The apps that Meta asked to be left alone, and until when.
-    paused: Mutex<BTreeMap<AppName, Timestamp>>,
+    paused: RefCell<BTreeMap<AppName, Timestamp>>,
 }
 
 impl<'a> Doctor<'a> {
@@ -84,7 +84,7 @@ impl<'a> Doctor<'a> {
         wishes: Wishes,
         progress: &'a dyn Fn(Progress),
     ) -> Self {
-        Self { wiring, clock, commands, wishes, progress, paused: Mutex::default() }
+        Self { wiring, clock, commands, wishes, progress, paused: RefCell::default() }
     }
 }
 
@@ -104,11 +104,11 @@ impl Doctor<'_> {
             self.relays(),
         )
         .await;
-        let mut lines = self.about_apps(&held, &asked);
-        lines.extend(self.about_app_secrets(&held, &files, &exposed));
+        let mut lines = about_app::lines(settings, &self.commands, &held, &asked, self.clock.now());
+        lines.extend(about_app::secrets(&self.commands, &held, &files, &exposed));
         for (index, ((held, asked), application)) in held.iter().zip(&asked).zip(applications).enumerate() {
             let sight = Sight {
-                file: path_of(&held.token.secret).and_then(|path| files.get(path)),
+                file: held.token.secret.path().and_then(|path| Some((path, files.get(path)?))),
                 exposed: exposed.iter().filter(|it| it.secret == index).collect(),
                 unseen: &unseen,
                 application,
@@ -156,27 +156,29 @@ impl Doctor<'_> {
             return None;
         };
         let provider = &*self.wiring.provider;
+        let credentials = || {
+            let secret = app_secret.as_ref()?.as_ref().ok()?;
+            app.map(|app| credentials(app, secret))
+        };
         let mut telemetry = Telemetry::default();
-        let credentials = app.zip(app_secret.as_ref().and_then(|secret| secret.as_ref().ok()));
-        let credentials =
-            || credentials.map(|(app, secret): (&App, &Secret)| Credentials { id: &app.id, secret, proof: app.proof });
-        let paused = token.spec.app.as_ref().and_then(|name| lock(&self.paused).get(name).copied());
-        let answer = match app_secret {
+        let mut ask = async |app: Option<Credentials<'_>>| {
+            let answer = provider.inspect(&Question { token: secret, app }).await;
+            telemetry.also(answer.telemetry);
+            answer.facts
+        };
+        let paused = token.spec.app.as_ref().and_then(|name| self.paused.borrow().get(name).copied());
+        let answer = match (paused, app_secret) {
             // Whoever asks on lengthens the pause (reference §7).
-            _ if paused.is_some() => Err(CheckError::Throttled(paused.unwrap_or_else(|| self.clock.now()))),
-            Some(Err(problem)) => Err(CheckError::App(AppFault::SecretUnreadable, problem.as_str().into())),
-            Some(Ok(_)) | None => {
-                inspect(provider, &Question { token: secret, app: credentials() }, &mut telemetry).await
-            }
+            (Some(until), _) => Err(CheckError::Throttled(until)),
+            (None, Some(Err(problem))) => Err(CheckError::App(AppFault::SecretUnreadable, problem.as_str().into())),
+            (None, Some(Ok(_)) | None) => ask(credentials()).await,
         };
         if let (Err(CheckError::Throttled(until)), Some(name)) = (&answer, &token.spec.app) {
-            lock(&self.paused).insert(name.clone(), *until);
+            self.paused.borrow_mut().insert(name.clone(), *until);
         }
         // An app that is at fault hides nothing: the token can be asked with itself.
         let own = match &answer {
-            Err(CheckError::App(..)) => {
-                Some(inspect(provider, &Question { token: secret, app: None }, &mut telemetry).await)
-            }
+            Err(CheckError::App(..)) => Some(ask(None).await),
             Ok(_) | Err(_) => None,
         };
         let question = Question { token: secret, app: credentials().filter(|_| own.is_none()) };
@@ -189,37 +191,17 @@ impl Doctor<'_> {
     }
 
     async fn ask_whatsapp(&self, token: &Token, question: &Question<'_>, asked: &mut Asked) {
-        let Some(whatsapp) = &token.whatsapp else { return };
+        let (Some(whatsapp), Ok(facts)) = (&token.whatsapp, asked.own.as_ref().unwrap_or(&asked.answer)) else {
+            return;
+        };
+        asked.beside = self.wiring.beside(token, question, facts, Wanted::EVERYTHING, &mut asked.telemetry).await;
         let provider = &*self.wiring.provider;
-        let ours = asked.facts().and_then(|facts| facts.app_id.clone());
-        let ours = ours.as_deref().or(question.app.as_ref().map(|app| app.id));
-        let number = async {
-            match &whatsapp.phone_number_id {
-                Some(id) => Some(provider.number(question, id).await),
-                None => None,
-            }
-        };
-        let subscription = async {
-            match &whatsapp.business_account_id {
-                Some(account) => Some(provider.subscription(question, account, ours).await),
-                None => None,
-            }
-        };
-        let (number, subscription) = future::join(number, subscription).await;
-        let mut beside = Beside::default();
-        if let Some(heard) = number {
-            asked.telemetry.also(heard.telemetry);
-            beside.number = Some(heard.said);
-        }
-        if let Some(heard) = subscription {
-            asked.telemetry.also(heard.telemetry);
-            beside.subscription = Some(heard.said);
-        }
-        if let (Some(Err(NumberError::Missing(_))), Some(account)) = (&beside.number, &whatsapp.business_account_id) {
+        if let (Some(Err(NumberError::Missing(_))), Some(account)) =
+            (&asked.beside.number, &whatsapp.business_account_id)
+        {
             // Whoever typed a wrong id is helped most by the right ones.
             asked.listed = provider.numbers_of(question, account).await.said.ok();
         }
-        asked.beside = beside;
         if let (Some(phone), Some(from)) = (&self.wishes.send_to, &whatsapp.phone_number_id) {
             let (template, language) = (self.wishes.template.as_str(), self.wishes.language.as_str());
             let message = Message { from, to: &phone.e164, template, language };
@@ -228,17 +210,17 @@ impl Doctor<'_> {
     }
 
     /// Asks the application, where that reaches nobody or was asked for.
-    async fn application(&self, held: &Held<'_>) -> Option<Result<Result<String, String>, String>> {
+    async fn application(&self, held: &Held<'_>) -> Application {
         let answer = match held.token.application_probe() {
-            None => None,
-            Some(Confirm::WhatsApp { .. }) => Some(Err(
+            None => Application::NotConfigured,
+            Some(Confirm::WhatsApp { .. }) => Application::NotAsked(
                 "its confirm asks WhatsApp, as was done above; [tokens.probe] says how to ask the application"
                     .to_owned(),
-            )),
+            ),
             Some(probe) if !self.wishes.try_application && !is_harmless(probe) => {
-                Some(Err(format!("{probe} may reach a person; --try-application asks it")))
+                Application::NotAsked(format!("{probe} may reach a person; --try-application asks it"))
             }
-            Some(probe) => Some(Ok(confirm::try_once(probe, None, &self.wiring.settings.meta).await)),
+            Some(probe) => Application::Asked(confirm::try_once(probe, None, &self.wiring.settings.meta).await),
         };
         self.did(format!("{}: its application", held.token.spec.id));
         answer
@@ -348,78 +330,6 @@ impl Doctor<'_> {
         step_watcher(&spec, WatcherStatus::default(), saying, self.clock.now()).notices
     }
 
-    /// The apps of these tokens, each told of once.
-    fn about_apps(&self, held: &[Held<'_>], asked: &[Option<Asked>]) -> Vec<Line> {
-        let mut seen: BTreeMap<&AppName, (&App, Option<&CheckError>, Telemetry, bool)> = BTreeMap::new();
-        for (held, asked) in held.iter().zip(asked) {
-            let (Some(name), Some(app), Some(asked)) = (&held.token.spec.app, held.app, asked) else { continue };
-            let entry = seen.entry(name).or_insert((app, None, Telemetry::default(), false));
-            match &asked.answer {
-                Err(error @ CheckError::App(..)) => entry.1 = Some(error),
-                Ok(_) | Err(CheckError::ForeignToken(_)) => entry.3 = true,
-                Err(_) => {}
-            }
-            entry.2.also(asked.telemetry.clone());
-        }
-        let mut lines = Vec::new();
-        for (name, (app, fault, telemetry, answered)) in seen {
-            let heard = match () {
-                () if lock(&self.paused).contains_key(name) => Heard::Enough,
-                () if answered || fault.is_some() => Heard::Something,
-                () => Heard::Nothing,
-            };
-            let mut push = |step, found| lines.push(Line { about: About::App(name.clone()), step, found });
-            push(Step::App, self.about_app(name, app, fault, answered));
-            push(Step::Budget, about_host::budget(&telemetry.usage, heard, &self.commands));
-        }
-        lines
-    }
-
-    /// The app's secret, where it stands elsewhere than the tokens, or is shown to everybody.
-    fn about_app_secrets(&self, held: &[Held<'_>], files: &Files, exposed: &[Exposed]) -> Vec<Line> {
-        let again = self.commands.doctor_for_all();
-        let of_tokens: BTreeSet<&Path> = held.iter().filter_map(|held| path_of(&held.token.secret)).collect();
-        let mut lines: BTreeMap<(&AppName, Step), Found> = BTreeMap::new();
-        let all = held.len();
-        for (index, held) in held.iter().enumerate() {
-            let (Some(name), Some(app)) = (&held.token.spec.app, held.app) else { continue };
-            let path = app.secret.as_ref().and_then(path_of).filter(|path| !of_tokens.contains(path));
-            if let Some((path, (privacy, tracking))) = path.and_then(|path| Some((path, files.get(path)?))) {
-                lines.insert((name, Step::File), remedy::file(path, privacy, tracking, &again));
-            }
-            // Those of the apps come behind those of the tokens.
-            let shown: Vec<&Exposed> = exposed.iter().filter(|it| it.secret == all + index).collect();
-            if !shown.is_empty() {
-                lines.insert((name, Step::Exposure), remedy::exposed(&shown, &again));
-            }
-        }
-        lines.into_iter().map(|((name, step), found)| Line { about: About::App(name.clone()), step, found }).collect()
-    }
-
-    fn about_app(&self, name: &AppName, app: &App, fault: Option<&CheckError>, answered: bool) -> Found {
-        let Some(CheckError::App(fault, text)) = fault else {
-            return match (answered, &app.secret) {
-                (true, Some(_)) => Found::Right(format!("the id {} and the secret match", app.id)),
-                (_, None) => Found::NotTried(
-                    "it has no secret in the configuration, so tokens are asked with themselves".to_owned(),
-                ),
-                (false, Some(_)) => Found::NotTried("no answer tells; see the tokens below".to_owned()),
-            };
-        };
-        let spec = AppSpec { policy: Arc::new(app.spec.policy.at_once()), ..app.spec.clone() };
-        let report = AppObservation::Reported(AppReport::Fault(*fault, text.clone()));
-        let told = step_app(&spec, AppStatus::default(), report, self.clock.now());
-        let links = Links::of(&self.wiring.settings, &Subject::App(name.clone()));
-        let steps = told.notices.first().map(|notice| crate::advice::steps(notice, &links)).unwrap_or_default();
-        let steps = steps.into_iter().filter(|step| !step.starts_with("Confirm with ")).collect();
-        let saw = format!(
-            "the app {}{}",
-            fault.in_words(),
-            if text.is_empty() { String::new() } else { format!(": {}", crate::advice::plain(text)) }
-        );
-        Found::Wrong(Wrong { bad: Bad::Unknown, saw, remedy: steps, next: self.commands.doctor_for_all() })
-    }
-
     fn about_token(&self, held: &Held<'_>, asked: Option<&Asked>, sight: Sight<'_>) -> Vec<Line> {
         let settings = &self.wiring.settings;
         let name = &held.token.spec.id;
@@ -457,69 +367,31 @@ impl Doctor<'_> {
                 about_host::version(&settings.meta.version, served, zone, self.clock.now(), &self.commands),
             ),
         ];
-        lines.extend(self.typed_numbers().into_iter().map(|found| line(Step::Phone, found)));
+        lines.extend(
+            about_host::typed_numbers(settings, &self.commands).into_iter().map(|found| line(Step::Phone, found)),
+        );
         // A token without an app has a budget of its own kind.
-        if held.iter().any(|held| held.app.is_none()) {
+        let alone: Vec<Option<&Asked>> =
+            held.iter().zip(asked).filter(|(held, _)| held.app.is_none()).map(|(_, asked)| asked.as_ref()).collect();
+        if !alone.is_empty() {
             let mut all = Telemetry::default();
-            for (_, asked) in held.iter().zip(asked).filter(|(held, _)| held.app.is_none()) {
-                all.also(asked.as_ref().map(|asked| asked.telemetry.clone()).unwrap_or_default());
-            }
-            let heard = if asked.iter().flatten().any(|asked| asked.answer.is_ok()) {
-                Heard::Something
-            } else {
-                Heard::Nothing
-            };
+            alone.iter().flatten().for_each(|asked| all.also(asked.telemetry.clone()));
+            let answered = alone.iter().flatten().any(|asked| asked.answer.is_ok());
+            let heard = if answered { Heard::Something } else { Heard::Nothing };
             lines.push(line(Step::Budget, about_host::budget(&all.usage, heard, &self.commands)));
         }
         lines
     }
-
-    /// The numbers that notices are sent to.
-    fn typed_numbers(&self) -> Vec<Found> {
-        let receivers = self.wiring.settings.receivers.iter();
-        let typed = receivers.flat_map(|(name, receiver)| receiver.whatsapp.iter().map(move |target| (name, target)));
-        let wrong = |name: &str, why: String| {
-            Found::Wrong(Wrong {
-                bad: Bad::Warning,
-                saw: format!("receiver {name}: {why}"),
-                remedy: vec![format!("Correct it in [receivers.{name}] whatsapp.to.")],
-                next: self.commands.doctor_for_all(),
-            })
-        };
-        let mut found = Vec::new();
-        for (name, target) in typed {
-            let faults: Vec<String> = target.to.iter().filter_map(|number| phone::parse(number).err()).collect();
-            if faults.is_empty() {
-                found.push(Found::Right(format!("receiver {name}: {} in E.164 form", target.to.len())));
-            }
-            // The numbers are those of people, so none is repeated.
-            found.extend(faults.into_iter().map(|fault| wrong(name.as_str(), without_numbers(&fault))));
-        }
-        found
-    }
-}
-
-async fn inspect(
-    provider: &dyn Provider,
-    question: &Question<'_>,
-    telemetry: &mut Telemetry,
-) -> Result<Inspection, CheckError> {
-    let answer = provider.inspect(question).await;
-    let Telemetry { clock_offset, other_version, .. } = &answer.telemetry;
-    telemetry.clock_offset = telemetry.clock_offset.or(*clock_offset);
-    telemetry.other_version = telemetry.other_version.take().or_else(|| other_version.clone());
-    telemetry.also(answer.telemetry);
-    answer.facts
 }
 
 /// What was seen of the files that secrets stand in.
-type Files = BTreeMap<PathBuf, (Result<Privacy, String>, Tracking)>;
+pub(super) type Files = BTreeMap<PathBuf, Look>;
 
 /// The files that secrets stand in, each looked at once, however many secrets it holds.
 async fn files(held: &[Held<'_>]) -> Files {
     let of_app = |held: &Held<'_>| held.app.and_then(|app| app.secret.clone());
     let places = held.iter().map(|held| Some(held.token.secret.clone())).chain(held.iter().map(of_app));
-    let paths: BTreeSet<PathBuf> = places.flatten().filter_map(|place| path_of(&place).map(Path::to_owned)).collect();
+    let paths: BTreeSet<PathBuf> = places.flatten().filter_map(|place| place.path().map(Path::to_owned)).collect();
     let looks = paths.into_iter().map(|path| async move {
         let looked_at = path.clone();
         let privacy = match timeout(PATIENCE, spawn_blocking(move || hygiene::privacy(&looked_at))).await {
@@ -528,20 +400,9 @@ async fn files(held: &[Held<'_>]) -> Files {
             Err(_) => Err("the file system does not answer".to_owned()),
         };
         let tracking = if privacy.is_ok() { hygiene::tracking("git", &path).await } else { Tracking::NoRepository };
-        (path, (privacy, tracking))
+        (path, Look { privacy, tracking })
     });
     stream::iter(looks).buffer_unordered(FILES_AT_ONCE).collect().await
-}
-
-fn path_of(place: &SecretRef) -> Option<&Path> {
-    match place {
-        SecretRef::File(path) | SecretRef::EnvFile { path, .. } => Some(path),
-        SecretRef::Env(_) | SecretRef::Credential(_) => None,
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command may do anything, and a POST may send something.
@@ -549,13 +410,6 @@ fn is_harmless(probe: &Confirm) -> bool {
     match probe {
         Confirm::Http { question, .. } => matches!(question, Asking::Get),
         Confirm::WhatsApp { .. } | Confirm::Run(_) => false,
-    }
-}
-
-impl Asked {
-    /// Whether the token works, as far as anybody could tell.
-    fn works(&self) -> bool {
-        self.facts().is_some_and(|facts| facts.validity == Validity::Valid)
     }
 }
 
