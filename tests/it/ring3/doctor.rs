@@ -1257,6 +1257,31 @@ fn a_throttled_app_is_left_alone() {
     assert!(asked <= 40, "{asked}");
 }
 
+/// What was not asked is not told as asked, nor as not configured; and an answer about one token says nothing of another's budget.
+#[test]
+fn what_was_not_heard_is_not_claimed() {
+    let mut patient = Patient::new();
+    let env = quoted(&patient.stage.path("config.env"));
+    patient.more.push_str(&format!(
+        "[[tokens]]\nname = \"alone\"\nprovider = \"meta\"\nsecret = {{ env_file = {env}, key = \"WA\" }}\n"
+    ));
+    patient.fault("/v25.0/me", FaultKind::Html503);
+    patient.fault(&format!("/{NUMBER}"), FaultKind::Html503);
+    let said = patient.examine();
+    let report: Value = serde_json::from_str(&said.out).expect("JSON");
+    let line = |name: &str, step: &str| {
+        let lines = report["lines"].as_array().expect("lines");
+        let found = lines.iter().find(|line| line["name"].as_str().unwrap_or("host") == name && line["step"] == step);
+        found.map(|line| (line["status"].as_str().unwrap_or_default(), line["saw"].as_str().unwrap_or_default()))
+    };
+    assert_eq!(line("wa", "token").map(|(status, _)| status), Some("right"), "{said:?}");
+    assert_eq!(line("wa", "number").map(|(status, _)| status), Some("wrong"), "{said:?}");
+    let webhooks = ("not_tried", "it was not asked, as WhatsApp did not answer about the number");
+    assert_eq!(line("wa", "webhooks"), Some(webhooks));
+    assert_eq!(line("alone", "token").map(|(status, _)| status), Some("wrong"), "{said:?}");
+    assert_eq!(line("host", "budget"), Some(("not_tried", "there was no answer")));
+}
+
 /// What an unshared machine would tell to everybody: a secret on a command line.
 #[test]
 fn a_secret_on_a_command_line() {
