@@ -14,7 +14,7 @@ use tokenwatch::domain::status::TokenStatus;
 use tokenwatch::domain::step::{Observation, step};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{
-    AppName, Fingerprint, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
+    AppName, Fingerprint, Policy, ProviderName, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
 };
 
 const NOW: Timestamp = Timestamp::from_unix(1_772_368_496);
@@ -66,7 +66,7 @@ fn nanoseconds(spec: &TokenSpec, status: &TokenStatus, observation: &Observation
 fn spec() -> TokenSpec {
     TokenSpec {
         id: TokenId::parse("helpdesk-whatsapp").expect("a name"),
-        provider: ProviderKind::Meta,
+        provider: ProviderName::meta(),
         app: Some(AppName::parse("helpdesk").expect("a name")),
         receivers: Arc::from([ReceiverName::parse("default").expect("a name")]),
         policy: Arc::new(Policy::default()),

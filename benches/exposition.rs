@@ -13,7 +13,7 @@ use tokenwatch::board::{Reload, Row, Table};
 use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{Expiry, TokenKind};
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::domain::token::{AppName, ProviderKind, TokenId};
+use tokenwatch::domain::token::{AppName, ProviderName, TokenId};
 use tokenwatch::domain::verdict::Verdict;
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::OutboxSummary;
@@ -29,7 +29,8 @@ fn main() {
         "processor time of one scrape over that of a memcpy of its bytes in the same run (medians, taken in turn), \
          and how far the high-water mark of resident memory rises meanwhile",
     );
-    let counters = Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label));
+    let counters = Counters::default();
+    counters.expect(&ProviderName::meta(), &KNOWN_CODES.map(|(_, label)| label));
     for (tokens, runs, limit) in [(1_000, 301, 8.0), (100_000, 15, 2.0)] {
         let table = Arc::new(Table::new((0..tokens).map(row).collect()));
         let text: Vec<u8> = scrape(&table, &counters).flatten().collect();
@@ -78,7 +79,7 @@ fn row(index: i64) -> Row {
     let ill = index % 50 == 0;
     Row {
         id: TokenId::parse(&format!("customer-{index:06}-whatsapp")).expect("a name"),
-        provider: ProviderKind::Meta,
+        provider: ProviderName::meta(),
         app: Some(AppName::parse("helpdesk").expect("a name")),
         kind: TokenKind::SystemUser,
         verdict: if ill { Verdict::Expiring } else { Verdict::Healthy },

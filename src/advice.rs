@@ -10,15 +10,17 @@ use std::path::Path;
 use crate::domain::alert::{Notice, NotifyReason, Subject, WATCHER};
 use crate::domain::answer::Signed;
 use crate::domain::finding::{Detail, Reason, Thread};
-use crate::domain::inspection::{AppFault, Cause, Expiry, TokenKind};
+use crate::domain::inspection::{AppFault, Basis, Cause, Expiry, TokenKind};
 use crate::domain::ledger::CALM;
 use crate::domain::time::{Span, Timestamp, relative};
-use crate::domain::token::ProviderKind;
+use crate::domain::token::ProviderName;
+use crate::settings::description::builtin;
 use crate::settings::value::SecretRef;
 use crate::settings::{Settings, WhatsApp};
 use crate::zone::Zone;
 
 mod common;
+mod elsewhere;
 pub mod number;
 pub mod pages;
 mod renewal;
@@ -49,6 +51,10 @@ pub struct Links<'a> {
     pub repeat: Option<Span>,
     /// Whether `tokenwatch replace` can put a new token in place.
     pub replaceable: bool,
+    /// The page where tokens of its provider are made, where that is not Meta.
+    pub manage: Option<&'a str>,
+    /// How a new one is had there.
+    pub steps: &'a [Box<str>],
 }
 
 impl<'a> Links<'a> {
@@ -58,6 +64,7 @@ impl<'a> Links<'a> {
             Subject::Token(id) => {
                 let Some(token) = settings.token(id) else { return Self::default() };
                 let app = token.spec.app.as_ref().and_then(|name| settings.apps.get(name));
+                let described = settings.described(&token.spec.provider);
                 Self {
                     runbook: token.runbook.as_deref(),
                     app_id: app.map(|app| app.id.as_str()),
@@ -67,11 +74,15 @@ impl<'a> Links<'a> {
                     business: None,
                     repeat: Some(token.spec.policy.repeat),
                     replaceable: token.replace.is_some(),
+                    manage: described.and_then(|it| it.manage.as_ref()).map(url::Url::as_str),
+                    steps: described.map(|it| it.steps.as_slice()).unwrap_or_default(),
                 }
             }
             Subject::App(name) => {
                 let Some(app) = settings.apps.get(name) else { return Self::default() };
+                let described = settings.described(&app.spec.provider);
                 Self {
+                    manage: described.and_then(|it| it.manage.as_ref()).map(url::Url::as_str),
                     app_id: Some(&app.id),
                     secret: app.secret.as_ref(),
                     repeat: Some(app.spec.policy.repeat),
@@ -115,11 +126,9 @@ pub const fn reason_in_words(reason: Reason) -> &'static str {
     }
 }
 
-/// A provider's name as people write it.
-pub const fn provider_in_words(provider: ProviderKind) -> &'static str {
-    match provider {
-        ProviderKind::Meta => "Meta",
-    }
+/// A provider's name as people write it; one that the operator described has the name that they gave it.
+pub fn provider_in_words(provider: &ProviderName) -> &str {
+    builtin::title(provider).unwrap_or(provider.as_str())
 }
 
 /// The one line that a tired reader sees: `helpdesk-whatsapp expires in 3 days`.
@@ -134,7 +143,7 @@ pub fn headline(notice: &Notice) -> String {
 
 /// What happens, and when: in the configured zone, and counted from the notice.
 pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
-    let provider = provider_in_words(notice.provider);
+    let provider = provider_in_words(&notice.provider);
     let date = notice.deadline.map(|at| format!("{} ({})", zone.long(at), relative(at, notice.at)));
     if notice.why == NotifyReason::Resolved {
         let end = match (notice.reason.thread(), notice.facts.expires) {
@@ -248,6 +257,7 @@ pub fn evidence(notice: &Notice, zone: &Zone) -> Vec<(&'static str, String)> {
             "Ends",
             match facts.expires {
                 Expiry::Never => "never, says the provider".to_owned(),
+                Expiry::At(at) if facts.basis != Basis::Told => format!("{}; {}", moment(at), facts.basis.in_words()),
                 Expiry::At(at) => moment(at),
                 Expiry::Unknown => "not known".to_owned(),
             },
@@ -362,7 +372,17 @@ pub fn runbook(links: &Links<'_>) -> Option<String> {
 
 /// What puts it right, in order.
 pub fn cure(notice: &Notice, links: &Links<'_>) -> Vec<String> {
+    let elsewhere = !notice.provider.is_meta() && notice.subject != Subject::Watcher;
     match notice.reason {
+        Reason::Blind if elsewhere => blind(notice),
+        Reason::SourceUnreadable => source(links),
+        Reason::Renewed => Vec::new(),
+        Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain => {
+            let mut steps = renewal::steps(notice, links);
+            steps.extend(new_token(notice, links));
+            steps
+        }
+        _ if elsewhere => elsewhere::cure(notice, links),
         Reason::Expiring => {
             let mut steps = new_token(notice, links);
             if notice.facts.kind == TokenKind::SystemUser {
@@ -386,14 +406,7 @@ pub fn cure(notice: &Notice, links: &Links<'_>) -> Vec<String> {
             None => foreign_token(notice, links),
         },
         Reason::Blind => blind(notice),
-        Reason::SourceUnreadable => source(links),
-        Reason::Renewed => Vec::new(),
         Reason::NumberBlocked | Reason::NumberLimited | Reason::WebhooksMissing => number::steps(notice, links),
-        Reason::RenewalFailed | Reason::RenewalOverdue | Reason::RenewalWithoutGain => {
-            let mut steps = renewal::steps(notice, links);
-            steps.extend(new_token(notice, links));
-            steps
-        }
         Reason::Undeliverable
         | Reason::OutboxGrowing
         | Reason::ClockOff
@@ -524,7 +537,7 @@ pub fn kind_in_words(kind: &TokenKind) -> &str {
 
 fn bad_news(notice: &Notice) -> String {
     let name = notice.subject.name();
-    let provider = provider_in_words(notice.provider);
+    let provider = provider_in_words(&notice.provider);
     match notice.reason {
         Reason::Expiring => match notice.deadline.filter(|at| *at > notice.at) {
             Some(at) => format!("{name} expires {}", relative(at, notice.at)),
@@ -724,6 +737,10 @@ const fn in_short(cause: Cause) -> &'static str {
         Cause::LoggedOut => "the user logged out or it was withdrawn",
         Cause::RoleLost => "its user lost the role on the page",
         Cause::Inactive => "its user was inactive for over 90 days",
+        Cause::AccountSuspended => "the account is suspended",
+        Cause::AccountClosed => "the account was closed",
+        Cause::Disabled => "it was switched off",
+        Cause::Untrusted => "clients do not trust it",
         Cause::Unstated => "no cause was given",
     }
 }
@@ -738,6 +755,9 @@ fn users_of(links: &Links<'_>) -> String {
 
 /// How a new token of this kind is had and put in place.
 fn new_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
+    if !notice.provider.is_meta() {
+        return elsewhere::new_token(notice, links);
+    }
     let users = pages::system_users(links);
     let app = match links.app_id {
         Some(id) => format!("the app {}", plain(id)),
@@ -834,7 +854,7 @@ fn before_a_new_token(cause: Cause, notice: &Notice, links: &Links<'_>) -> Vec<S
         Cause::Inactive => {
             "The token's user opens the application and logs in again: over 90 days without use close the data access.".to_owned()
         }
-        Cause::Unstated => format!(
+        Cause::AccountSuspended | Cause::AccountClosed | Cause::Disabled | Cause::Untrusted | Cause::Unstated => format!(
             "Look at the token at {DEBUGGER}: it may say more. See also whether the app is well: {}.",
             pages::app(links, "dashboard/")
         ),
@@ -964,7 +984,11 @@ fn foreign_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
 fn blind(notice: &Notice) -> Vec<String> {
     let mut steps = vec![
         format!("Read the last failure above; `{}` tries now and says what goes wrong.", command(&notice.subject)),
-        format!("Is Meta in trouble? {STATUS}"),
+        if notice.provider.is_meta() {
+            format!("Is Meta in trouble? {STATUS}")
+        } else {
+            format!("Is {} in trouble? Its own status page may say.", provider_in_words(&notice.provider))
+        },
         "If not: can this host reach the provider (name service, proxy, firewall, clock)?".to_owned(),
     ];
     if notice.facts.expires.date().is_some() {
@@ -995,6 +1019,7 @@ fn source(links: &Links<'_>) -> Vec<String> {
                 plain(name)
             )
         }
+        SecretRef::Nowhere => "There is no secret to be read: please report this.".to_owned(),
         SecretRef::EnvFile { .. } => {
             format!("See that {shown} is set, and that the file can be read by the user that tokenwatch runs as.")
         }
@@ -1059,7 +1084,7 @@ mod tests {
         Notice {
             key: AlertKey::from_stored("token/helpdesk-whatsapp/expiry.1.g1/r1/info"),
             subject: Subject::Token(TokenId::parse("helpdesk-whatsapp").expect("a valid name")),
-            provider: ProviderKind::Meta,
+            provider: ProviderName::meta(),
             app: AppName::parse("helpdesk").ok(),
             why: NotifyReason::First,
             reason,

@@ -15,7 +15,7 @@ use crate::domain::renewal::{self, Outcome, Report};
 use crate::domain::status::TokenStatus;
 use crate::domain::step::Step;
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{AppName, ProviderKind, TokenId, TokenSpec};
+use crate::domain::token::{AppName, ProviderName, TokenId, TokenSpec};
 use crate::domain::verdict::{Judgement, Verdict};
 
 /// One token.
@@ -24,7 +24,7 @@ pub struct Row {
     /// Its name.
     pub id: TokenId,
     /// Who issued it.
-    pub provider: ProviderKind,
+    pub provider: ProviderName,
     /// Its app.
     pub app: Option<AppName>,
     /// What sort of token it is.
@@ -118,7 +118,7 @@ impl Row {
         let facts = status.facts.as_ref().map(|facts| &facts.inspection);
         Self {
             id: spec.id.clone(),
-            provider: spec.provider,
+            provider: spec.provider.clone(),
             app: spec.app.clone(),
             kind: facts.map_or(TokenKind::Unknown, |facts| facts.kind.clone()),
             verdict: judgement.verdict,

@@ -139,6 +139,9 @@ fn method_in_words(method: Method) -> &'static str {
         Method::Exchange => "a user token is exchanged for a long-lived one",
         Method::Refresh => "a system user's token is refreshed for 60 days; the old one lives to its own end",
         Method::Reread => "a page token is read again with its user token",
+        Method::Extend => "the provider lets the token live longer; the string may stay the same",
+        Method::Rotate => "the provider gives another token in its place",
+        Method::RefreshToken => "another token is asked for with the refresh token",
     }
 }
 
@@ -146,7 +149,9 @@ fn steps_in_words(method: Method, status: &TokenStatus, renew: &Renew, words: &W
     let end = status.current_facts().and_then(|facts| facts.expires.date()).map(|at| words.zone.long(at));
     let later = end.map_or_else(String::new, |end| format!(" an end later than {end},"));
     let ask = match method {
-        Method::Exchange | Method::Refresh => "ask the provider for another token, and seal it",
+        Method::Exchange | Method::Refresh | Method::Extend | Method::Rotate | Method::RefreshToken => {
+            "ask the provider for another token, and seal it"
+        }
         Method::Reread => "read the page's token again, and seal it",
     };
     let mut steps =
@@ -245,8 +250,16 @@ fn inspection(
     if let Some(issued) = known.issued_at {
         facts.push(("issued", words.when(issued)));
     }
-    facts.push(("expires", words.expiry(known.expires)));
-    facts.push(("data access ends", words.expiry(known.data_access)));
+    let basis = Some(known.basis.in_words()).filter(|basis| !basis.is_empty() && known.expires != Expiry::Unknown);
+    let end = words.expiry(known.expires);
+    facts.push(("expires", basis.map_or_else(|| end.clone(), |basis| format!("{end}: {basis}"))));
+    // Only Meta has such a window.
+    if spec.provider.is_meta() || known.data_access != Expiry::Unknown {
+        facts.push(("data access ends", words.expiry(known.data_access)));
+    }
+    if let Some(lacking) = &known.lacking {
+        facts.push(("lacks", advice::plain(lacking)));
+    }
     if let Some(grants) = &known.grants {
         let list: Vec<String> = grants
             .iter()

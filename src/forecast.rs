@@ -18,7 +18,7 @@ use crate::domain::route::Route;
 use crate::domain::status::TokenStatus;
 use crate::domain::step::{Observation, step};
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{Fingerprint, ReceiverName};
+use crate::domain::token::{Fingerprint, ReceiverName, TokenSpec};
 use crate::domain::verdict::{self, Case};
 use crate::ports::SlotStatus;
 use crate::settings::{Receiver, Settings, Token};
@@ -168,7 +168,7 @@ impl Outlook {
             if let Some(number) = status.renewal.run.as_ref().map(|run| run.number)
                 && let Ok(facts) = &mut seen.answer
             {
-                *facts = renewed(facts, at);
+                *facts = renewed(spec, facts, at);
                 self.renewals.push(Renewal {
                     at: at.unix(),
                     name: spec.id.to_string(),
@@ -178,7 +178,14 @@ impl Outlook {
                 let fingerprint = fingerprint(at);
                 seen.fingerprint = Some(fingerprint);
                 let proved = Some((fingerprint, facts.clone()));
-                let report = Report { number, outcome: Outcome::Renewed, text: SUCCEEDS.into(), proved, error: None };
+                let report = Report {
+                    number,
+                    outcome: Outcome::Renewed,
+                    text: SUCCEEDS.into(),
+                    proved,
+                    error: None,
+                    kept: false,
+                };
                 let end = step(spec, status, Observation::Ended(report), at);
                 status = end.status;
                 self.notices.extend(end.notices);
@@ -222,12 +229,19 @@ impl Outlook {
     }
 }
 
-/// The facts after a renewal: 60 days from then, whatever it was before (reference §3.1, §3.2, §3.4).
-fn renewed(facts: &Inspection, at: Timestamp) -> Inspection {
+/// The facts after a renewal: 60 days from then, whatever it was before (reference §3.1, §3.2, §3.4, §4); where the provider is another, as
+/// long as the token now in the slot lives, as far as that is known.
+fn renewed(spec: &TokenSpec, facts: &Inspection, at: Timestamp) -> Inspection {
+    let rotation = spec.renew.as_ref().and_then(|policy| policy.rotation);
+    let life = match (rotation.filter(|rotation| !rotation.teaches), facts.issued_at, facts.expires) {
+        (Some(_), Some(issued), Expiry::At(end)) if end > issued => end.since(issued),
+        _ => LONG_LIFE,
+    };
     Inspection {
         issued_at: Some(at),
         expires: match facts.expires {
-            Expiry::At(_) => Expiry::At(at.plus(LONG_LIFE)),
+            Expiry::Unknown if rotation.is_some_and(|rotation| rotation.teaches) => Expiry::At(at.plus(life)),
+            Expiry::At(_) => Expiry::At(at.plus(life)),
             Expiry::Never | Expiry::Unknown => facts.expires,
         },
         ..facts.clone()

@@ -23,6 +23,7 @@ pub mod graph;
 pub mod hygiene;
 pub mod metrics;
 pub mod outgoing;
+pub mod papers;
 pub mod ports;
 pub mod provider;
 pub mod reader;

@@ -11,7 +11,7 @@ use prometheus::{
 use crate::domain::inspection::CheckError;
 use crate::domain::renewal::Outcome;
 use crate::domain::route::ChannelKind;
-use crate::domain::token::ProviderKind;
+use crate::domain::token::ProviderName;
 use crate::ports::Telemetry;
 
 /// Everything that is counted.
@@ -30,9 +30,9 @@ pub struct Counters {
     renewals: IntCounterVec,
 }
 
-impl Counters {
+impl Default for Counters {
     /// All counters at zero; those with closed label sets exist from the start, so that a rate can be taken from the first event on.
-    pub fn new(error_codes: impl Iterator<Item = &'static str>) -> Self {
+    fn default() -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
             kept(&registry, IntCounterVec::new(Opts::new(name, help), labels).expect("the names and labels are valid"))
@@ -67,17 +67,6 @@ impl Counters {
         let offset = Opts::new("tokenwatch_clock_offset_seconds", "Our clock minus the provider's.");
         let clock_offset =
             kept(&registry, IntGaugeVec::new(offset, &["provider"]).expect("the names and labels are valid"));
-        let codes: Vec<&str> = error_codes.chain(std::iter::once("other")).collect();
-        for provider in ProviderKind::ALL.map(ProviderKind::as_str) {
-            checks.with_label_values(&[provider]);
-            check_duration.with_label_values(&[provider]);
-            for reason in CheckError::REASONS {
-                check_failures.with_label_values(&[provider, reason]);
-            }
-            for code in &codes {
-                provider_errors.with_label_values(&[provider, *code]);
-            }
-        }
         for channel in ChannelKind::ALL.map(ChannelKind::as_str) {
             notices.with_label_values(&[channel]);
             notice_failures.with_label_values(&[channel]);
@@ -109,6 +98,21 @@ impl Counters {
             renewals,
         }
     }
+}
+
+impl Counters {
+    /// Takes in that this provider will be asked: its counters exist from now on, at zero, with the codes that it may answer with.
+    pub fn expect(&self, provider: &ProviderName, error_codes: &[&str]) {
+        let provider = provider.as_str();
+        self.checks.with_label_values(&[provider]);
+        self.check_duration.with_label_values(&[provider]);
+        for reason in CheckError::REASONS {
+            self.check_failures.with_label_values(&[provider, reason]);
+        }
+        for code in error_codes.iter().chain(&["other"]) {
+            self.provider_errors.with_label_values(&[provider, *code]);
+        }
+    }
 
     /// Adds the figures of this process: memory, CPU, file descriptors, start time. Only a daemon has any use for them.
     #[must_use]
@@ -119,7 +123,7 @@ impl Counters {
     }
 
     /// Counts one check.
-    pub fn checked(&self, provider: ProviderKind, app: &str, telemetry: &Telemetry, error: Option<&CheckError>) {
+    pub fn checked(&self, provider: &ProviderName, app: &str, telemetry: &Telemetry, error: Option<&CheckError>) {
         self.asked(provider, app, telemetry);
         let provider = provider.as_str();
         self.checks.with_label_values(&[provider]).inc();
@@ -133,9 +137,9 @@ impl Counters {
     }
 
     /// Takes in what a question beside a check showed: error codes and budgets.
-    pub fn asked(&self, provider: ProviderKind, app: &str, telemetry: &Telemetry) {
+    pub fn asked(&self, provider: &ProviderName, app: &str, telemetry: &Telemetry) {
         for code in &telemetry.error_codes {
-            self.provider_errors.with_label_values(&[provider.as_str(), *code]).inc();
+            self.provider_errors.with_label_values(&[provider.as_str(), code]).inc();
         }
         for (resource, ratio) in &telemetry.usage {
             self.usage.with_label_values(&[app, resource]).set(*ratio);

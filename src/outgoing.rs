@@ -62,27 +62,27 @@ impl Client {
     /// # Errors
     /// When there is no trust to verify certificates by.
     pub fn new(base: &url::Url, timeout: Span, ca_file: Option<&Path>) -> Result<Self, ClientError> {
-        let timeout = timeout.as_limit();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("tokenwatch/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .timeout(timeout)
-            .connect_timeout(timeout.min(CONNECT_LIMIT))
-            .pool_idle_timeout(IDLE_LIMIT);
+        let loopback = is_loopback(base.host_str().unwrap_or_default());
+        let direct = |builder: reqwest::ClientBuilder| if loopback { builder.no_proxy() } else { builder };
         // A plain-text base needs no trust store, and reading the system's takes milliseconds.
-        if base.scheme() == "https" {
-            let mut config = tls::client_config(ca_file)?;
-            // One HTTP/2 connection costs half of HTTP/1.1's CPU; a given configuration is taken as it is, so the offer is made here.
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            builder = builder.tls_backend_preconfigured(config).https_only(true);
-        } else {
-            builder = builder.tls_backend_preconfigured(tls::nobody());
-        }
-        if is_loopback(base.host_str().unwrap_or_default()) {
-            builder = builder.no_proxy();
-        }
-        builder.build().map(Self).map_err(|error| ClientError::Client(error.to_string()))
+        let builder = if base.scheme() == "https" { over_tls(timeout, ca_file)? } else { in_the_clear(timeout) };
+        built(direct(builder))
+    }
+
+    /// A client for any place that is reached over TLS.
+    ///
+    /// # Errors
+    /// When there is no trust to verify certificates by.
+    pub fn secure(timeout: Span, ca_file: Option<&Path>) -> Result<Self, ClientError> {
+        built(over_tls(timeout, ca_file)?)
+    }
+
+    /// A client for this machine, where nobody listens in.
+    ///
+    /// # Errors
+    /// When the library refuses its settings.
+    pub fn on_this_machine(timeout: Span) -> Result<Self, ClientError> {
+        built(in_the_clear(timeout).no_proxy())
     }
 
     /// Asks, and reads the whole answer.
@@ -125,6 +125,32 @@ impl Client {
     }
 }
 
+fn over_tls(timeout: Span, ca_file: Option<&Path>) -> Result<reqwest::ClientBuilder, ClientError> {
+    let mut config = tls::client_config(ca_file)?;
+    // One HTTP/2 connection costs half of HTTP/1.1's CPU; a given configuration is taken as it is, so the offer is made here.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(bounded(timeout).tls_backend_preconfigured(config).https_only(true))
+}
+
+fn in_the_clear(timeout: Span) -> reqwest::ClientBuilder {
+    bounded(timeout).tls_backend_preconfigured(tls::nobody())
+}
+
+fn bounded(timeout: Span) -> reqwest::ClientBuilder {
+    let timeout = timeout.as_limit();
+    reqwest::Client::builder()
+        .user_agent(concat!("tokenwatch/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .timeout(timeout)
+        .connect_timeout(timeout.min(CONNECT_LIMIT))
+        .pool_idle_timeout(IDLE_LIMIT)
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<Client, ClientError> {
+    builder.build().map(Client).map_err(|error| ClientError::Client(error.to_string()))
+}
+
 /// A fragment that reads well after "failed: ".
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -155,7 +181,8 @@ fn failure(error: &reqwest::Error) -> Failure {
     } else {
         Unreachable::Interrupted
     };
-    let may_have_arrived = !error.is_connect() && !error.is_builder() && how != Unreachable::Tls;
+    // A handshake that fails is part of connecting; TLS may also break later, with the request on its way.
+    let may_have_arrived = !error.is_connect() && !error.is_builder();
     Failure { how: Some(how), text: redact(&innermost.to_string(), &[]), may_have_arrived }
 }
 

@@ -3,6 +3,7 @@
 //! There are four, and a new one needs a decision record. Adapters implement them and never import each other; only `daemon` and `cli`
 //! bring them together.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::domain::renewal::{Ended, Method, Run};
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{ReceiverName, TokenId};
+use crate::domain::token::{ProviderName, ReceiverName, TokenId};
 use crate::domain::watcher::WatcherStatus;
 use crate::secret::{FingerprintKey, Secret};
 
@@ -37,22 +38,39 @@ pub trait Clock: Send + Sync {
     }
 }
 
-/// Somebody who can be asked about a token.
+/// Somebody who can be asked about a token. What a provider has nothing to say about it need not know: it then says that.
 pub trait Provider: Send + Sync {
+    /// The error codes that it may answer with, as labels; every other one is counted as `other`.
+    fn error_codes(&self) -> Vec<&str>;
+
     /// Asks about one token. Never fails: what went wrong is part of the answer.
     fn inspect<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Answer>;
 
-    /// Asks for another token in the place of this one. What comes back is not believed before it was inspected.
-    fn exchange<'a>(&'a self, request: Exchange<'a>) -> BoxFuture<'a, Exchanged>;
+    /// The same, with everything that was sent, that came back and that was read of it, redacted, for whoever describes a provider.
+    fn rehearse<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, (Answer, Vec<Rehearsed>)> {
+        Box::pin(async move { (self.inspect(question).await, Vec::new()) })
+    }
 
-    /// Revokes a token at once and for good.
+    /// Asks for another token in the place of this one. What comes back is not believed before it was inspected.
+    fn exchange<'a>(&'a self, request: Exchange<'a>) -> BoxFuture<'a, Exchanged> {
+        let _ = request;
+        Box::pin(async { Exchanged::refused("this provider gives no other token", Telemetry::default()) })
+    }
+
+    /// Takes leave of the old token: it is revoked at once and for good, or the new one is put in its place for good.
     ///
     /// # Errors
     /// Why it was not, as far as is known. A token that is dead already counts as revoked.
-    fn revoke<'a>(&'a self, token: &'a Secret, app: Credentials<'a>) -> BoxFuture<'a, Result<(), CheckError>>;
+    fn revoke<'a>(&'a self, farewell: &'a Farewell<'a>) -> BoxFuture<'a, Result<(), CheckError>> {
+        let _ = farewell;
+        Box::pin(async { Err(CheckError::Refused("this provider revokes no token when it is asked to".into())) })
+    }
 
     /// Asks about a WhatsApp number, with the token itself.
-    fn number<'a>(&'a self, question: &'a Question<'a>, id: &'a str) -> BoxFuture<'a, Heard<Number>>;
+    fn number<'a>(&'a self, question: &'a Question<'a>, id: &'a str) -> BoxFuture<'a, Heard<Number>> {
+        let _ = (question, id);
+        Box::pin(async { Heard::nothing() })
+    }
 
     /// Asks who gets what arrives at a WhatsApp account; `app_id` is ours, where it is known.
     fn subscription<'a>(
@@ -60,13 +78,59 @@ pub trait Provider: Send + Sync {
         question: &'a Question<'a>,
         account: &'a str,
         app_id: Option<&'a str>,
-    ) -> BoxFuture<'a, Heard<Subscription>>;
+    ) -> BoxFuture<'a, Heard<Subscription>> {
+        let _ = (question, account, app_id);
+        Box::pin(async { Heard::nothing() })
+    }
 
     /// Asks which numbers a WhatsApp account has; the first of them.
-    fn numbers_of<'a>(&'a self, question: &'a Question<'a>, account: &'a str) -> BoxFuture<'a, Heard<Vec<Listed>>>;
+    fn numbers_of<'a>(&'a self, question: &'a Question<'a>, account: &'a str) -> BoxFuture<'a, Heard<Vec<Listed>>> {
+        let _ = (question, account);
+        Box::pin(async { Heard::nothing() })
+    }
 
     /// Sends a WhatsApp message: it costs money and reaches a person.
-    fn send<'a>(&'a self, question: &'a Question<'a>, message: &'a Message<'a>) -> BoxFuture<'a, Result<Sent, Unsent>>;
+    fn send<'a>(&'a self, question: &'a Question<'a>, message: &'a Message<'a>) -> BoxFuture<'a, Result<Sent, Unsent>> {
+        let _ = (question, message);
+        let why = NumberError::Unanswered(CheckError::Refused(NO_WHATSAPP.into()));
+        Box::pin(async { Err(Unsent { code: None, words: NO_WHATSAPP.into(), why }) })
+    }
+}
+
+/// What a provider says that knows no WhatsApp.
+const NO_WHATSAPP: &str = "this provider tells nothing of WhatsApp numbers";
+
+impl<T> Heard<T> {
+    fn nothing() -> Self {
+        let said = Err(NumberError::Unanswered(CheckError::Refused(NO_WHATSAPP.into())));
+        Self { said, telemetry: Telemetry::default() }
+    }
+}
+
+/// One thing that was sent, that came back, or that was read of it; redacted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rehearsed {
+    /// What it is: `request`, `answer`, `expires`, …
+    pub what: Box<str>,
+    /// It, perhaps over several lines.
+    pub text: String,
+}
+
+/// Whoever can be asked, by name.
+pub type Providers = BTreeMap<ProviderName, Arc<dyn Provider>>;
+
+/// What a token is asked about with, beside itself and its app: the values of its parameters.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    /// Those that everybody may see.
+    pub open: BTreeMap<Box<str>, Box<str>>,
+    /// Those that are secrets themselves.
+    pub secret: BTreeMap<Box<str>, Secret>,
+}
+
+impl Parameters {
+    /// None.
+    pub const NONE: &'static Self = &Self { open: BTreeMap::new(), secret: BTreeMap::new() };
 }
 
 /// What WhatsApp said.
@@ -143,9 +207,24 @@ pub struct Exchange<'a> {
     /// The token to exchange; to read a page token again, its user token.
     pub token: &'a Secret,
     /// The app that asks.
-    pub app: Credentials<'a>,
+    pub app: Option<Credentials<'a>>,
     /// The page whose token is read.
     pub page: Option<&'a str>,
+    /// The rest of what is asked with.
+    pub parameters: &'a Parameters,
+}
+
+/// What is left to do once a new token is in place and confirmed.
+#[derive(Debug)]
+pub struct Farewell<'a> {
+    /// The token that goes.
+    pub token: &'a Secret,
+    /// The token that stays.
+    pub stays: Option<&'a Secret>,
+    /// The app that asks.
+    pub app: Option<Credentials<'a>>,
+    /// The rest of what is asked with.
+    pub parameters: &'a Parameters,
 }
 
 /// What came back.
@@ -162,8 +241,18 @@ pub struct Exchanged {
 pub struct Given {
     /// The token. It may be the old string, with a later end or without.
     pub secret: Secret,
-    /// How long it lives, where the provider says so; the inspection knows better.
-    pub lasts: Option<Span>,
+    /// When it ends, where the provider says so; the inspection knows better.
+    pub ends: Option<Timestamp>,
+    /// The refresh token that takes the place of the one that was used up.
+    pub refresh_token: Option<Secret>,
+}
+
+impl Exchanged {
+    /// Nothing was asked, for this reason.
+    pub fn refused(why: &str, telemetry: Telemetry) -> Self {
+        let error = CheckError::Refused(why.into());
+        Self { given: Err(ExchangeError::Unanswered { error, may_be_done: false }), telemetry }
+    }
 }
 
 /// Why there is no new token.
@@ -189,10 +278,12 @@ pub struct Question<'a> {
     pub token: &'a Secret,
     /// The app that asks; without one the token is probed with itself.
     pub app: Option<Credentials<'a>>,
+    /// The rest of what is asked with.
+    pub parameters: &'a Parameters,
 }
 
 /// An app's credentials.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     /// The provider's id of the app.
     pub id: &'a str,
@@ -207,6 +298,8 @@ pub struct Credentials<'a> {
 pub struct Answer {
     /// The facts, or why there are none.
     pub facts: Result<Inspection, CheckError>,
+    /// The WhatsApp number behind the token, where the same answer told of it, so that nobody need ask again.
+    pub number: Option<Number>,
     /// What the exchange showed beside the facts.
     pub telemetry: Telemetry,
 }
@@ -221,7 +314,7 @@ pub struct Telemetry {
     /// Shares of budgets used, by resource, 0 to 1.
     pub usage: Vec<(&'static str, f64)>,
     /// The error codes it answered with, as labels of a closed set.
-    pub error_codes: Vec<&'static str>,
+    pub error_codes: Vec<Cow<'static, str>>,
     /// The API version it really ran, when that is not the one asked for.
     pub other_version: Option<String>,
 }
@@ -331,7 +424,7 @@ pub enum JournalChange {
     /// Nothing.
     #[default]
     None,
-    /// A run begins. What is sealed of a run that was set aside is kept, unless this one brings a secret of its own.
+    /// A run begins. What is sealed of the run before it is kept beside what this one brings.
     Begin(Journaled),
     /// The run goes on to this phase; what is sealed is replaced.
     Go(Journaled),

@@ -5,6 +5,11 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
 use crate::secret::Secret;
 
 /// `text` without anything that is, or looks like, a secret: the given secrets first, then known shapes, then the values of parameters
@@ -12,11 +17,30 @@ use crate::secret::Secret;
 pub fn redact(text: &str, secrets: &[&Secret]) -> String {
     let mut clean: Cow<'_, str> = Cow::Borrowed(beginning(text));
     for secret in secrets.iter().filter(|secret| secret.expose().len() >= SHORTEST_SECRET) {
-        if clean.contains(secret.expose()) {
-            clean = Cow::Owned(clean.replace(secret.expose(), STARS));
+        for form in forms(secret.expose()) {
+            if clean.contains(&*form) {
+                clean = Cow::Owned(clean.replace(&*form, STARS));
+            }
         }
     }
     one_line(&without_shapes(&clean))
+}
+
+/// The forms in which a secret travels: as it is, percent-encoded in addresses and forms, and in base64 (reference §6 of the providers).
+fn forms(secret: &str) -> Vec<Zeroizing<String>> {
+    let mut forms = vec![Zeroizing::new(secret.to_owned())];
+    let encoded = [
+        utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+        utf8_percent_encode(secret, UNRESERVED).to_string(),
+        STANDARD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+    ];
+    for form in encoded.map(Zeroizing::new) {
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    forms
 }
 
 /// Whether a text holds what looks like a secret. The whole of it is looked at, however long it is.
@@ -25,7 +49,7 @@ pub fn holds_a_secret(text: &str) -> bool {
 }
 
 fn without_shapes(text: &str) -> String {
-    words(&with_bars(&parameters(text)))
+    words(&families(&with_bars(&parameters(text))))
 }
 
 /// `ID%7CSECRET` is an app token in a url.
@@ -70,6 +94,42 @@ fn beginning(text: &str) -> &str {
     let cut = (0..=LONGEST_INPUT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let whole = text[..cut].rfind(char::is_whitespace).unwrap_or(0);
     &text[..whole]
+}
+
+/// Hides what begins as tokens of some provider do, dots and all.
+fn families(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_family_char) {
+        out.push_str(&rest[..start]);
+        let tail = &rest[start..];
+        let end = tail.find(|c| !is_family_char(c)).unwrap_or(tail.len());
+        let word = &tail[..end];
+        out.push_str(if is_of_a_family(word) { STARS } else { word });
+        rest = &tail[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_of_a_family(word: &str) -> bool {
+    let begins = |part: &str| {
+        FAMILIES.iter().any(|(prefix, least)| part.len() >= prefix.len() + least && part.starts_with(prefix))
+    };
+    let is = |part: &str| begins(part) || is_old_vault(part) || is_of_360dialog(part);
+    WEBHOOKS.iter().any(|address| word.contains(address))
+        || word.split('/').any(|part| is(part.trim_end_matches(['.', '-'])))
+}
+
+/// `s.` and 24 letters and digits: Vault's tokens of old, OpenBao's of today.
+fn is_old_vault(word: &str) -> bool {
+    let tail = ["s.", "b.", "r."].iter().find_map(|prefix| word.strip_prefix(prefix));
+    tail.is_some_and(|tail| tail.len() >= 24 && tail.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// 24 letters and digits and `AK`, as every sample ends.
+fn is_of_360dialog(word: &str) -> bool {
+    word.len() == 26 && word.ends_with("AK") && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Hides words of a token's shape.
@@ -118,6 +178,10 @@ const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+fn is_family_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
+}
+
 fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '|')
 }
@@ -128,8 +192,22 @@ fn ends_value(c: char) -> bool {
 
 const STARS: &str = "***";
 /// Names of parameters whose values are secrets (reference §11), longest first where one contains another.
-const CARRIERS: [&str; 11] = [
+const CARRIERS: [&str; 25] = [
+    "x-shopify-access-token",
+    "secondary_auth_token",
     "fb_exchange_token",
+    "x-vault-token",
+    "private-token",
+    "refresh_token",
+    "client_token",
+    "d360-api-key",
+    "secrettext",
+    "access_key",
+    "auth_token",
+    "set-cookie",
+    "accesskey",
+    "x-api-key",
+    "api_key",
     "appsecret_proof",
     "client_secret",
     "access_token",
@@ -141,6 +219,63 @@ const CARRIERS: [&str; 11] = [
     "secret=",
     "code=",
 ];
+/// How tokens begin, and how many characters follow at least (reference §6 of the providers).
+const FAMILIES: [(&str, usize); 50] = [
+    ("glpat-", 8),
+    ("gldt-", 8),
+    ("glrt-", 8),
+    ("glrtr-", 8),
+    ("glptt-", 8),
+    ("gloas-", 8),
+    ("glcbt-", 8),
+    ("glft-", 8),
+    ("glimt-", 8),
+    ("glagent-", 8),
+    ("glwt-", 8),
+    ("glsoat-", 8),
+    ("glffct-", 8),
+    ("ghp_", 16),
+    ("gho_", 16),
+    ("ghu_", 16),
+    ("ghs_", 16),
+    ("ghr_", 16),
+    ("github_pat_", 16),
+    ("xoxb-", 8),
+    ("xoxp-", 8),
+    ("xoxe-", 8),
+    ("xoxe.xox", 8),
+    ("xoxa-", 8),
+    ("xoxr-", 8),
+    ("xapp-", 8),
+    ("hvs.", 8),
+    ("hvb.", 8),
+    ("hvr.", 8),
+    ("cfut_", 16),
+    ("cfat_", 16),
+    ("cfk_", 16),
+    ("npm_", 16),
+    ("pypi-", 16),
+    ("dckr_pat_", 8),
+    ("dckr_oat_", 8),
+    ("shpat_", 8),
+    ("shpca_", 8),
+    ("shppa_", 8),
+    ("shpss_", 8),
+    ("shprt_", 8),
+    ("pat-na", 16),
+    ("pat-eu", 16),
+    ("bk_", 16),
+    ("bird_live_", 8),
+    ("bird_test_", 8),
+    ("live_", 16),
+    ("test_", 16),
+    ("ya29.", 16),
+    ("eyJ", 12),
+];
+/// Whoever knows such an address may write to it.
+const WEBHOOKS: [&str; 3] = ["hooks.slack.com/services/", "hooks.slack.com/workflows/", "hooks.slack.com/triggers/"];
+/// Unreserved characters of RFC 3986, which need no escape.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Shorter values are words, not secrets.
 const SHORTEST_SECRET: usize = 8;
 /// Names that people make up, such as `OAuthException2`, are shorter.
@@ -177,7 +312,6 @@ const FEWEST_DIGITS: usize = 7;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
     #[test]
     fn no_known_shape_survives() {
@@ -199,6 +333,46 @@ mod tests {
             let clean = redact(&text, &[]);
             assert!(!clean.contains(&token) && !clean.contains(hex) && !clean.contains("hunter2"), "{clean}");
             assert!(clean.contains(STARS), "{clean}");
+        }
+    }
+
+    #[test]
+    fn the_shapes_of_every_provider_are_hidden() {
+        for token in [
+            "glpat-x9Yx9Yx9Yx9Yx9Yx9Yx9",
+            "glpat-x9Yx9Yx9.01.0w1x2y3z4",
+            "ghp_x9Yx9Yx9Yx9Yx9Yx9Yx9Yx9Yx9Yx9Yx9Yx9Y",
+            "github_pat_11ABCDEFG0x9Yx9Yx9Yx9Y_x9Yx9Yx9Y",
+            "xoxb-123456789012-abcdefghijkl",
+            "xoxe.xoxb-1-Mi0yLTEyMzQ1Njc4OTAx",
+            "xapp-1-A0123456789-1234567890123",
+            "hvs.CAESIJabcdefgh",
+            "s.abcdefghijklmnopqrstuvwx",
+            "cfut_abcdefghijklmnopqrstuvwxyz",
+            "dckr_pat_abcdefgh-ijkl",
+            "shpat_0123456789abcdef",
+            "pat-na1-00000000-0000-0000-0000-000000000000",
+            "bk_eu1_abcdefghijklmnopqrst",
+            "bird_live_abcdefghijkl",
+            "abcdefghijklmnopqrstuvwxAK",
+            "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2ln",
+            "https://hooks.slack.com/services/T000/B000/abcdefgh",
+        ] {
+            for text in [format!("the token {token} was refused"), format!("\"{token}\""), format!("key={token}.")] {
+                let clean = redact(&text, &[]);
+                let told = token.trim_start_matches("https://");
+                assert!(!clean.contains(told) && clean.contains(STARS), "{clean}");
+                assert!(holds_a_secret(&text), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_every_form_that_it_travels_in() {
+        let secret = Secret::new(Zeroizing::new("a+b/c=d e&f".to_owned()));
+        for form in ["a+b/c=d e&f", "a%2Bb%2Fc%3Dd%20e%26f", "YStiL2M9ZCBlJmY=", "YStiL2M9ZCBlJmY"] {
+            let clean = redact(&format!("I saw {form}!"), &[&secret]);
+            assert!(clean.starts_with("I saw ***"), "{form}: {clean}");
         }
     }
 

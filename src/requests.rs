@@ -22,7 +22,7 @@ pub enum Request {
     /// The watcher's signs of life were taken.
     Signs(Signs, oneshot::Sender<Result<(), Declined>>),
     /// Somebody asks for a renewal.
-    Renew(TokenId, Origin, oneshot::Sender<Result<u32, Declined>>),
+    Renew(TokenId, Origin, bool, oneshot::Sender<Result<u32, Declined>>),
     /// Somebody brings a new secret; the flag says that what speaks against it, but not hard, does not count.
     Replace(TokenId, Origin, Secret, bool, oneshot::Sender<Result<u32, Declined>>),
     /// A run cannot go on at present, and why; without a reason it goes on again.
@@ -100,13 +100,13 @@ impl Requests {
         outcome.await.map_err(|_| Declined::Stopping)?
     }
 
-    /// Asks for a renewal; the number of the run that begins.
+    /// Asks for a renewal; `anyway` as in [`crate::domain::renewal::Run`]; the number of the run that begins.
     ///
     /// # Errors
     /// Why none begins.
-    pub async fn renew(&self, id: TokenId, origin: Origin) -> Result<u32, Declined> {
+    pub async fn renew(&self, id: TokenId, origin: Origin, anyway: bool) -> Result<u32, Declined> {
         let (sender, outcome) = oneshot::channel();
-        self.send(Request::Renew(id, origin, sender)).await?;
+        self.send(Request::Renew(id, origin, anyway, sender)).await?;
         outcome.await.map_err(|_| Declined::Stopping)?
     }
 

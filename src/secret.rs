@@ -37,6 +37,16 @@ impl Secret {
         a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y)) == 0
     }
 
+    /// Whether it begins like this.
+    pub fn begins_with(&self, beginning: &str) -> bool {
+        self.0.starts_with(beginning)
+    }
+
+    /// Whether it is plain printable text without spaces, as every token is; anything else would garble the file that it is written to.
+    pub fn is_one_word(&self) -> bool {
+        !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

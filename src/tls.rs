@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -39,6 +41,20 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions");
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// What judges the certificates of servers, by the authorities in `ca_file`, or else by those of the system.
+///
+/// # Errors
+/// When there is nobody to trust.
+pub fn verifier(ca_file: Option<&Path>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let roots = match ca_file {
+        Some(path) => roots_from(path)?,
+        None => system_roots()?,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    verifier.map(|verifier| verifier as Arc<dyn ServerCertVerifier>).map_err(|_| TlsError::NoRoots)
 }
 
 /// A client configuration that trusts nobody, for connections without TLS: a client must be given one that is not the library's default.

@@ -45,7 +45,7 @@ pub fn shared(notices: &[Notice], settings: &Settings) -> Vec<Shared> {
         Detail::Text(text) if !text.is_empty() => Some(format!("the failure: {}", super::plain(text))),
         _ => Some(format!("the finding: {}", reason_in_words(notice.reason))),
     };
-    let provider = |notice: &Notice| Some(format!("the provider {}", provider_in_words(notice.provider)));
+    let provider = |notice: &Notice| Some(format!("the provider {}", provider_in_words(&notice.provider)));
     let mut found: Vec<Shared> =
         [most(&open, file), most(&open, app), most(&open, cause)].into_iter().flatten().collect();
     if found.is_empty() {

@@ -84,7 +84,12 @@ pub(super) fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
             "Put right what stands in the way: it is named above. The renewal then begins by itself.".to_owned(),
         ],
         Reason::RenewalWithoutGain => vec![
-            "A token of this kind may not be extended by Meta again and again: a person must log in, or use a system user.".to_owned(),
+            if notice.provider.is_meta() {
+                "A token of this kind may not be extended by Meta again and again: a person must log in, or use a system user."
+            } else {
+                "Its provider gave a token that ends no later: there may be a limit to how long it lives in all."
+            }
+            .to_owned(),
         ],
         _ => match last(notice).map(|last| last.outcome) {
             Some(Outcome::RolledBack) => vec![

@@ -513,9 +513,9 @@ pub(super) mod tests {
     use super::*;
     use crate::domain::alert::{AlertKey, NoticeFacts};
     use crate::domain::finding::Detail;
-    use crate::domain::inspection::{Expiry, TokenKind};
+    use crate::domain::inspection::{Basis, Expiry, TokenKind};
     use crate::domain::time::{Span, Timestamp};
-    use crate::domain::token::{AppName, ProviderKind, TokenId};
+    use crate::domain::token::{AppName, ProviderName, TokenId};
 
     pub fn token(n: usize) -> String {
         if n == 0 { "helpdesk-whatsapp".to_owned() } else { format!("tok-{n:03}") }
@@ -526,7 +526,7 @@ pub(super) mod tests {
         Notice {
             key: AlertKey::from_stored(&format!("token/{name}/{}.1.g1/r1/critical", reason.thread().as_str())),
             subject: Subject::Token(TokenId::parse(name).expect("a valid name")),
-            provider: ProviderKind::Meta,
+            provider: ProviderName::meta(),
             app: AppName::parse("helpdesk").ok(),
             why: NotifyReason::First,
             reason,
@@ -540,6 +540,7 @@ pub(super) mod tests {
                 kind: TokenKind::SystemUser,
                 issued_at: Some(at.minus(Span::days(57))),
                 expires: Expiry::At(at.plus(Span::days(3))),
+                basis: Basis::Told,
                 last_answer: Some(at),
                 message: None,
                 renewal: None,

@@ -48,7 +48,7 @@ struct Item<'a> {
     key: &'a str,
     incident: &'a str,
     subject: Named<'a>,
-    provider: Option<&'static str>,
+    provider: Option<&'a str>,
     app: Option<&'a str>,
     why: &'static str,
     status: &'static str,

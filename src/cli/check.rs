@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::env_file::Found;
-use super::{Context, Exit, io};
+use super::{Context, Exit, io, provider_debug};
 use crate::advice;
 use crate::board::{AppRow, Row, Table};
 use crate::clock::System;
@@ -24,7 +24,6 @@ use crate::domain::token::{AppName, AppSpec, TokenId, TokenSpec};
 use crate::domain::verdict::Verdict;
 use crate::metrics::Counters;
 use crate::ports::Clock;
-use crate::provider::meta::KNOWN_CODES;
 use crate::reader::Reader;
 use crate::secret::FingerprintKey;
 use crate::settings::source::Sources;
@@ -47,6 +46,9 @@ pub struct Arguments {
     /// In Prometheus' text format, for a textfile collector.
     #[arg(long)]
     prometheus: bool,
+    /// Show one token's question to a described provider in full: what was sent, what came back, how each fact was read; secrets are hidden.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["names", "env_file", "json", "prometheus"])]
+    provider_debug: Option<String>,
 }
 
 /// Runs the command.
@@ -57,6 +59,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Exit {
 }
 
 async fn pass(context: &Context, arguments: &Arguments) -> Result<Exit, Exit> {
+    if let Some(name) = &arguments.provider_debug {
+        return provider_debug::run(context, name).await;
+    }
     let settings = match &arguments.env_file {
         Some(file) => of_env_file(file, context)?,
         None => context.load()?.settings,
@@ -134,7 +139,8 @@ impl Pass {
         let reader = Reader::new(Sources::new(context.environment.iter().cloned()));
         let wiring =
             Wiring::new(settings, &reader, &clock).map_err(|error| super::fail(Exit::BadConfiguration, error))?;
-        let counters = Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label));
+        let counters = Counters::default();
+        wiring.announce(&counters);
         Ok(Self { wiring, clock, counters })
     }
 
@@ -169,7 +175,7 @@ impl Pass {
                 progress.inc(1);
                 let app = token.spec.app.as_ref().map_or("", AppName::as_str);
                 let error = seen.outcome.answer.as_ref().err();
-                self.counters.checked(token.spec.provider, app, &seen.telemetry, error);
+                self.counters.checked(&token.spec.provider, app, &seen.telemetry, error);
                 let now = self.clock.now();
                 let spec = TokenSpec { policy: Arc::new(token.spec.policy.at_once()), ..token.spec.clone() };
                 let step = step(&spec, TokenStatus::new(now), Observation::Checked(seen.outcome), now);
@@ -309,7 +315,8 @@ fn worst(checked: &[CheckedToken], apps: &[AppRow]) -> Exit {
     tokens.chain(faults).max_by_key(rank).unwrap_or(Exit::Fine)
 }
 
-fn exit_of(step: &Step) -> Exit {
+/// What one judgement exits with.
+pub fn exit_of(step: &Step) -> Exit {
     let could_not_tell = |reason: Reason| matches!(reason, Reason::AppFault | Reason::SourceUnreadable | Reason::Blind);
     let findings = &step.judgement.findings;
     let critical =

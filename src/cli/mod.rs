@@ -15,6 +15,7 @@ mod forecast;
 mod init;
 mod io;
 mod logging;
+mod provider_debug;
 mod renew;
 mod sandbox;
 mod status;
@@ -112,6 +113,9 @@ enum Command {
         /// Only say what would happen, and why.
         #[arg(long)]
         dry_run: bool,
+        /// Use a refresh token once more although the answer to its last use was lost; that may end the whole grant.
+        #[arg(long, conflicts_with = "dry_run")]
+        anyway: bool,
         /// For machines.
         #[arg(long)]
         json: bool,
@@ -233,7 +237,9 @@ fn dispatch(arguments: Arguments) -> Exit {
                 answer::run(&context, name, Some(why), answer::Said::Silence { lasts, even_critical }).await
             }
             Command::Unsilence { name } => answer::run(&context, name, None, answer::Said::Unsilence).await,
-            Command::Renew { name, dry_run, json } => renew::renew(&context, &name, dry_run, json).await,
+            Command::Renew { name, dry_run, anyway, json } => {
+                renew::renew(&context, &name, dry_run, anyway, json).await
+            }
             Command::Replace { name, anyway, json } => renew::replace(&context, &name, anyway, json).await,
             Command::TestAlert { receiver, severity, json } => {
                 test_alert::run(&context, receiver, severity, json).await

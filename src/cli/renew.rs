@@ -32,7 +32,7 @@ use crate::store::Sqlite;
 use crate::web::control::{RenewJson, ReplaceJson};
 
 /// `renew NAME`.
-pub async fn renew(context: &Context, name: &str, dry_run: bool, json: bool) -> Exit {
+pub async fn renew(context: &Context, name: &str, dry_run: bool, anyway: bool, json: bool) -> Exit {
     let id = match named(name) {
         Ok(id) => id,
         Err(exit) => return exit,
@@ -41,7 +41,7 @@ pub async fn renew(context: &Context, name: &str, dry_run: bool, json: bool) -> 
         Ok(daemon) => daemon,
         Err(nobody) if nobody.shut => return nobody.fail(),
         Err(_) if dry_run => return planned_here(context, &id, json).await,
-        Err(_) => return carried_here(context, &id, Wish::Renew, json).await,
+        Err(_) => return carried_here(context, &id, Wish::Renew(anyway), json).await,
     };
     if dry_run {
         return match daemon.get(&format!("/control/v1/plan?name={id}")).await {
@@ -49,7 +49,7 @@ pub async fn renew(context: &Context, name: &str, dry_run: bool, json: bool) -> 
             Err(why) => why.fail(),
         };
     }
-    let asked = RenewJson { name: id.to_string(), by: answer::who(context) };
+    let asked = RenewJson { name: id.to_string(), by: answer::who(context), anyway };
     followed(&daemon, &id, daemon.post("/control/v1/renew", &asked).await, json).await
 }
 

@@ -42,7 +42,6 @@ use crate::board::Board;
 use crate::domain::time::Span;
 use crate::metrics::Counters;
 use crate::ports::{Clock, Store, StoreError};
-use crate::provider::meta::KNOWN_CODES;
 use crate::renewal::keyring::Keyring;
 use crate::requests::{Inbox, Requests};
 use crate::settings::Settings;
@@ -107,7 +106,8 @@ impl Daemon {
     pub fn new(clock: Arc<dyn Clock>, store: Arc<dyn Store>, wiring: Wiring, keyring: Keyring) -> Self {
         let board = Arc::new(Board::default());
         board.vitals.reloaded(true, clock.now());
-        let counters = Arc::new(Counters::new(KNOWN_CODES.iter().map(|(_, label)| *label)).with_process());
+        let counters = Arc::new(Counters::default().with_process());
+        wiring.announce(&counters);
         let settings = latest::Sender::new(Arc::clone(&wiring.settings));
         let (requests, inbox) = Requests::new();
         let wiring = latest::Sender::new(Arc::new(wiring));

@@ -18,9 +18,9 @@ use crate::domain::renewal::{Outcome, Phase, Report};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::TokenId;
 use crate::metrics::Counters;
-use crate::ports::{Clock, JournalChange, Journaled, Store};
+use crate::ports::{Clock, JournalChange, Journaled, Store, StoreError};
 use crate::renewal::keyring::Keyring;
-use crate::renewal::run::{Bench, End, News};
+use crate::renewal::run::{Bench, End, News, kept};
 use crate::renewal::turns::Turns;
 use crate::requests::{Declined, Requests};
 use crate::secret::FingerprintKey;
@@ -137,7 +137,6 @@ impl Renewals {
         let bench = Bench {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&self.store),
-            provider: Arc::clone(&wiring.provider),
             reader: wiring.reader().clone(),
             keyring: Arc::clone(&self.keyring),
             fingerprints,
@@ -181,8 +180,7 @@ impl Work {
         let (id, number) = (entry.run.token.clone(), entry.run.number);
         let soon = || Some(self.clock.now().plus(RETRY));
         let Some(slot) = self.wiring.slot(&id) else {
-            warn!(token = id.as_str(), "a run of a token that is not configured any more is dropped");
-            return match self.bench.store.end_run(id, number).await {
+            return match self.drop_run(entry).await {
                 Ok(()) => None,
                 Err(_) => soon(),
             };
@@ -207,7 +205,7 @@ impl Work {
         let news = |news: News| match news {
             News::Step(text) => self.board.runs.goes_on(&id, number, text),
             News::Asked(telemetry, error) => {
-                self.counters.checked(slot.token.spec.provider, app, &telemetry, error.as_ref());
+                self.counters.checked(&slot.token.spec.provider, app, &telemetry, error.as_ref());
             }
             News::Stuck(text) => {
                 let mut last = stuck.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,7 +216,7 @@ impl Work {
                 }
             }
         };
-        let mut carried = std::pin::pin!(self.bench.carry_out(slot, entry, None, &news));
+        let mut carried = std::pin::pin!(self.bench.carry_out(slot, entry, Some(PATIENCE), &news));
         let ended = loop {
             tokio::select! {
                 ended = &mut carried => break ended,
@@ -235,6 +233,21 @@ impl Work {
         }
     }
 
+    /// A run of a token that is gone from the configuration is over; what exists nowhere else stays sealed until the token comes back.
+    async fn drop_run(&self, entry: Journaled) -> Result<(), StoreError> {
+        let (id, number, only_copy) = (entry.run.token.clone(), entry.run.number, entry.run.only_copy);
+        let token = id.as_str();
+        if let (true, JournalChange::Go(aside)) = (only_copy, kept(entry)) {
+            error!(
+                token,
+                "a run of a token that is not configured any more holds its only living secret, and keeps it sealed"
+            );
+            return self.bench.store.journal(aside).await;
+        }
+        warn!(token, "a run of a token that is not configured any more is dropped");
+        self.bench.store.end_run(id, number).await
+    }
+
     /// Tells the watch loop how it ended, until that is stored. Before that nothing is over.
     async fn hand_in(&self, id: &TokenId, End { report, journal }: End) -> Option<Timestamp> {
         loop {
@@ -244,7 +257,10 @@ impl Work {
                 Err(Declined::Store(_)) => self.clock.sleep(RETRY).await,
                 Err(Declined::Unknown | Declined::Refused(_) | Declined::NotRenewed(_) | Declined::CutOff(_)) => {
                     // The slot is gone from the configuration, or belongs to another run.
-                    let _ = self.bench.store.end_run(id.clone(), report.number).await;
+                    let _ = match &journal {
+                        JournalChange::Go(aside) if report.kept => self.bench.store.journal(aside.clone()).await,
+                        _ => self.bench.store.end_run(id.clone(), report.number).await,
+                    };
                     break;
                 }
             }
@@ -279,6 +295,9 @@ pub fn log_end(id: &TokenId, report: &Report) {
 const AT_ONCE: usize = 8;
 /// Whose trouble with the store it is.
 const PART: &str = "renewals";
+/// What cannot be done now is tried so often, about eight minutes in all; then it makes room for others, and is taken up again by the
+/// configuration in force then.
+const PATIENCE: u32 = 8;
 /// What cannot be done now is tried again after this.
 const RETRY: Span = Span::seconds(30);
 /// An old token that could not be revoked is tried again after this, …

@@ -35,8 +35,8 @@ pub struct Single {
 /// What is wanted.
 #[derive(Debug)]
 pub enum Wish {
-    /// A renewal.
-    Renew,
+    /// A renewal; the flag is [`Run::anyway`].
+    Renew(bool),
     /// This secret in the place of the old one; the flag is [`Run::anyway`].
     Replace(Secret, bool),
 }
@@ -58,7 +58,6 @@ impl Single {
         let bench = Bench {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&self.store),
-            provider: Arc::clone(&self.wiring.provider),
             reader: self.wiring.reader().clone(),
             keyring: Arc::clone(&self.keyring),
             fingerprints: self.store.fingerprint_key().await.map_err(failed)?,
@@ -69,7 +68,7 @@ impl Single {
                 news(News::Step(format!("run {} was cut off; it goes on", entry.run.number)));
                 let report = self.finish(&bench, slot, entry, news).await?;
                 // What a person brings is not done with another token.
-                if matches!(wish, Wish::Renew) {
+                if matches!(wish, Wish::Renew(_)) {
                     return Ok(report);
                 }
             }
@@ -117,12 +116,12 @@ impl Single {
         }
         let origin = match &wish {
             Wish::Replace(..) => Origin::Replaced(by.into()),
-            Wish::Renew => {
+            Wish::Renew(anyway) => {
                 // What is known may be old, or nothing.
                 let key = self.store.fingerprint_key().await.map_err(failed)?;
                 let Checked { outcome, .. } = self.wiring.check(token, &key, Wanted::NOTHING).await;
                 let seen = step(&token.spec, self.status(id).await?, Observation::Checked(outcome), self.clock.now());
-                let due = seen.run.clone();
+                let due = seen.run.clone().map(|run| Run { anyway: *anyway, ..run });
                 let journal = due.as_ref().map_or(JournalChange::None, |run| begun(run.clone(), Sealed::new()));
                 self.commit(id, seen, journal).await?;
                 // It was due, and began by that look.
@@ -138,7 +137,7 @@ impl Single {
         }
         let Some(run) = asked.run.clone() else { return Err(Declined::Unknown) };
         let (run, sealed) = match wish {
-            Wish::Renew => (run, Sealed::new()),
+            Wish::Renew(anyway) => (Run { anyway, ..run }, Sealed::new()),
             Wish::Replace(secret, anyway) => {
                 let run = Run { anyway, ..run };
                 let sealed = sealed_new(&self.keyring, &run, &secret).await.map_err(Declined::NotRenewed)?;

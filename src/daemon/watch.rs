@@ -34,13 +34,13 @@ use crate::domain::step::{
     step_watcher, wake,
 };
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{AppName, ProviderKind, Rhythm, TokenId, TokenSpec};
+use crate::domain::token::{AppName, ProviderName, Rhythm, TokenId, TokenSpec};
 use crate::domain::verdict::{self, Case};
 use crate::domain::watcher::WatcherStatus;
 use crate::metrics::Counters;
 use crate::ports::{Change, Clock, JournalChange, Journaled, Sealed, SlotStatus, Store, StoreError, Telemetry};
 use crate::renewal::keyring::Keyring;
-use crate::renewal::run::sealed_new;
+use crate::renewal::run::{kept, sealed_new};
 use crate::requests::{Declined, Inbox, Request};
 use crate::secret::{FingerprintKey, Secret};
 
@@ -78,6 +78,8 @@ enum Journal {
     AsDecided,
     /// The run that begins puts this secret in place; the flag is [`Run::anyway`].
     Brings(Secret, bool),
+    /// The run that begins is wanted although something speaks against it ([`Run::anyway`]).
+    Insists,
     /// A run ends, with this.
     Ends(Box<JournalChange>),
 }
@@ -184,13 +186,22 @@ impl Watch {
             self.store.subjects().await?.into_iter().filter(|subject| !wiring.watches(subject)).collect();
         let mut changes = Vec::new();
         for (subject, before) in self.store.load(strangers).await? {
+            let run = match &subject {
+                Subject::Token(id) => self.store.run_of(id.clone()).await?,
+                Subject::App(_) | Subject::Watcher => None,
+            };
+            let only_copy = run.as_ref().is_some_and(|entry| entry.run.only_copy);
             let (incidents, status) = match before.clone() {
                 SlotStatus::Token(status) => {
                     // When it was last looked at is kept, so that it can be forgotten one day.
                     let fresh = TokenStatus {
                         ledger: status.ledger.fresh(),
                         last_check: status.last_check,
-                        renewal: RenewalStatus { count: status.renewal.count, ..RenewalStatus::default() },
+                        renewal: RenewalStatus {
+                            count: status.renewal.count,
+                            kept: only_copy,
+                            ..RenewalStatus::default()
+                        },
                         ..TokenStatus::new(status.next_check)
                     };
                     (status.ledger.incidents, SlotStatus::Token(Box::new(fresh)))
@@ -203,9 +214,15 @@ impl Watch {
             };
             if status != before {
                 info!(subject = %subject, incidents = incidents.len(), "no longer watched; its incidents end");
-                let Told { notices, entries } = retire(&subject, ProviderKind::Meta, incidents, now);
-                let journal =
-                    if matches!(subject, Subject::Token(_)) { JournalChange::End } else { JournalChange::None };
+                let Told { notices, entries } = retire(&subject, ProviderName::meta(), incidents, now);
+                let journal = match (run, &subject) {
+                    (Some(entry), _) if only_copy => {
+                        error!(subject = %subject, "its only living secret waits sealed for a place; it stays so until the token comes back");
+                        kept(entry)
+                    }
+                    (_, Subject::Token(_)) => JournalChange::End,
+                    (_, Subject::App(_) | Subject::Watcher) => JournalChange::None,
+                };
                 changes.push(Change { subject, status, notices, entries, journal });
             }
         }
@@ -333,7 +350,7 @@ impl Watch {
             if let Some(version) = round.heed(spec, &seen, now) {
                 self.board.vitals.set_served_version(Some(version));
             }
-            self.count(spec.provider, spec.app.as_ref(), &seen);
+            self.count(&spec.provider, spec.app.as_ref(), &seen);
             let step = step(spec, status, seen.observation, now);
             log_step(spec.id.as_str(), before.as_ref(), &step);
             if let (Some(app), Some(report)) = (&spec.app, step.app.clone()) {
@@ -424,7 +441,7 @@ impl Watch {
         Ok(shown)
     }
 
-    fn count(&self, provider: ProviderKind, app: Option<&AppName>, seen: &Seen) {
+    fn count(&self, provider: &ProviderName, app: Option<&AppName>, seen: &Seen) {
         if let (Some((telemetry, beside)), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) {
             let app = app.map_or("", AppName::as_str);
             self.counters.asked(provider, app, beside);
@@ -459,9 +476,10 @@ impl Watch {
                 let noted = seen.map(|(step, _)| self.board.vitals.set_findings(step.findings));
                 let _ = reply.send(noted);
             }
-            Request::Renew(id, origin, reply) => {
+            Request::Renew(id, origin, anyway, reply) => {
                 info!(token = id.as_str(), "a renewal was asked for");
-                let step = self.observe(round, &id, Observation::Asked(origin), Journal::AsDecided).await;
+                let journal = if anyway { Journal::Insists } else { Journal::AsDecided };
+                let step = self.observe(round, &id, Observation::Asked(origin), journal).await;
                 let _ = reply.send(step.map(|step| step.status.renewal.count));
             }
             Request::Replace(id, origin, secret, anyway, reply) => {
@@ -560,6 +578,7 @@ impl Watch {
                 Ok(JournalChange::Begin(Journaled { run, sealed }))
             }
             (_, Journal::Ends(change)) => Ok(*change),
+            (run, Journal::Insists) => Ok(begun(run.map(|run| Run { anyway: true, ..run }))),
             (run, Journal::AsDecided | Journal::Brings(..)) => Ok(begun(run)),
         }
     }

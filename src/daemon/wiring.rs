@@ -8,16 +8,18 @@ use crate::channel::mail::MailChannel;
 use crate::channel::webhook::WebhookChannel;
 use crate::channel::whatsapp::WhatsAppChannel;
 use crate::domain::alert::Subject;
-use crate::domain::inspection::{AppFault, CheckError, CheckOutcome, Inspection, Validity};
+use crate::domain::inspection::{CheckError, CheckOutcome, Inspection, Validity};
 use crate::domain::number::{Beside, NumberError};
 use crate::domain::route::ChannelKind;
 use crate::domain::token::{AppName, Fingerprint, ReceiverName, TokenId};
+use crate::metrics::Counters;
 use crate::outgoing::ClientError;
-use crate::ports::{Answer, Channel, Clock, Credentials, Lane, Provider, Question, Telemetry};
-use crate::provider::meta::Meta;
+use crate::papers::Papers;
+use crate::ports::{Answer, Channel, Clock, Lane, Provider, Providers, Question, Telemetry};
+use crate::provider;
 use crate::reader::Reader;
 use crate::renewal::run::Slot;
-use crate::secret::{FingerprintKey, Secret};
+use crate::secret::FingerprintKey;
 use crate::settings::source::Sources;
 use crate::settings::{App, Settings, Token};
 
@@ -25,11 +27,12 @@ use crate::settings::{App, Settings, Token};
 pub struct Wiring {
     /// What is wanted.
     pub settings: Arc<Settings>,
-    /// Who is asked.
-    pub provider: Arc<dyn Provider>,
+    /// Who is asked, by name: one for each provider that some token comes from.
+    pub providers: Arc<Providers>,
     /// How people are reached.
     pub channels: Channels,
     reader: Reader,
+    clock: Arc<dyn Clock>,
     used_apps: BTreeSet<AppName>,
 }
 
@@ -73,16 +76,25 @@ impl Wiring {
     /// # Errors
     /// When an adapter cannot be made, such as a certificate authority that cannot be read.
     pub fn new(settings: Settings, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Self, WiringError> {
-        let provider = Meta::new(&settings.meta, Arc::clone(clock)).map_err(|error| WiringError(error.to_string()))?;
         let settings = Arc::new(settings);
+        let providers = provider::all(&settings, clock).map_err(|error| WiringError(error.to_string()))?;
         let channels = channels(&settings, reader.sources(), clock)?;
-        Ok(Self::with(settings, reader, Arc::new(provider), channels))
+        let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
+        let (reader, clock) = (reader.clone(), Arc::clone(clock));
+        Ok(Self { settings, providers: Arc::new(providers), channels, reader, clock, used_apps })
     }
 
-    /// The same with adapters made elsewhere.
-    pub fn with(settings: Arc<Settings>, reader: &Reader, provider: Arc<dyn Provider>, channels: Channels) -> Self {
-        let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
-        Self { settings, provider, channels, reader: reader.clone(), used_apps }
+    /// Who is asked about that token.
+    pub fn provider(&self, token: &Token) -> &dyn Provider {
+        let known = self.providers.get(&token.spec.provider);
+        known.map(|provider| &**provider).expect("there is one for each provider that a token names")
+    }
+
+    /// Tells the counters who will be asked.
+    pub fn announce(&self, counters: &Counters) {
+        for (name, provider) in &*self.providers {
+            counters.expect(name, &provider.error_codes());
+        }
     }
 
     /// The place of a token in the configuration.
@@ -143,6 +155,7 @@ impl Wiring {
             token,
             app: token.spec.app.as_ref().and_then(|name| self.app(name)),
             user_token: user_token.and_then(|id| self.token(id)).map(|token| &token.secret),
+            provider: self.provider(token),
             meta: &self.settings.meta,
         })
     }
@@ -150,29 +163,28 @@ impl Wiring {
     /// One check: read the secrets, ask, and say what came of it. It never fails; what went wrong is the outcome.
     pub async fn check(&self, token: &Token, key: &FingerprintKey, wanted: Wanted) -> Checked {
         let app = token.spec.app.as_ref().and_then(|name| self.app(name));
-        let app_place = app.and_then(|app| app.secret.as_ref());
-        let places = std::iter::once(&token.secret).chain(app_place).cloned().collect();
-        let mut read = self.reader.read(places).await.into_iter();
-        let secret = match read.next() {
-            Some(Ok(secret)) => secret,
-            Some(Err(problem)) => return failed(None, CheckError::Source(problem.into())),
-            None => return Checked::internal_fault(),
+        let papers = Papers::read(&self.reader, token, app).await;
+        let secret = match &papers.secret {
+            Ok(secret) => secret,
+            Err(problem) => return failed(None, CheckError::Source(problem.as_str().into())),
         };
-        let fingerprint = Some(key.fingerprint(&secret));
-        let app_secret = match read.next() {
-            None => None,
-            Some(Ok(secret)) => Some(secret),
-            Some(Err(problem)) => {
-                return failed(fingerprint, CheckError::App(AppFault::SecretUnreadable, problem.into()));
-            }
+        let fingerprint = Some(key.fingerprint(secret));
+        let question = match papers.question(secret) {
+            Ok(question) => question,
+            Err(error) => return failed(fingerprint, error),
         };
-        let credentials = app.zip(app_secret.as_ref()).map(|(app, secret)| credentials(app, secret));
-        let question = Question { token: &secret, app: credentials };
-        let Answer { facts, telemetry } = self.provider.inspect(&question).await;
+        let Answer { mut facts, number, telemetry } = self.provider(token).inspect(&question).await;
+        if let Ok(facts) = &mut facts {
+            token.typed_end(facts, self.clock.now());
+        }
         let mut of_number = Telemetry::default();
         let beside = match &facts {
             Ok(facts) if facts.validity == Validity::Valid => {
-                Some(self.beside(token, &question, facts, wanted, &mut of_number).await)
+                // What is known already is not asked for.
+                let wanted = Wanted { number: wanted.number && number.is_none(), ..wanted };
+                let mut beside = self.beside(token, &question, facts, wanted, &mut of_number).await;
+                beside.number = number.map(Ok).or(beside.number);
+                Some(beside)
             }
             Ok(_) | Err(_) => None,
         };
@@ -191,16 +203,17 @@ impl Wiring {
         telemetry: &mut Telemetry,
     ) -> Beside {
         let mut beside = Beside::default();
-        let Some(whatsapp) = &token.whatsapp else { return beside };
-        if let Some(id) = whatsapp.phone_number_id.as_deref().filter(|_| wanted.number) {
-            let heard = self.provider.number(question, id).await;
+        let provider = self.provider(token);
+        if let Some(id) = token.spec.required.number.as_deref().filter(|_| wanted.number) {
+            let heard = provider.number(question, id).await;
             telemetry.also(heard.telemetry);
             beside.number = Some(heard.said);
         }
         let silent = matches!(beside.number, Some(Err(NumberError::Unanswered(_))));
-        if let Some(account) = whatsapp.business_account_id.as_deref().filter(|_| wanted.subscription && !silent) {
+        let account = token.whatsapp.as_ref().and_then(|whatsapp| whatsapp.business_account_id.as_deref());
+        if let Some(account) = account.filter(|_| wanted.subscription && !silent) {
             let ours = facts.app_id.as_deref().or(question.app.as_ref().map(|app| app.id));
-            let heard = self.provider.subscription(question, account, ours).await;
+            let heard = provider.subscription(question, account, ours).await;
             telemetry.also(heard.telemetry);
             beside.subscription = Some(heard.said);
         }
@@ -218,11 +231,6 @@ impl std::fmt::Debug for Wiring {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WiringError(String);
-
-/// What an app says who it is with.
-pub fn credentials<'a>(app: &'a App, secret: &'a Secret) -> Credentials<'a> {
-    Credentials { id: &app.id, secret, proof: app.proof }
-}
 
 /// The channels that some receiver has, by kind.
 pub type Channels = BTreeMap<ChannelKind, Arc<dyn Channel>>;

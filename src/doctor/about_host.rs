@@ -68,11 +68,15 @@ pub(super) enum Heard {
 pub(super) fn budget(usage: &[(&'static str, f64)], heard: Heard, commands: &Commands) -> Found {
     match heard {
         Heard::Nothing => return Found::NotTried("there was no answer".to_owned()),
-        Heard::Enough => return Found::NotTried("Meta answers that a limit is reached, and tells no share".to_owned()),
+        Heard::Enough => {
+            return Found::NotTried("the provider answers that a limit is reached, and tells no share".to_owned());
+        }
         Heard::Something => {}
     }
     let Some((resource, used)) = usage.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else {
-        return Found::Right("no usage is reported: Meta does so only after a fair number of calls".to_owned());
+        return Found::Right(
+            "no usage is reported: providers do so only after a fair number of calls, or not at all".to_owned(),
+        );
     };
     let percent = used * 100.0;
     if used < NEARLY {

@@ -10,14 +10,16 @@ use super::{message, phone};
 use crate::advice::number::{evidence, in_words};
 use crate::advice::{self, pages, plain};
 use crate::domain::finding::{Detail, Finding, Reason, Severity};
-use crate::domain::inspection::{CheckError, CheckOutcome, Expiry, Inspection, TokenKind, Unreachable, Validity};
+use crate::domain::inspection::{
+    Basis, CheckError, CheckOutcome, Expiry, Inspection, TokenKind, Unreachable, Validity,
+};
 use crate::domain::number::{Beside, Number, NumberError, Subscription};
 use crate::domain::status::TokenStatus;
 use crate::domain::step::{self, Observation, step};
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::{Required, TokenSpec};
 use crate::hygiene::{self, Exposed};
-use crate::ports::{Listed, Message, Sent, Telemetry, Unsent};
+use crate::ports::{Listed, Message, Parameters, Sent, Telemetry, Unsent};
 use crate::provider::meta::family;
 use crate::secret::{FingerprintKey, Secret};
 use crate::settings::{App, Settings, Token};
@@ -32,6 +34,8 @@ pub(super) struct Held<'a> {
     pub secret: Result<Secret, String>,
     /// The app's, where it has one.
     pub app_secret: Option<Result<Secret, String>>,
+    /// What else its provider is asked with.
+    pub parameters: Parameters,
 }
 
 /// What the provider said about one token.
@@ -134,13 +138,15 @@ impl Scene<'_> {
         let judged = self.judged(asked);
         lines.push((Step::Token, self.token(asked, &judged)));
         if let Ok(facts) = asked.verdict() {
-            if facts.validity == Validity::Valid {
+            if facts.validity == Validity::Valid && (self.case.is_of_meta() || facts.kind != TokenKind::Unknown) {
                 lines.push((Step::Kind, self.kind(facts)));
             }
             lines.extend(self.about_facts(facts, &judged));
         }
         if self.held.token.whatsapp.is_some() {
             lines.extend(self.about_whatsapp(asked, &judged));
+        } else if !self.case.is_of_meta() {
+            lines.extend(self.sender(asked, &judged).map(|found| (Step::Health, found)));
         }
         lines.extend(self.message(Some(asked)).map(|found| (Step::Message, found)));
         lines
@@ -217,7 +223,7 @@ impl Scene<'_> {
                 Found::Right(format!("it works{kind}{by}"))
             }
             Err(CheckError::App(fault, _)) => {
-                Found::NotTried(format!("Meta refuses all questions: the app {}", fault.in_words()))
+                Found::NotTried(format!("{} refuses all questions: the app {}", self.case.provider(), fault.in_words()))
             }
             Err(error) => Found::Wrong(self.unanswered(error)),
         }
@@ -227,6 +233,7 @@ impl Scene<'_> {
         let theirs = asked.facts().and_then(|facts| facts.message.as_deref()).map(plain).unwrap_or_default();
         let theirs = if theirs.is_empty() { String::new() } else { format!(" (\"{theirs}\")") };
         let saw = match &finding.detail {
+            Detail::Cause(cause) if !self.case.is_of_meta() => format!("revoked: {}{theirs}", cause.in_words()),
             Detail::Cause(cause) => format!("revoked: {}", cause.in_words()),
             Detail::Text(text) if finding.reason == Reason::AppFault => {
                 if text.is_empty() {
@@ -241,7 +248,7 @@ impl Scene<'_> {
                 }
                 None => format!("it has expired{theirs}"),
             },
-            _ => format!("Meta cannot read it{theirs}"),
+            _ => format!("{} cannot read it{theirs}", self.case.provider()),
         };
         // Where nobody could ask, the steps may not claim a token to be replaced.
         let next = if finding.reason == Reason::AppFault {
@@ -251,6 +258,7 @@ impl Scene<'_> {
         };
         let mut wrong = self.wrong(judged, finding, saw, next);
         if finding.reason == Reason::Unreadable
+            && self.case.is_of_meta()
             && let Some(family) = self.held.secret.as_ref().ok().and_then(family)
         {
             wrong.saw = format!("{}: it begins like {family}", wrong.saw);
@@ -265,10 +273,12 @@ impl Scene<'_> {
 
     /// No answer that says anything about the token.
     fn unanswered(&self, error: &CheckError) -> Wrong {
-        let host = self.settings.meta.base_url.host_str().unwrap_or_default();
+        let provider = self.case.provider();
+        let name = &self.case.token.spec.provider;
+        let host = self.settings.host_of(name).unwrap_or(provider);
         let step = match error {
             CheckError::Unreachable(Unreachable::Tls, _) => format!(
-                "The certificate of {host} is not trusted: is there a proxy that breaks TLS open? Name its authority in [provider.meta] ca_file."
+                "The certificate of {host} is not trusted: is there a proxy that breaks TLS open? Name its authority in [provider.{name}] ca_file."
             ),
             CheckError::Unreachable(..) => {
                 format!(
@@ -276,17 +286,32 @@ impl Scene<'_> {
                 )
             }
             CheckError::Throttled(until) => format!(
-                "Meta asks to stay away until {}: wait, for every call lengthens the pause, and look who uses up the budget of the app: {}.",
+                "{provider} asks to stay away until {}: wait, for every call lengthens the pause, and look who uses up the budget{}.",
                 self.settings.daemon.zone.long(*until),
-                pages::app(&self.case.links, "dashboard/")
+                if self.case.is_of_meta() {
+                    format!(" of the app: {}", pages::app(&self.case.links, "dashboard/"))
+                } else {
+                    String::new()
+                }
             ),
+            CheckError::Unavailable(_) if !self.case.is_of_meta() => {
+                format!("{provider} is in trouble: wait. Nothing is known to be wrong with the token.")
+            }
             CheckError::Unavailable(_) => format!(
                 "Meta is in trouble: wait, and see {}. Nothing is known to be wrong with the token.",
                 pages::STATUS
             ),
             CheckError::Garbled(_) => format!(
-                "Something between here and {host} answers in its place, such as a proxy or a login page; or [provider.meta] base_url is wrong."
+                "Something between here and {host} answers in its place, such as a proxy or a login page; or [provider.{name}] base_url is wrong."
             ),
+            CheckError::App(..) | CheckError::ForeignToken(_) | CheckError::Refused(_) | CheckError::Source(_)
+                if !self.case.is_of_meta() =>
+            {
+                format!(
+                    "Read the words of {provider} above; `tokenwatch check --provider-debug {}` shows the whole question and its answer.",
+                    self.case.name
+                )
+            }
             CheckError::App(..) | CheckError::ForeignToken(_) | CheckError::Refused(_) | CheckError::Source(_) => {
                 format!("Read Meta's words above; see the app: {}.", pages::app(&self.case.links, "dashboard/"))
             }
@@ -309,7 +334,7 @@ impl Scene<'_> {
     /// A token of the dashboard dies within a day, and is told by its kind and lifetime (reference §3.1).
     fn kind(&self, facts: &Inspection) -> Found {
         let left = facts.expires.date().map(|at| at.since(self.now));
-        if let Some(left) = left.filter(|left| facts.was_short_lived() && *left < A_DAY) {
+        if let Some(left) = left.filter(|left| self.case.is_of_meta() && facts.was_short_lived() && *left < A_DAY) {
             return Found::Wrong(Wrong {
                 bad: Bad::Warning,
                 saw: format!(
@@ -341,7 +366,9 @@ impl Scene<'_> {
             return lines;
         }
         lines.push((Step::Deadline, self.deadline(facts, judged)));
-        lines.push((Step::DataAccess, self.data_access(facts, judged)));
+        if self.case.is_of_meta() || facts.data_access != Expiry::Unknown {
+            lines.push((Step::DataAccess, self.data_access(facts, judged)));
+        }
         lines.push((Step::Scopes, self.scopes(facts, judged)));
         lines
     }
@@ -355,8 +382,15 @@ impl Scene<'_> {
             (Expiry::At(at), Some(finding)) => {
                 Found::Wrong(self.wrong(judged, finding, format!("it ends on {}", long(at)), self.case.renew()))
             }
+            (Expiry::At(at), None) if facts.basis != Basis::Told => {
+                Found::Right(format!("it ends on {}: {}", long(at), facts.basis.in_words()))
+            }
             (Expiry::At(at), None) => Found::Right(format!("it ends on {}", long(at))),
-            (Expiry::Never, _) => Found::Right("it never ends, says Meta".to_owned()),
+            (Expiry::Never, _) => Found::Right(format!("it never ends, says {}", self.case.provider())),
+            (Expiry::Unknown, _) if !self.case.is_of_meta() => Found::NotTried(format!(
+                "{} did not tell when it ends; where you know, write expires = … into the configuration",
+                self.case.provider()
+            )),
             (Expiry::Unknown, _) if self.held.app.is_none_or(|app| app.secret.is_none()) => Found::NotTried(
                 "Meta tells the end of a token only to its app: give the app's id and secret".to_owned(),
             ),
@@ -380,6 +414,16 @@ impl Scene<'_> {
     }
 
     fn scopes(&self, facts: &Inspection, judged: &step::Step) -> Found {
+        let missing = judged.judgement.find(Reason::ScopeMissing);
+        if facts.grants.is_none() && missing.is_none() && !self.case.is_of_meta() {
+            return Found::NotTried(format!("{} does not tell what it may do", self.case.provider()));
+        }
+        if let (None, Some(finding), Detail::Missing(lacks)) =
+            (&facts.grants, missing, missing.map_or(&Detail::None, |it| &it.detail))
+        {
+            let saw = format!("it lacks: {}", plain(&lacks.join(", ")));
+            return Found::Wrong(self.wrong(judged, finding, saw, self.case.replace()));
+        }
         let Some(grants) = &facts.grants else {
             return Found::NotTried("Meta tells the permissions of a token only to its app".to_owned());
         };
@@ -398,6 +442,27 @@ impl Scene<'_> {
             (0, true) => "what WhatsApp needs is granted".to_owned(),
             (1, _) => "the one that is required is granted".to_owned(),
             (n, _) => format!("all {n} that are required are granted"),
+        })
+    }
+
+    /// The sender behind a token of a provider between us and Meta.
+    fn sender(&self, asked: &Asked, judged: &step::Step) -> Option<Found> {
+        let find = |reason| judged.judgement.find(reason);
+        let finding = find(Reason::NumberBlocked).or_else(|| find(Reason::NumberLimited));
+        let again = self.case.commands.doctor(self.case.name);
+        Some(match (asked.beside.number.as_ref()?, finding) {
+            (Ok(_), Some(finding)) => {
+                let saw = match &finding.detail {
+                    Detail::Obstacles(obstacles) => {
+                        evidence(obstacles).into_iter().map(|(_, words)| words).collect::<Vec<_>>().join("; ")
+                    }
+                    _ => "it cannot send".to_owned(),
+                };
+                Found::Wrong(self.wrong(judged, finding, plain(&saw), again))
+            }
+            (Ok(number), None) if number.can_send().is_some() => Found::Right("the sender can send".to_owned()),
+            (Ok(_), None) => Found::NotTried(format!("{} did not tell whether it can send", self.case.provider())),
+            (Err(why), _) => Found::NotTried(plain(&why.to_string())),
         })
     }
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::guide::{Bad, Found, Wrong};
-use crate::advice::{self, Links, in_shell, pages, plain};
+use crate::advice::{self, Links, in_shell, pages, plain, provider_in_words};
 use crate::domain::alert::Notice;
 use crate::domain::token::TokenId;
 use crate::hygiene::{Exposed, Place, Privacy, Readers, Tracking};
@@ -74,6 +74,16 @@ pub(super) struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// The provider, as people write it.
+    pub(super) fn provider(&self) -> &str {
+        provider_in_words(&self.token.spec.provider)
+    }
+
+    /// Whether that is Meta, whose guide the doctor walks in full.
+    pub(super) fn is_of_meta(&self) -> bool {
+        self.token.spec.provider.is_meta()
+    }
+
     /// The command that puts a new token in place, or looks whether a person has.
     pub(super) fn replace(&self) -> String {
         if self.token.replace.is_some() {
@@ -105,13 +115,14 @@ impl Case<'_> {
     pub(super) fn unreadable(&self, problem: &str) -> Wrong {
         let next = match &self.token.secret {
             SecretRef::File(path) | SecretRef::EnvFile { path, .. } => format!("namei -l {}", in_shell(path)),
-            SecretRef::Env(_) | SecretRef::Credential(_) => self.commands.doctor(self.name),
+            SecretRef::Env(_) | SecretRef::Credential(_) | SecretRef::Nowhere => self.commands.doctor(self.name),
         };
         let place = plain(&self.token.secret.to_string());
         let step = match &self.token.secret {
             SecretRef::File(_) | SecretRef::EnvFile { .. } => format!(
                 "See that {place} is there and can be read by the user that asks; the command below shows each folder on the way with its rights."
             ),
+            SecretRef::Nowhere => "There is no secret to be read: please report this.".to_owned(),
             SecretRef::Env(_) => {
                 format!("Set {place} where this command runs; the daemon sees only what its own unit sets.")
             }

@@ -21,7 +21,7 @@ use super::phone::Phone;
 use super::remedy::{Case, Commands, Look};
 use crate::advice::Links;
 use crate::channel::mail::MailChannel;
-use crate::daemon::wiring::{Wanted, Wiring, credentials};
+use crate::daemon::wiring::{Wanted, Wiring};
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::digest::Bundle;
 use crate::domain::finding::{Detail, Reason, Severity};
@@ -33,7 +33,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::{AppName, TokenId};
 use crate::domain::watcher::WatcherStatus;
 use crate::hygiene::{self, Exposed, Tracking};
-use crate::ports::{Channel as _, Clock, Credentials, Message, Question, Telemetry};
+use crate::papers::Papers;
+use crate::ports::{Channel as _, Clock, Credentials, Message, Parameters, Question, Telemetry};
 use crate::renewal::confirm;
 use crate::secret::Secret;
 use crate::settings::delivery::{Confirm, Question as Asking};
@@ -139,30 +140,31 @@ impl Doctor<'_> {
     /// The secret of a token and that of its app.
     async fn held<'a>(&'a self, token: &'a Token) -> Held<'a> {
         let app = token.spec.app.as_ref().and_then(|name| self.wiring.app(name));
-        let secret = self.read(&token.secret).await;
-        let app_secret = match app.and_then(|app| app.secret.as_ref()) {
-            Some(place) => Some(self.read(place).await),
-            None => None,
+        let Papers { secret, app_secret, parameters, .. } = Papers::read(self.wiring.reader(), token, app).await;
+        // Without one of them nothing can be asked, just as without the token itself.
+        let (secret, parameters) = match parameters {
+            Ok(parameters) => (secret, parameters),
+            Err(problem) => (secret.and(Err(problem)), Parameters::default()),
         };
-        Held { token, app, secret, app_secret }
+        Held { token, app, secret, app_secret, parameters }
     }
 
     /// Everything that is asked of the provider about one token.
     async fn asked(&self, held: &Held<'_>) -> Option<Asked> {
-        let Held { token, app, secret, app_secret } = held;
+        let Held { token, app, secret, app_secret, parameters } = held;
         let name = &token.spec.id;
         let Ok(secret) = secret else {
             self.did(format!("{name}: its secret cannot be read"));
             return None;
         };
-        let provider = &*self.wiring.provider;
+        let provider = self.wiring.provider(token);
         let credentials = || {
             let secret = app_secret.as_ref()?.as_ref().ok()?;
-            app.map(|app| credentials(app, secret))
+            app.map(|app| Credentials { id: &app.id, secret, proof: app.proof })
         };
         let mut telemetry = Telemetry::default();
         let mut ask = async |app: Option<Credentials<'_>>| {
-            let answer = provider.inspect(&Question { token: secret, app }).await;
+            let answer = provider.inspect(&Question { token: secret, app, parameters }).await;
             telemetry.also(answer.telemetry);
             answer.facts
         };
@@ -181,7 +183,7 @@ impl Doctor<'_> {
             Err(CheckError::App(..)) => Some(ask(None).await),
             Ok(_) | Err(_) => None,
         };
-        let question = Question { token: secret, app: credentials().filter(|_| own.is_none()) };
+        let question = Question { token: secret, app: credentials().filter(|_| own.is_none()), parameters };
         let mut asked = Asked { answer, own, beside: Beside::default(), listed: None, message: None, telemetry };
         if asked.works() {
             self.ask_whatsapp(token, &question, &mut asked).await;
@@ -195,7 +197,7 @@ impl Doctor<'_> {
             return;
         };
         asked.beside = self.wiring.beside(token, question, facts, Wanted::EVERYTHING, &mut asked.telemetry).await;
-        let provider = &*self.wiring.provider;
+        let provider = self.wiring.provider(token);
         if let (Some(Err(NumberError::Missing(_))), Some(account)) =
             (&asked.beside.number, &whatsapp.business_account_id)
         {
@@ -360,13 +362,11 @@ impl Doctor<'_> {
         let offset = offsets.last();
         let served = answers.iter().find_map(|telemetry| telemetry.other_version.as_deref());
         let zone = &settings.daemon.zone;
-        let mut lines = vec![
-            line(Step::Clock, about_host::clock(offset)),
-            line(
-                Step::Version,
-                about_host::version(&settings.meta.version, served, zone, self.clock.now(), &self.commands),
-            ),
-        ];
+        let mut lines = vec![line(Step::Clock, about_host::clock(offset))];
+        if held.is_empty() || held.iter().any(|held| held.token.spec.provider.is_meta()) {
+            let version = about_host::version(&settings.meta.version, served, zone, self.clock.now(), &self.commands);
+            lines.push(line(Step::Version, version));
+        }
         lines.extend(
             about_host::typed_numbers(settings, &self.commands).into_iter().map(|found| line(Step::Phone, found)),
         );

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::answer::{Signed, Silence};
 use super::finding::{Detail, Finding, Reason, Severity, Stage, Thread};
-use super::inspection::{Expiry, TokenKind};
+use super::inspection::{Basis, Expiry, TokenKind};
 use super::renewal::Ended;
 use super::time::{Span, Timestamp};
-use super::token::{AppName, ProviderKind, ReceiverName, TokenId};
+use super::token::{AppName, ProviderName, ReceiverName, TokenId};
 
 /// What an incident is about: a token, an app for all of its tokens, or the watcher itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -160,7 +160,7 @@ pub struct Notice {
     /// What it is about.
     pub subject: Subject,
     /// Who issued the token.
-    pub provider: ProviderKind,
+    pub provider: ProviderName,
     /// The app concerned.
     pub app: Option<AppName>,
     /// Why it is sent.
@@ -200,6 +200,8 @@ pub struct NoticeFacts {
     pub issued_at: Option<Timestamp>,
     /// When it ends.
     pub expires: Expiry,
+    /// How that is known.
+    pub basis: Basis,
     /// When the provider last gave an authoritative answer.
     pub last_answer: Option<Timestamp>,
     /// The provider's own words, redacted.
@@ -225,6 +227,7 @@ impl NoticeFacts {
         kind: TokenKind::Unknown,
         issued_at: None,
         expires: Expiry::Unknown,
+        basis: Basis::Told,
         last_answer: None,
         message: None,
         renewal: None,

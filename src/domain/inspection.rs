@@ -26,10 +26,14 @@ pub struct Inspection {
     pub issued_at: Option<Timestamp>,
     /// When it stops working.
     pub expires: Expiry,
+    /// How that is known.
+    pub basis: Basis,
     /// When the app loses access to the user's data, which no renewal cures.
     pub data_access: Expiry,
     /// What it may do; `None` when the provider did not say.
     pub grants: Option<Vec<Grant>>,
+    /// What the token may not do, where that kept the provider from telling more: it works, but not for the question that was asked.
+    pub lacking: Option<Box<str>>,
     /// The provider's own words about an invalid token, redacted.
     pub message: Option<Box<str>>,
 }
@@ -50,8 +54,10 @@ impl Inspection {
             profile_id: None,
             issued_at: None,
             expires: Expiry::Unknown,
+            basis: Basis::Told,
             data_access: Expiry::Unknown,
             grants: None,
+            lacking: None,
             message: None,
         }
     }
@@ -70,7 +76,8 @@ pub enum Validity {
     Unreadable,
 }
 
-/// Why a token was killed early; each is a documented subcode of Meta's error 190.
+/// Why a token was killed early. Those with a number are documented subcodes of Meta's error 190; the words of other providers are mapped to
+/// these.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
     /// 458: the user removed the app.
@@ -87,13 +94,21 @@ pub enum Cause {
     RoleLost,
     /// 493: the user did not use the app for over 90 days.
     Inactive,
+    /// The account behind it is suspended.
+    AccountSuspended,
+    /// The account behind it was closed, or is gone.
+    AccountClosed,
+    /// Somebody switched the token off.
+    Disabled,
+    /// A certificate that clients do not trust.
+    Untrusted,
     /// Invalid, and the provider gave no cause that we know.
     Unstated,
 }
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::AppRemoved,
         Self::Checkpointed,
         Self::PasswordChanged,
@@ -101,8 +116,17 @@ impl Cause {
         Self::LoggedOut,
         Self::RoleLost,
         Self::Inactive,
+        Self::AccountSuspended,
+        Self::AccountClosed,
+        Self::Disabled,
+        Self::Untrusted,
         Self::Unstated,
     ];
+
+    /// The cause of that code.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
 
     /// A stable code.
     pub const fn as_str(self) -> &'static str {
@@ -114,6 +138,10 @@ impl Cause {
             Self::LoggedOut => "logged_out",
             Self::RoleLost => "role_lost",
             Self::Inactive => "inactive",
+            Self::AccountSuspended => "account_suspended",
+            Self::AccountClosed => "account_closed",
+            Self::Disabled => "disabled",
+            Self::Untrusted => "untrusted",
             Self::Unstated => "unstated",
         }
     }
@@ -128,6 +156,10 @@ impl Cause {
             Self::LoggedOut => "the user logged out, or the token was revoked (190/467)",
             Self::RoleLost => "the user behind the page token lost the role on the page (190/492)",
             Self::Inactive => "the user has not used the app for over 90 days (190/493)",
+            Self::AccountSuspended => "the account is suspended",
+            Self::AccountClosed => "the account was closed, or is gone",
+            Self::Disabled => "it was switched off",
+            Self::Untrusted => "clients do not trust the certificate",
             Self::Unstated => "the provider gave no cause",
         }
     }
@@ -202,6 +234,50 @@ impl Expiry {
         match self {
             Self::Unknown => known,
             Self::Never | Self::At(_) => self,
+        }
+    }
+}
+
+/// How the end of a token is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Basis {
+    /// The provider says so, at each check.
+    #[default]
+    Told,
+    /// The token says so of itself; nobody was asked.
+    Claimed,
+    /// Somebody wrote it into the configuration.
+    Typed,
+    /// The provider said so once, when it gave or renewed the token.
+    Learned,
+}
+
+impl Basis {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Told, Self::Claimed, Self::Typed, Self::Learned];
+
+    /// A stable code.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Claimed => "claimed",
+            Self::Typed => "typed",
+            Self::Learned => "learned",
+        }
+    }
+
+    /// The one of that code.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|basis| basis.as_str() == word)
+    }
+
+    /// In words, as an addition to a date; empty where the provider tells it at each check.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Told => "",
+            Self::Claimed => "a claim of the token itself; nobody was asked",
+            Self::Typed => "as written in the configuration; no API tells it",
+            Self::Learned => "as the provider said when it last renewed the token",
         }
     }
 }
@@ -293,10 +369,10 @@ impl AppFault {
     pub const fn in_words(self) -> &'static str {
         match self {
             Self::WrongSecret => "secret does not match the app id",
-            Self::UnknownApp => "id is not known to Meta",
-            Self::Deleted => "was deleted at Meta",
-            Self::Blocked => "is blocked by Meta (API access blocked)",
-            Self::NotPrivileged => "may not inspect tokens: Meta ignores its app token",
+            Self::UnknownApp => "id is not known to its provider",
+            Self::Deleted => "was deleted at its provider",
+            Self::Blocked => "is blocked by its provider",
+            Self::NotPrivileged => "may not ask about tokens",
             Self::SecretUnreadable => "secret cannot be read",
         }
     }

@@ -10,7 +10,7 @@ use super::answer::{Answer, Refused, Signed, Silence};
 use super::finding::{Detail, Finding, Reason, Thread};
 use super::renewal::Ended;
 use super::time::{Span, Timestamp};
-use super::token::{AppName, Policy, ProviderKind, ReceiverName};
+use super::token::{AppName, Policy, ProviderName, ReceiverName};
 use super::verdict::earliest;
 
 /// The incidents of one subject.
@@ -181,7 +181,7 @@ pub struct Teller<'a> {
     /// What it is about.
     pub subject: Subject,
     /// Who issued the token.
-    pub provider: ProviderKind,
+    pub provider: ProviderName,
     /// The app concerned.
     pub app: Option<&'a AppName>,
     /// Who is told.
@@ -386,7 +386,7 @@ impl Teller<'_> {
         Notice {
             key: alert::key(&self.subject, incident, why),
             subject: self.subject.clone(),
-            provider: self.provider,
+            provider: self.provider.clone(),
             app: self.app.cloned(),
             why,
             reason: incident.reason,

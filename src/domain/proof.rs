@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::inspection::{Expiry, Grant, Inspection, TokenKind, Validity};
-use super::renewal;
+use super::inspection::{Basis, Expiry, Grant, Inspection, TokenKind, Validity};
+use super::renewal::{self, OldSecret, Rotation};
 use super::time::{Span, Timestamp};
 use super::token::Required;
 use super::verdict;
@@ -72,8 +72,9 @@ impl fmt::Display for Objection {
     }
 }
 
-/// What speaks against a token that an exchange gave: it must be the same in everything but its end.
-pub fn of_exchange(old: Option<&Inspection>, new: &Inspection) -> Result<(), Objection> {
+/// What speaks against a token that an exchange gave: it must be the same in everything but its end. `rotation` says how the provider gives
+/// another secret; without one it is Meta.
+pub fn of_exchange(old: Option<&Inspection>, new: &Inspection, rotation: Option<&Rotation>) -> Result<(), Objection> {
     valid(new)?;
     let Some(old) = old else { return Ok(()) };
     same(old.app_id.as_deref(), new.app_id.as_deref()).map_err(|()| Objection::OtherApp)?;
@@ -90,6 +91,15 @@ pub fn of_exchange(old: Option<&Inspection>, new: &Inspection) -> Result<(), Obj
     if new.kind == TokenKind::Page && (old.expires, new.expires) == (Expiry::Never, Expiry::Never) {
         // Read again on time: a token without an end cannot gain one.
         return Ok(());
+    }
+    if let Some(rotation) = rotation {
+        let ended = old.validity != Validity::Valid;
+        let another = rotation.old != OldSecret::StaysTheSame && !rotation.teaches;
+        // A token that lives again gained its life; where there was no end to move, another secret was what was wanted.
+        let no_end = old.expires.date().is_none() || old.basis == Basis::Typed;
+        if (ended && rotation.by_refresh_token) || (another && no_end) {
+            return Ok(());
+        }
     }
     if new.expires == Expiry::Unknown {
         return Err(Objection::UnknownEnd);

@@ -68,6 +68,45 @@ pub struct RenewPolicy {
     pub floor: Span,
     /// The watched user token that a page token is read with again.
     pub user_token: Option<TokenId>,
+    /// How its provider gives another secret; `None` is Meta, where that depends on the kind of the token.
+    pub rotation: Option<Rotation>,
+}
+
+/// How a provider other than Meta gives another secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rotation {
+    /// What becomes of the old secret once there is a new one.
+    pub old: OldSecret,
+    /// Whether it is asked for with a refresh token (RFC 6749, section 6), so that even a token that has ended can be renewed.
+    pub by_refresh_token: bool,
+    /// Whether the same request may be sent again where its answer was lost and nobody can tell what became of it.
+    pub replayable: bool,
+    /// How old a token must be before it is renewed.
+    pub youngest: Span,
+    /// Whether a token whose end nobody knows is renewed in order to learn it.
+    pub teaches: bool,
+}
+
+impl Rotation {
+    /// How it is called.
+    pub const fn method(self) -> Method {
+        match self {
+            Self { by_refresh_token: true, .. } => Method::RefreshToken,
+            Self { old: OldSecret::StaysTheSame, .. } | Self { teaches: true, .. } => Method::Extend,
+            Self { .. } => Method::Rotate,
+        }
+    }
+}
+
+/// What becomes of a secret once there is another in its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OldSecret {
+    /// It works on, to its own end or until somebody ends it.
+    Lives,
+    /// It is dead as soon as the provider has answered, so there is no way back to it.
+    DiesAtOnce,
+    /// There is no other: the same secret works for longer.
+    StaysTheSame,
 }
 
 /// How a provider gives another token for this one (reference §3).
@@ -79,11 +118,18 @@ pub enum Method {
     Refresh,
     /// A page token, read again with the user token it comes from.
     Reread,
+    /// The provider lets the token live longer; the string may stay the same.
+    Extend,
+    /// The provider gives another secret.
+    Rotate,
+    /// The provider gives another token for a refresh token.
+    RefreshToken,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 3] = [Self::Exchange, Self::Refresh, Self::Reread];
+    pub const ALL: [Self; 6] =
+        [Self::Exchange, Self::Refresh, Self::Reread, Self::Extend, Self::Rotate, Self::RefreshToken];
 
     /// A stable code.
     pub const fn as_str(self) -> &'static str {
@@ -91,6 +137,9 @@ impl Method {
             Self::Exchange => "exchange",
             Self::Refresh => "refresh",
             Self::Reread => "reread",
+            Self::Extend => "extend",
+            Self::Rotate => "rotate",
+            Self::RefreshToken => "refresh_token",
         }
     }
 
@@ -129,6 +178,8 @@ pub enum Refusal {
     Kind(Box<str>),
     /// A page token is read again with its user token, and none is named.
     NoUserToken,
+    /// The provider renews no token as young as this one is; from then on it does.
+    TooYoung(Timestamp),
     /// A run is under way.
     UnderWay,
     /// The last try was a moment ago.
@@ -155,6 +206,9 @@ impl fmt::Display for Refusal {
             Self::Kind(kind) => write!(f, "a token of the kind {kind} cannot be renewed"),
             Self::NoUserToken => {
                 f.write_str("a page token is read again with its user token; name that one with renew.user_token")
+            }
+            Self::TooYoung(until) => {
+                write!(f, "the provider renews no token as young as this one; from {until} on it does")
             }
             Self::UnderWay => f.write_str("a renewal or replacement of it is under way"),
             Self::TooSoon(until) => write!(f, "the last try was a moment ago; the next may begin at {until}"),
@@ -259,6 +313,8 @@ pub struct RenewalStatus {
     pub next_try: Option<Timestamp>,
     /// The last success, of a run or a replacement.
     pub renewed_at: Option<Timestamp>,
+    /// Whether a secret that ended the one in the slot is kept, and waits to be put in place.
+    pub kept: bool,
 }
 
 /// How far a run has come. What a phase names is done, unless it says that it is being done.
@@ -342,7 +398,11 @@ pub struct Run {
     pub old: Option<Inspection>,
     /// What was proved of the new one.
     pub proved: Option<Inspection>,
-    /// What speaks against the new secret, but not hard, does not count: whoever brought it said so.
+    /// When the new secret ends, as the provider said when it gave it.
+    pub given_end: Option<Timestamp>,
+    /// Whether what it was given ended what it was given for, so that it exists nowhere else.
+    pub only_copy: bool,
+    /// What speaks against the run, but not hard, does not count: whoever wanted it said so.
     pub anyway: bool,
     /// How many sinks were tried: written, or perhaps written. A roll-back leaves the others alone.
     pub tried: u32,
@@ -381,6 +441,8 @@ pub struct Report {
     pub proved: Option<(Fingerprint, Inspection)>,
     /// Why the provider gave nothing, where that says something about the app.
     pub error: Option<CheckError>,
+    /// Whether a secret that ended the old one is kept for the next run.
+    pub kept: bool,
 }
 
 /// Whether the token may be renewed now, and how. The first reason against it wins.
@@ -392,7 +454,7 @@ pub fn may_renew(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Resu
     if status.renewal.run.is_some() {
         return Err(Refusal::UnderWay);
     }
-    if spec.app.is_none() {
+    if spec.app.is_none() && policy.rotation.is_none() {
         return Err(Refusal::NoApp);
     }
     if let Some(text) = &status.source_fault {
@@ -408,9 +470,13 @@ pub fn may_renew(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Resu
     }
     let facts = status.current_facts().ok_or(Refusal::NotVerified)?;
     let method = method_of(&facts.kind, policy)?;
-    // A page token that was killed lives again when its user token does.
-    if method != Method::Reread {
-        still_alive(facts, now)?;
+    match can_be_asked_for(facts, method, policy, now) {
+        // There is another one already, which only has to be put in place.
+        Err(Refusal::Expired | Refusal::Dead) if status.renewal.kept => {}
+        asked => asked?,
+    }
+    if let Some(until) = old_enough(policy, status, facts).filter(|until| *until > now) {
+        return Err(Refusal::TooYoung(until));
     }
     match not_before(spec, status).filter(|until| *until > now) {
         Some(until) => Err(Refusal::TooSoon(until)),
@@ -425,13 +491,14 @@ pub fn may_renew(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Resu
 pub fn method(spec: &TokenSpec, seen: &Inspection, now: Timestamp) -> Result<Method, Refusal> {
     let policy = spec.renew.as_deref().ok_or(Refusal::NotConfigured)?;
     let method = method_of(&seen.kind, policy)?;
-    if method != Method::Reread {
-        still_alive(seen, now)?;
-    }
+    can_be_asked_for(seen, method, policy, now)?;
     Ok(method)
 }
 
 fn method_of(kind: &TokenKind, policy: &RenewPolicy) -> Result<Method, Refusal> {
+    if let Some(rotation) = policy.rotation {
+        return Ok(rotation.method());
+    }
     match kind {
         TokenKind::User => Ok(Method::Exchange),
         TokenKind::SystemUser => Ok(Method::Refresh),
@@ -441,15 +508,34 @@ fn method_of(kind: &TokenKind, policy: &RenewPolicy) -> Result<Method, Refusal> 
     }
 }
 
-fn still_alive(facts: &Inspection, now: Timestamp) -> Result<(), Refusal> {
+/// Whether the provider can give another one for this token, as it is.
+fn can_be_asked_for(facts: &Inspection, method: Method, policy: &RenewPolicy, now: Timestamp) -> Result<(), Refusal> {
+    match method {
+        // A page token that was killed lives again when its user token does, and an access token when its refresh token does.
+        Method::Reread | Method::RefreshToken => return Ok(()),
+        Method::Exchange | Method::Refresh | Method::Extend | Method::Rotate => {}
+    }
+    let rotates = method == Method::Rotate && matches!(policy.when, When::OnBell(_));
+    let teaches = policy.rotation.is_some_and(|rotation| rotation.teaches);
     match (facts.validity, facts.expires) {
         (Validity::Expired, _) => Err(Refusal::Expired),
         (Validity::Revoked(_) | Validity::Unreadable, _) => Err(Refusal::Dead),
         (Validity::Valid, Expiry::At(at)) if at <= now => Err(Refusal::Expired),
+        // Who names the days on which a secret is rotated wants another one, whatever its end.
+        (Validity::Valid, Expiry::Never | Expiry::Unknown) if rotates => Ok(()),
         (Validity::Valid, Expiry::Never) => Err(Refusal::NeverExpires),
+        (Validity::Valid, Expiry::Unknown) if teaches => Ok(()),
         (Validity::Valid, Expiry::Unknown) => Err(Refusal::UnknownExpiry),
         (Validity::Valid, Expiry::At(_)) => Ok(()),
     }
+}
+
+/// When the token is old enough for its provider to renew it; `None` where that does not matter. Where nobody knows when it was issued, it counts
+/// from when it was first seen.
+fn old_enough(policy: &RenewPolicy, status: &TokenStatus, facts: &Inspection) -> Option<Timestamp> {
+    let youngest = policy.rotation.map(|rotation| rotation.youngest).filter(|youngest| *youngest > Span::ZERO)?;
+    let born = facts.issued_at.unwrap_or(status.generation.since);
+    Some(status.renewal.renewed_at.map_or(born, |at| at.max(born)).plus(youngest))
 }
 
 /// When the renewal of the secret now in the slot is due; `None` where it never is.
@@ -458,9 +544,17 @@ fn still_alive(facts: &Inspection, now: Timestamp) -> Result<(), Refusal> {
 /// none later than asked; after a bell it is put off by as little.
 pub fn due(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
     let policy = spec.renew.as_deref()?;
-    let facts = status.current_facts().filter(|facts| facts.validity == Validity::Valid)?;
-    method_of(&facts.kind, policy).ok()?;
+    let facts = status.current_facts()?;
+    let method = method_of(&facts.kind, policy).ok()?;
+    if facts.validity != Validity::Valid {
+        // It could have been renewed before it ended, if anybody had looked; now is the time.
+        return status.last_answer.filter(|_| method == Method::RefreshToken || status.renewal.kept);
+    }
+    let old_enough = old_enough(policy, status, facts);
     match &policy.when {
+        When::Before(_) if facts.expires == Expiry::Unknown && policy.rotation.is_some_and(|it| it.teaches) => {
+            old_enough
+        }
         When::Before(lead) => {
             let end = facts.expires.date()?;
             let lead = lead.resolve(verdict::lifetime(status, facts, end));
@@ -469,11 +563,15 @@ pub fn due(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
             // Where a run gives less life than the lead asks for, the token would be renewed without end: half of what was given passes first.
             match given_at(status).filter(|given| due <= *given) {
                 Some(given) => Some(given.plus(Span::seconds(end.since(given).as_seconds() / 2))),
-                None => Some(due),
+                None => Some(old_enough.map_or(due, |at| at.max(due))),
             }
         }
-        When::OnBell(_) if facts.expires == Expiry::Unknown => None,
-        When::OnBell(_) if facts.expires == Expiry::Never && facts.kind != TokenKind::Page => None,
+        When::OnBell(_) if facts.expires == Expiry::Unknown && policy.rotation.is_none() => None,
+        When::OnBell(_)
+            if facts.expires == Expiry::Never && facts.kind != TokenKind::Page && method != Method::Rotate =>
+        {
+            None
+        }
         When::OnBell(bell) => {
             let since = status.renewal.renewed_at.map_or(status.generation.since, |at| at.max(status.generation.since));
             let spread = cadence::spread(&spec.id, BELL_SPREAD.as_seconds());
@@ -510,6 +608,8 @@ fn not_before(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
 pub fn retry_at(spec: &TokenSpec, status: &TokenStatus, outcome: Outcome, failures: u32, now: Timestamp) -> Timestamp {
     let floor = spec.renew.as_deref().map_or(DEFAULT_FLOOR, |policy| policy.floor);
     let left = status.current_facts().and_then(|facts| facts.expires.date()).map(|end| end.since(now));
+    // After the end nothing is urgent any more.
+    let left = left.filter(|left| *left > Span::ZERO);
     let ceiling = left.map_or(LONGEST_RETRY, |left| Span::seconds(left.as_seconds() / RETRY_SHARE)).min(LONGEST_RETRY);
     let doublings = failures.saturating_sub(1).min(MOST_DOUBLINGS);
     let least = floor.max(Span::seconds(1));
@@ -561,6 +661,8 @@ pub(super) fn begin(status: &mut TokenStatus, token: &TokenId, origin: Origin, n
         began_at: now,
         old: status.current_facts().cloned(),
         proved: None,
+        given_end: None,
+        only_copy: false,
         anyway: false,
         tried: 0,
         published: false,
@@ -574,6 +676,7 @@ pub(super) fn end(spec: &TokenSpec, status: &mut TokenStatus, report: &Report, n
     let mark = status.renewal.run.take_if(|run| run.number == report.number)?;
     let (outcome, text, generation) = (report.outcome, report.text.clone(), status.generation.number);
     let ended = Ended { at: now, outcome, text, origin: mark.origin, generation };
+    status.renewal.kept = report.kept;
     if outcome == Outcome::Renewed {
         status.renewal.failures = 0;
         status.renewal.next_try = None;
@@ -593,6 +696,19 @@ pub(super) fn end(spec: &TokenSpec, status: &mut TokenStatus, report: &Report, n
 
 /// A deadline later by less than this is the same one: a provider rounds.
 pub const LEAST_GAIN: Span = Span::seconds(60);
+
+/// Whether two dates name one end. Seconds left, or a date within a fraction of a minute of the known one, are the end that was told before:
+/// what people were told once is not told again for them.
+pub fn is_the_same_end(known: Expiry, seen: Expiry) -> bool {
+    match (known, seen) {
+        (Expiry::At(known), Expiry::At(seen)) => seen.since(known).abs() < LEAST_GAIN,
+        (Expiry::Never, Expiry::Never) => true,
+        (Expiry::Unknown, _)
+        | (_, Expiry::Unknown)
+        | (Expiry::At(_), Expiry::Never)
+        | (Expiry::Never, Expiry::At(_)) => false,
+    }
+}
 
 /// Whether the new end is later than the old one.
 pub fn gains(old: Expiry, new: Expiry) -> bool {

@@ -77,7 +77,15 @@ impl TokenStatus {
             source_fault: None,
             foreign: None,
             ledger: Ledger { incidents: Vec::new(), count: 0, silence: None, openings: Vec::new() },
-            renewal: RenewalStatus { count: 0, run: None, last: None, failures: 0, next_try: None, renewed_at: None },
+            renewal: RenewalStatus {
+                count: 0,
+                run: None,
+                last: None,
+                failures: 0,
+                next_try: None,
+                renewed_at: None,
+                kept: false,
+            },
             number: None,
             next_check: now,
         }

@@ -9,13 +9,13 @@ use super::alert::{Ending, Incident, Notice, NoticeFacts, NotifyReason, RenewalN
 use super::answer::{Answer, Refused};
 use super::cadence;
 use super::finding::{Detail, Finding, Reason, Severity, Thread};
-use super::inspection::{AppFault, CheckError, CheckOutcome, Inspection, TokenKind, Validity};
+use super::inspection::{AppFault, Basis, CheckError, CheckOutcome, Expiry, Inspection, TokenKind, Validity};
 use super::ledger::{Circumstances, Entry, Fate, Ledger, Teller, Told};
 use super::number::{Beside, NumberStatus};
 use super::renewal::{self, Ended, Origin, Outcome, Refusal, RenewalStatus, Report, Run};
 use super::status::{AppStatus, Facts, Generation, TokenStatus};
 use super::time::{Span, Timestamp};
-use super::token::{AppSpec, Policy, ProviderKind, ReceiverName, TokenSpec};
+use super::token::{AppSpec, Policy, ProviderName, ReceiverName, TokenSpec};
 use super::verdict::{self, Case, Judgement, earliest};
 use super::watcher::{self, Signs, WatcherStatus};
 
@@ -175,7 +175,7 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         && judgement.find(Reason::Expired).is_none();
     let teller = Teller {
         subject: Subject::Token(spec.id.clone()),
-        provider: spec.provider,
+        provider: spec.provider.clone(),
         app: spec.app.as_ref(),
         receivers: &spec.receivers,
         facts: notice_facts(spec, &status, now),
@@ -222,7 +222,7 @@ pub fn step_app(spec: &AppSpec, mut status: AppStatus, seen: AppObservation, now
         .collect();
     let teller = Teller {
         subject: Subject::App(spec.name.clone()),
-        provider: ProviderKind::Meta,
+        provider: spec.provider.clone(),
         app: Some(&spec.name),
         receivers: &spec.receivers,
         facts: NoticeFacts::NONE,
@@ -246,7 +246,7 @@ pub fn step_watcher(
     status.last_digest = status.last_digest.map(|at| at.min(now));
     let teller = |receivers| Teller {
         subject: Subject::Watcher,
-        provider: ProviderKind::Meta,
+        provider: ProviderName::meta(),
         app: None,
         receivers,
         facts: NoticeFacts::NONE,
@@ -323,7 +323,7 @@ pub fn wake(spec: &TokenSpec, status: &TokenStatus, judgement: &Judgement, now: 
 }
 
 /// Ends every incident of a slot that is no longer watched.
-pub fn retire(subject: &Subject, provider: ProviderKind, incidents: Vec<Incident>, now: Timestamp) -> Told {
+pub fn retire(subject: &Subject, provider: ProviderName, incidents: Vec<Incident>, now: Timestamp) -> Told {
     let policy = Policy::default();
     let teller = Teller {
         subject: subject.clone(),
@@ -501,18 +501,33 @@ fn absorb_error(spec: &TokenSpec, status: &mut TokenStatus, error: CheckError, n
     status.last_error = Some(error);
 }
 
-/// A new answer about the same secret, completed by what was known: an answer that leaves a date out does not erase it.
+/// A new answer about the same secret, completed by what was known: an answer that leaves a date out does not erase it, and one that repeats
+/// it in other words (a provider that tells the seconds left tells another date at every check) does not move it.
 fn merged(seen: Inspection, known: &Inspection) -> Inspection {
+    let (expires, basis) = end_of(&seen, known);
     Inspection {
         kind: if seen.kind == TokenKind::Unknown { known.kind.clone() } else { seen.kind },
         app_id: seen.app_id.or_else(|| known.app_id.clone()),
         user_id: seen.user_id.or_else(|| known.user_id.clone()),
         profile_id: seen.profile_id.or_else(|| known.profile_id.clone()),
         issued_at: seen.issued_at.or(known.issued_at),
-        expires: seen.expires.or(known.expires),
+        expires,
+        basis,
         data_access: seen.data_access.or(known.data_access),
         grants: seen.grants.or_else(|| known.grants.clone()),
         ..seen
+    }
+}
+
+/// Which end counts, and who says so. What somebody typed counts only as long as it is there to be read and nobody else ever told one.
+fn end_of(seen: &Inspection, known: &Inspection) -> (Expiry, Basis) {
+    let told = known.expires != Expiry::Unknown && known.basis != Basis::Typed;
+    match seen.expires {
+        Expiry::Unknown if told => (known.expires, known.basis),
+        Expiry::Unknown => (Expiry::Unknown, seen.basis),
+        _ if seen.basis == Basis::Typed && told => (known.expires, known.basis),
+        same if renewal::is_the_same_end(known.expires, same) => (known.expires, seen.basis),
+        other => (other, seen.basis),
     }
 }
 
@@ -597,6 +612,7 @@ fn notice_facts(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Notic
         kind: inspection.kind.clone(),
         issued_at: inspection.issued_at,
         expires: inspection.expires,
+        basis: inspection.basis,
         last_answer: status.last_answer,
         message: inspection.message.clone(),
         renewal,

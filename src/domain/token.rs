@@ -46,6 +46,10 @@ slug! {
     AppName
 }
 slug! {
+    /// Who issued a token: a provider that is built in, or one that the operator described.
+    ProviderName
+}
+slug! {
     /// The operator's name for a group of people and the channels that reach them.
     ReceiverName
 }
@@ -74,27 +78,15 @@ impl fmt::Display for BadName {
     }
 }
 
-/// Which service issued the token.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum ProviderKind {
-    /// Facebook Login, pages, system users and WhatsApp: graph.facebook.com.
-    Meta,
-}
-
-impl ProviderKind {
-    /// Every provider, in the order of their names.
-    pub const ALL: [Self; 1] = [Self::Meta];
-
-    /// The name used in configuration and metric labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Meta => "meta",
-        }
+impl ProviderName {
+    /// Facebook Login, pages, system users and WhatsApp: graph.facebook.com. Where nothing else is said it is this one.
+    pub fn meta() -> Self {
+        Self(Arc::from(META))
     }
 
-    /// The provider of that name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    /// Whether it is that one.
+    pub fn is_meta(&self) -> bool {
+        &*self.0 == META
     }
 }
 
@@ -233,7 +225,7 @@ pub struct TokenSpec {
     /// The slot's name.
     pub id: TokenId,
     /// Who issued the token.
-    pub provider: ProviderKind,
+    pub provider: ProviderName,
     /// The app it belongs to, when one is configured.
     pub app: Option<AppName>,
     /// Who is told.
@@ -253,12 +245,15 @@ pub struct TokenSpec {
 pub struct AppSpec {
     /// The app's name in the configuration.
     pub name: AppName,
+    /// At which provider it is registered.
+    pub provider: ProviderName,
     /// Who is told: everyone who is told of one of its tokens.
     pub receivers: Arc<[ReceiverName]>,
     /// By which rules.
     pub policy: Arc<Policy>,
 }
 
+const META: &str = "meta";
 const NAME_LIMIT: usize = 63;
 /// Below this a lifetime is "short" and the ladder becomes relative (contract §10.1).
 pub const SHORT_LIFETIME: Span = Span::days(7);

@@ -309,7 +309,8 @@ fn scopes(case: Case<'_>) -> Ruling {
     let Some(facts) = case.status.current_facts().filter(|facts| facts.validity == Validity::Valid) else {
         return Ruling::Clear;
     };
-    let missing = missing_scopes(&case.spec.required, facts);
+    let mut missing = missing_scopes(&case.spec.required, facts);
+    missing.extend(facts.lacking.clone());
     if missing.is_empty() {
         return Ruling::Clear;
     }

@@ -16,6 +16,8 @@ use crate::outgoing::{Client, ClientError, Failure, IDLE_LIMIT, Reply};
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    /// For addresses on this machine, which need no TLS; `None` where all of them are at one place.
+    plain: Option<Client>,
     last: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -25,7 +27,16 @@ impl Http {
     /// # Errors
     /// When there is no trust to verify certificates by.
     pub fn new(base_url: &url::Url, timeout: Span, ca_file: Option<&Path>) -> Result<Self, ClientError> {
-        Ok(Self { client: Client::new(base_url, timeout, ca_file)?, last: Arc::default() })
+        Ok(Self { client: Client::new(base_url, timeout, ca_file)?, plain: None, last: Arc::default() })
+    }
+
+    /// A client for any place: over TLS, or on this machine without.
+    ///
+    /// # Errors
+    /// When there is no trust to verify certificates by.
+    pub fn anywhere(timeout: Span, ca_file: Option<&Path>) -> Result<Self, ClientError> {
+        let (client, plain) = (Client::secure(timeout, ca_file)?, Client::on_this_machine(timeout)?);
+        Ok(Self { client, plain: Some(plain), last: Arc::default() })
     }
 
     /// Asks, and reads the whole answer.
@@ -52,7 +63,8 @@ impl Http {
     pub async fn send(&self, method: Method, url: url::Url, headers: HeaderMap, body: Bytes) -> Result<Reply, Failure> {
         let last = self.last.lock().await;
         let ahead = last.is_none_or(|at| at.elapsed() >= IDLE_LIMIT).then_some(last);
-        let reply = self.client.send(method, url, headers, body).await;
+        let client = self.plain.as_ref().filter(|_| url.scheme() == "http").unwrap_or(&self.client);
+        let reply = client.send(method, url, headers, body).await;
         match ahead {
             Some(mut last) => *last = Some(Instant::now()),
             None => *self.last.lock().await = Some(Instant::now()),

@@ -17,14 +17,14 @@ use crate::graph::{is_throttle, is_trouble, refuses_the_token};
 use crate::outgoing::{Client, Failure, Reply, bearer};
 use crate::redact::redact;
 use crate::secret::Secret;
-use crate::settings::Meta;
+use crate::settings::Graph;
 use crate::settings::delivery::{Command, Confirm, Question};
 
 /// Asks again and again until the answer is good or the time is over. `token` is what the first sink holds now.
 ///
 /// # Errors
 /// What the last answer was, redacted; reads well after "NAME did not confirm: ".
-pub async fn confirm(confirm: &Confirm, token: &Secret, meta: &Meta) -> Result<(), String> {
+pub async fn confirm(confirm: &Confirm, token: &Secret, meta: &Graph) -> Result<(), String> {
     let within = within(confirm);
     let probe = Probe::new(confirm, Some(token), meta)?;
     let end = Instant::now() + within.as_limit();
@@ -48,7 +48,7 @@ pub async fn confirm(confirm: &Confirm, token: &Secret, meta: &Meta) -> Result<(
 ///
 /// # Errors
 /// What was seen instead.
-pub async fn try_once(confirm: &Confirm, token: Option<&Secret>, meta: &Meta) -> Result<String, String> {
+pub async fn try_once(confirm: &Confirm, token: Option<&Secret>, meta: &Graph) -> Result<String, String> {
     let limit = within(confirm).as_limit().min(ONCE);
     let seen = match Probe::new(confirm, token, meta) {
         Ok(probe) => probe.attempt(limit).await.map_err(Miss::into_text),
@@ -107,7 +107,7 @@ impl Miss {
 }
 
 impl<'a> Probe<'a> {
-    fn new(confirm: &'a Confirm, token: Option<&'a Secret>, meta: &Meta) -> Result<Self, String> {
+    fn new(confirm: &'a Confirm, token: Option<&'a Secret>, meta: &Graph) -> Result<Self, String> {
         match confirm {
             Confirm::Http { url, question, status, ca_file, within } => {
                 let answer = match question {
@@ -188,7 +188,7 @@ fn expected(status: u16, wanted: Option<u16>) -> Result<String, Miss> {
 }
 
 /// `GET /vNN.0/{phone-number-id}?fields=…` (reference §9.1).
-fn number(meta: &Meta, id: &str) -> url::Url {
+fn number(meta: &Graph, id: &str) -> url::Url {
     let mut url = meta.base_url.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend([&meta.version, id]);
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_token_is_not_in_the_url() {
-        let meta = Meta {
+        let meta = Graph {
             base_url: url::Url::parse("https://graph.facebook.com/").expect("a url"),
             version: "v23.0".to_owned(),
             timeout: Span::seconds(10),

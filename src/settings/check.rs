@@ -12,8 +12,13 @@ use crate::zone::Zone;
 
 /// All that is wrong with the tree.
 pub fn check(tree: &Node) -> Vec<Fault> {
+    check_keys(tree, schema::ROOT)
+}
+
+/// All that is wrong with a table that may have these keys.
+pub fn check_keys(table: &Node, keys: &[Key]) -> Vec<Fault> {
     let mut report = Report::default();
-    report.table(tree, "", schema::ROOT);
+    report.table(table, "", keys);
     report.faults
 }
 
@@ -77,8 +82,61 @@ impl Report {
                     self.scalar(node, path, *kind, &Value::Text(item.trim().to_owned()));
                 }
             }
+            (Kind::Texts, Value::List(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.scalar(item, &format!("{path}[{index}]"), Kind::Text, &item.value);
+                }
+            }
+            (Kind::Texts, value) => self.scalar(node, path, Kind::Text, value),
+            (Kind::Map, Value::Table(table)) => {
+                for (name, child) in table {
+                    self.plain(child, &join(path, name), true);
+                }
+            }
+            (Kind::Tree, _) => {}
+            (Kind::Statuses, Value::List(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.status(item, &format!("{path}[{index}]"));
+                }
+            }
+            (Kind::Statuses, _) => self.status(node, path),
+            (Kind::Values, Value::Table(table)) => {
+                for (name, child) in table {
+                    let path = join(path, name);
+                    match &child.value {
+                        Value::Table(_) => self.secret(child, &path),
+                        _ => self.plain(child, &path, false),
+                    }
+                }
+            }
             (Kind::Secret, _) => self.secret(node, path),
             (kind, value) => self.scalar(node, path, kind, value),
+        }
+    }
+
+    /// A text, a number or a flag; perhaps a list of them.
+    fn plain(&mut self, node: &Node, path: &str, list: bool) {
+        match &node.value {
+            Value::Text(_) | Value::Integer(_) | Value::Bool(_) => {}
+            Value::List(items) if list => {
+                for (index, item) in items.iter().enumerate() {
+                    self.plain(item, &format!("{path}[{index}]"), false);
+                }
+            }
+            Value::List(_) | Value::Float(_) | Value::Group(_) | Value::Table(_) => {
+                self.fault(node, path, "must be a text, a whole number, true or false".to_owned());
+            }
+        }
+    }
+
+    fn status(&mut self, node: &Node, path: &str) {
+        let fine = match &node.value {
+            Value::Integer(status) => (100..=599).contains(status),
+            Value::Text(class) => value::status_class(class).is_some(),
+            _ => false,
+        };
+        if !fine {
+            self.fault(node, path, "must be a status from 100 to 599, or a class such as \"4xx\"".to_owned());
         }
     }
 
@@ -182,6 +240,7 @@ fn text_of(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Phone => value::phone(text),
         Kind::Id => value::id(text),
         Kind::TimeOfDay => value::time_of_day(text).map(drop),
+        Kind::Date => value::date(text).map(drop),
         Kind::Word(words) if words.contains(&text) => Ok(()),
         Kind::Word(words) => Err(format!(
             "{} is none of {}{}",
@@ -198,7 +257,8 @@ fn wanted(kind: Kind) -> &'static str {
         Kind::Bool => "true or false",
         Kind::Count(_) => "a whole number",
         Kind::List(_) => "a list",
-        Kind::Table(_) | Kind::Named(_) => "a table",
+        Kind::Table(_) | Kind::Named(_) | Kind::Map | Kind::Values => "a table",
+        Kind::Texts => "a text or a list of texts",
         Kind::Items(_) => "an array of tables ([[…]])",
         Kind::Span | Kind::Period => "a duration such as \"15m\"",
         Kind::Lead => "a duration such as \"21d\" or a share such as \"33%\"",
@@ -221,7 +281,7 @@ fn unknown(name: &str, keys: &[Key]) -> String {
 }
 
 /// `; did you mean …?`, when one of the words is near enough to be meant.
-pub fn did_you_mean<'a>(written: &str, words: impl Iterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'w>(written: &str, words: impl Iterator<Item = &'w str>) -> String {
     words
         .map(|word| (strsim::damerau_levenshtein(written, word), word))
         .filter(|(distance, word)| *distance <= 1 + word.len() / 4 || (written.len() >= 4 && word.starts_with(written)))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::resolve::At;
 use super::value::{self, SecretRef, SqlPlace};
 use super::{Fault, WhatsApp};
-use crate::domain::renewal::{Bell, DEFAULT_FLOOR, RenewPolicy, When};
+use crate::domain::renewal::{Bell, DEFAULT_FLOOR, RenewPolicy, Rotation, When};
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::TokenId;
 use crate::redact::redact;
@@ -23,7 +23,14 @@ pub struct Renew {
     pub delivery: Arc<Delivery>,
     /// Whether the old one is revoked once the new one is in place.
     pub revoke_old: bool,
+    /// Whether the provider must be told once the new one is in place.
+    pub takes_leave: bool,
+    /// Where the next refresh token is written.
+    pub refresh_token: Option<Sink>,
 }
+
+/// The parameter that holds a refresh token.
+pub const REFRESH_TOKEN: &str = "refresh_token";
 
 /// How a new secret is put in place.
 #[derive(Clone, PartialEq, Debug)]
@@ -270,10 +277,24 @@ pub(super) struct Slot<'a> {
     pub secret: Option<&'a SecretRef>,
     /// The number it is for.
     pub whatsapp: Option<&'a WhatsApp>,
+    /// How its provider gives another secret, where that is not Meta.
+    pub renewal: Option<&'a Renewal<'a>>,
     /// Trust for whoever names none.
     pub ca_file: Option<&'a PathBuf>,
     /// The zone of cron expressions.
     pub zone: &'a Zone,
+}
+
+/// How a provider other than Meta gives another secret.
+pub(super) struct Renewal<'a> {
+    /// As the core knows it.
+    pub rotation: Rotation,
+    /// Whether it must be told once the new one is in place.
+    pub takes_leave: bool,
+    /// Whether it ends a token when it is asked to.
+    pub revokes: bool,
+    /// Where the refresh token stands.
+    pub refresh_token: Option<&'a SecretRef>,
 }
 
 /// Reads `[tokens.renew]`.
@@ -299,9 +320,27 @@ pub(super) fn renew(at: &At<'_>, slot: &Slot<'_>, faults: &mut Vec<Fault>, warni
         when: when?,
         floor: at.parsed("floor", value::period).unwrap_or(DEFAULT_FLOOR),
         user_token: at.parsed("user_token", |name| TokenId::parse(name).map_err(|fault| fault.to_string())),
+        rotation: slot.renewal.map(|renewal| renewal.rotation),
     };
     let revoke_old = at.flag("revoke_old").unwrap_or(false);
-    Some(Renew { policy: Arc::new(policy), delivery: Arc::new(delivery), revoke_old })
+    let takes_leave = slot.renewal.is_some_and(|renewal| renewal.takes_leave);
+    if revoke_old && slot.renewal.is_some_and(|renewal| !renewal.revokes) {
+        let what = "has no meaning here: the provider ends the old token by itself, or does not at all".to_owned();
+        faults.push(at.fault("revoke_old", what));
+    }
+    let refresh_token = match slot.renewal.and_then(|renewal| renewal.refresh_token) {
+        None => None,
+        Some(SecretRef::EnvFile { path, key }) => {
+            Some(Sink::EnvFile { path: path.clone(), key: key.clone(), dialect: Dialect::Any })
+        }
+        Some(SecretRef::File(path)) => Some(Sink::File(path.clone())),
+        Some(SecretRef::Env(_) | SecretRef::Credential(_) | SecretRef::Nowhere) => {
+            let what = "needs a refresh token that stands in a file: it may be used up by each renewal, and the next one is written there";
+            faults.push(at.fault("", what.to_owned()));
+            None
+        }
+    };
+    Some(Renew { policy: Arc::new(policy), delivery: Arc::new(delivery), revoke_old, takes_leave, refresh_token })
 }
 
 /// Reads `[tokens.replace]`.
@@ -348,6 +387,7 @@ fn lasting(at: &At<'_>, slot: &Slot<'_>, delivery: &Delivery, faults: &mut Vec<F
         _ => false,
     };
     match slot.secret {
+        Some(SecretRef::Nowhere) => {}
         Some(SecretRef::Env(_) | SecretRef::Credential(_)) => {
             let what = "needs a token that stands in a file: an environment variable or a systemd credential keeps its value until a restart; \
                         write secret = { file = … } or { env_file = …, key = … }";

@@ -5,7 +5,9 @@
 
 pub mod check;
 pub mod delivery;
+pub mod description;
 pub mod layers;
+mod providers;
 mod resolve;
 pub mod schema;
 pub mod show;
@@ -19,11 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::finding::Severity;
+use crate::domain::inspection::{Basis, Expiry, Inspection, Validity};
 use crate::domain::route::{ChannelKind, Route};
-use crate::domain::time::Span;
-use crate::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenId, TokenSpec};
+use crate::domain::time::{Span, Timestamp};
+use crate::domain::token::{AppName, AppSpec, Policy, ProviderName, ReceiverName, TokenId, TokenSpec};
 use crate::zone::Zone;
 use delivery::{Confirm, Delivery, Renew};
+use description::Description;
 use layers::Node;
 use value::{Plan, RelayUrl, SecretRef};
 
@@ -44,6 +48,14 @@ impl Fault {
     /// A fault of a whole file.
     pub fn file(origin: &str, what: String) -> Self {
         Self { origin: origin.to_owned(), key: String::new(), what, absence: false }
+    }
+}
+
+impl Fault {
+    /// The same with the place of a table around it, where that of its own is not written at all.
+    #[must_use]
+    fn or_at(self, at: &resolve::At<'_>) -> Self {
+        if self.origin.is_empty() { Self { origin: at.fault("", String::new()).origin, ..self } } else { self }
     }
 }
 
@@ -76,7 +88,9 @@ pub struct Settings {
     /// The tokens, in the order of the files.
     pub tokens: Vec<Token>,
     /// How Meta is reached.
-    pub meta: Meta,
+    pub meta: Graph,
+    /// The providers that tokens come from, by name.
+    pub providers: BTreeMap<ProviderName, Provider>,
     /// What /metrics shows.
     pub per_token: PerToken,
     /// The policy of everything that does not say otherwise.
@@ -89,6 +103,22 @@ impl Settings {
     /// The token of that name.
     pub fn token(&self, id: &TokenId) -> Option<&Token> {
         self.tokens.get(self.index(id)?)
+    }
+
+    /// The description of that provider, where it is described and some token comes from it.
+    pub fn described(&self, name: &ProviderName) -> Option<&Description> {
+        match self.providers.get(name)? {
+            Provider::Declared(declared) => Some(&declared.description),
+            Provider::Meta(_) | Provider::Instagram(_) | Provider::Threads(_) => None,
+        }
+    }
+
+    /// The host that is asked about tokens of that provider, where there is one of its own.
+    pub fn host_of(&self, name: &ProviderName) -> Option<&str> {
+        match self.providers.get(name)? {
+            Provider::Meta(graph) | Provider::Instagram(graph) | Provider::Threads(graph) => graph.base_url.host_str(),
+            Provider::Declared(declared) => declared.base_url.as_ref()?.host_str(),
+        }
     }
 
     /// The place of a token in `tokens`.
@@ -330,6 +360,10 @@ pub struct Token {
     pub spec: TokenSpec,
     /// Where the token stands.
     pub secret: SecretRef,
+    /// The values of its provider's parameters.
+    pub parameters: Arc<Values>,
+    /// When it ends, as somebody wrote.
+    pub expires: Option<TypedEnd>,
     /// A page for whoever is woken.
     pub runbook: Option<Arc<str>>,
     /// The WhatsApp number it is for.
@@ -342,7 +376,38 @@ pub struct Token {
     pub probe: Option<Arc<Confirm>>,
 }
 
+/// A date that somebody wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TypedEnd {
+    /// The date.
+    pub at: Timestamp,
+    /// Whether nobody but who wrote it knows how the token is.
+    pub alone: bool,
+}
+
+/// The values of a provider's parameters.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Values {
+    /// Those that everybody may see.
+    pub open: BTreeMap<Box<str>, Box<str>>,
+    /// Where those stand that are secrets.
+    pub secret: BTreeMap<Box<str>, SecretRef>,
+}
+
 impl Token {
+    /// Adds the date that somebody wrote, where nobody else tells one. Once it has passed and a provider says that the token works all the same,
+    /// it was about another one, and says nothing.
+    pub fn typed_end(&self, facts: &mut Inspection, now: Timestamp) {
+        let Some(TypedEnd { at, alone }) =
+            self.expires.filter(|_| facts.expires == Expiry::Unknown && facts.validity == Validity::Valid)
+        else {
+            return;
+        };
+        if alone || at > now {
+            (facts.expires, facts.basis) = (Expiry::At(at), Basis::Typed);
+        }
+    }
+
     /// How the application is asked whether it works: as `probe` says, else as its confirmation after a renewal, else after a replacement.
     pub fn application_probe(&self) -> Option<&Confirm> {
         let renewed = || self.renew.as_ref().and_then(|renew| renew.delivery.confirm.as_ref());
@@ -362,10 +427,36 @@ pub struct WhatsApp {
     pub phone_number: Option<String>,
 }
 
-/// How Meta is reached.
+/// A provider that tokens come from.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Meta {
-    /// Where the Graph API answers.
+pub enum Provider {
+    /// Meta's Graph API.
+    Meta(Graph),
+    /// Instagram Login.
+    Instagram(Graph),
+    /// Threads.
+    Threads(Graph),
+    /// One that is described as data.
+    Declared(Declared),
+}
+
+/// A provider that is described, and how it is reached.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Declared {
+    /// What it is.
+    pub description: Arc<Description>,
+    /// Where it answers; `None` where every address is whole.
+    pub base_url: Option<url::Url>,
+    /// How long one answer may take.
+    pub timeout: Span,
+    /// Trust only these authorities.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How one of Meta's APIs is reached.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Graph {
+    /// Where it answers.
     pub base_url: url::Url,
     /// The version asked for.
     pub version: String,

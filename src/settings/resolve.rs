@@ -10,22 +10,23 @@ use std::sync::Arc;
 use super::check::{did_you_mean, is_environment, item_path, join};
 use super::delivery::{self, Slot};
 use super::layers::{Node, Value};
+use super::providers::{Asked, META, Providers, graph, is_special};
 use super::value::{self, Plan, SecretRef};
 use super::{
-    Alertmanager, App, Daemon, Escalate, Fault, Heartbeat, Login, Meta, PerToken, QuietHours, Receiver, Relay,
-    Schedule, Settings, Smtp, Token, Webhook, WhatsApp, WhatsAppTarget,
+    Alertmanager, App, Daemon, Escalate, Fault, Heartbeat, Login, PerToken, QuietHours, Receiver, Relay, Schedule,
+    Settings, Smtp, Token, TypedEnd, Values, Webhook, WhatsApp, WhatsAppTarget,
 };
 use crate::domain::finding::Severity;
 use crate::domain::route::ChannelKind;
 use crate::domain::time::Span;
 use crate::domain::token::{
-    AppName, AppSpec, Ladder, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
+    AppName, AppSpec, Ladder, Policy, ProviderName, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
 };
 use crate::zone::Zone;
 
 /// The settings, or `None` when a part without a default is missing (its fault is in the list already).
 pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) -> Option<Settings> {
-    let root = At { node: Some(tree), path: String::new() };
+    let root = At::root(tree);
     let schedule_at = root.child("schedule");
     let digest = schedule_at.text("digest").unwrap_or(DEFAULT_DIGEST);
     let schedule = Schedule {
@@ -42,7 +43,8 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
     let receivers = receivers(&root.child("receivers"), ca_file.as_ref(), faults);
     let zone = root.child("daemon").parsed("timezone", Zone::parse).unwrap_or(Zone::UTC);
     let apps_at = root.child("apps");
-    let mut apps = apps(&apps_at, &policy);
+    let mut providers = Providers::read(&root, ca_file.as_ref(), faults);
+    let mut apps = apps(&apps_at, &policy, &providers, faults);
     passwords_have_users(&root.child("smtp").child("relays"), faults);
     let mut tokens = Tokens {
         faults,
@@ -50,6 +52,7 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
         receivers: &receivers,
         apps: &apps,
         apps_at: &apps_at,
+        providers: &mut providers,
         rhythm: schedule.check.rhythm(spread),
         policy: &policy,
         ca_file: ca_file.as_ref(),
@@ -76,7 +79,8 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
         heartbeat: heartbeat(&root.child("heartbeat"), ca_file.as_ref()),
         apps,
         tokens,
-        meta: meta(&root.child("provider").child("meta"), ca_file)?,
+        meta: graph(&root.child("provider").child("meta"), META, ca_file.as_ref())?,
+        providers: providers.used,
         per_token: match root.child("metrics").text("per_token") {
             Some("all") => PerToken::All,
             Some("none") => PerToken::None,
@@ -94,6 +98,11 @@ pub(super) struct At<'a> {
 }
 
 impl<'a> At<'a> {
+    /// The whole tree.
+    pub(super) fn root(tree: &'a Node) -> Self {
+        At { node: Some(tree), path: String::new() }
+    }
+
     pub(super) fn child(&self, name: &str) -> Self {
         At { node: self.node.and_then(|node| node.get(name)), path: join(&self.path, name) }
     }
@@ -154,7 +163,21 @@ impl<'a> At<'a> {
         table.into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
-    fn entries(&self) -> impl Iterator<Item = (&'a String, At<'a>)> + use<'a> {
+    /// A text, a number or a flag, as text.
+    pub(super) fn scalar(&self, name: &str) -> Option<String> {
+        as_text(self.node?.get(name)?)
+    }
+
+    /// The same, or a list of them.
+    pub(super) fn scalars(&self, name: &str) -> Vec<String> {
+        match self.node.and_then(|node| node.get(name)) {
+            Some(Node { value: Value::List(items), .. }) => items.iter().filter_map(as_text).collect(),
+            Some(node) => as_text(node).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a String, At<'a>)> + use<'a> {
         let path = self.path.clone();
         let table = match self.node.map(|node| &node.value) {
             Some(Value::Table(table)) => Some(table),
@@ -202,6 +225,15 @@ impl<'a> At<'a> {
             what,
             absence: false,
         }
+    }
+}
+
+fn as_text(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Float(_) | Value::List(_) | Value::Group(_) | Value::Table(_) => None,
     }
 }
 
@@ -422,23 +454,27 @@ fn told_of_the_watcher(
     told.into_iter().collect()
 }
 
-fn apps(at: &At<'_>, policy: &Arc<Policy>) -> BTreeMap<AppName, App> {
-    let app = |(name, at): (&String, At<'_>)| {
-        let name = AppName::parse(name).ok()?;
-        let spec = AppSpec { name: name.clone(), receivers: Arc::from([]), policy: Arc::clone(policy) };
+fn apps(
+    at: &At<'_>,
+    policy: &Arc<Policy>,
+    providers: &Providers<'_>,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<AppName, App> {
+    let mut apps = BTreeMap::new();
+    for (name, at) in at.entries() {
+        let (Ok(name), Some(id)) = (AppName::parse(name), at.owned("id")) else { continue };
+        let provider =
+            at.text("provider").map_or_else(|| Some(ProviderName::meta()), |name| providers.name(&at, name, faults));
+        let Some(provider) = provider else { continue };
+        if let Err(what) = if is_special(&provider) { value::id(&id) } else { value::foreign_id(&id) } {
+            faults.push(at.fault("id", what));
+            continue;
+        }
+        let spec = AppSpec { name: name.clone(), provider, receivers: Arc::from([]), policy: Arc::clone(policy) };
         let proof = at.flag("proof").unwrap_or(true);
-        Some((name, App { spec, id: at.owned("id")?, secret: at.secret("secret"), proof }))
-    };
-    at.entries().filter_map(app).collect()
-}
-
-fn meta(at: &At<'_>, ca_file: Option<PathBuf>) -> Option<Meta> {
-    Some(Meta {
-        base_url: value::provider_url(at.text("base_url").unwrap_or(DEFAULT_META_URL)).ok()?,
-        version: at.owned("version").unwrap_or_else(|| DEFAULT_META_VERSION.to_owned()),
-        timeout: at.parsed("timeout", value::period).unwrap_or(DEFAULT_PROVIDER_TIMEOUT),
-        ca_file: at.parsed("ca_file", value::path).or(ca_file),
-    })
+        apps.insert(name, App { spec, id, secret: at.secret("secret"), proof });
+    }
+    apps
 }
 
 /// Parts that thousands of tokens have in common stand in memory once.
@@ -446,6 +482,7 @@ fn meta(at: &At<'_>, ca_file: Option<PathBuf>) -> Option<Meta> {
 struct Shared {
     policies: Vec<Arc<Policy>>,
     required: Vec<Arc<Required>>,
+    parameters: Vec<Arc<Values>>,
     receivers: Vec<Arc<[ReceiverName]>>,
     texts: HashMap<String, Arc<str>>,
 }
@@ -462,12 +499,13 @@ fn share<T: PartialEq + ?Sized>(pool: &mut Vec<Arc<T>>, item: Arc<T>) -> Arc<T> 
 }
 
 /// Reads the tokens.
-struct Tokens<'a> {
+struct Tokens<'a, 'p> {
     faults: &'a mut Vec<Fault>,
     warnings: &'a mut Vec<Fault>,
     receivers: &'a BTreeMap<ReceiverName, Receiver>,
     apps: &'a BTreeMap<AppName, App>,
     apps_at: &'a At<'a>,
+    providers: &'a mut Providers<'p>,
     rhythm: Rhythm,
     policy: &'a Arc<Policy>,
     ca_file: Option<&'a PathBuf>,
@@ -475,7 +513,7 @@ struct Tokens<'a> {
     shared: Shared,
 }
 
-impl Tokens<'_> {
+impl Tokens<'_, '_> {
     fn read(mut self, at: &At<'_>) -> Vec<Token> {
         let mut seen: HashMap<TokenId, Option<Arc<str>>> = HashMap::new();
         let mut tokens = Vec::new();
@@ -493,6 +531,10 @@ impl Tokens<'_> {
     }
 
     fn token(&mut self, at: &At<'_>) -> Option<Token> {
+        let provider = self.providers.of(at, self.faults);
+        if at.is_a_table() && provider.has_secret() && at.child("secret").node.is_none() {
+            self.faults.push(at.absence("secret", "is missing: where the token stands".to_owned()));
+        }
         let id = at.parsed("name", |name| TokenId::parse(name).map_err(|fault| fault.to_string()))?;
         let app = self.app(at);
         let receivers = self.told(at);
@@ -504,12 +546,25 @@ impl Tokens<'_> {
             business_account_id: whatsapp_at.owned("business_account_id"),
             phone_number: whatsapp_at.owned("phone_number"),
         });
-        if whatsapp_at.flag("webhooks") == Some(true)
-            && whatsapp.as_ref().is_some_and(|it| it.phone_number_id.is_none() || it.business_account_id.is_none())
-        {
-            let what = "can be asked only with phone_number_id and business_account_id beside it".to_owned();
-            self.faults.push(whatsapp_at.fault("webhooks", what));
+        self.whatsapp_fits(&whatsapp_at, whatsapp.as_ref(), &provider);
+        let parameters = self.providers.values(at, &provider, self.faults);
+        let secret = match at.secret("secret") {
+            None if !provider.has_secret() => Some(SecretRef::Nowhere),
+            secret => secret,
+        };
+        let expires = at.parsed("expires", value::date).map(|at| TypedEnd { at, alone: provider.is_typed() });
+        if provider.is_typed() && at.child("expires").node.is_none() {
+            self.faults.push(at.absence("expires", "is missing: nobody else tells when it ends".to_owned()));
         }
+        let number = match &provider {
+            Asked::Special(_) | Asked::Unknown => {
+                whatsapp.as_ref().and_then(|whatsapp| whatsapp.phone_number_id.as_deref()).map(Box::from)
+            }
+            Asked::Declared(described) => described.number.as_ref().and_then(|number| match &number.by {
+                Some(name) => parameters.open.get(name).cloned(),
+                None => Some(OWN_NUMBER.into()),
+            }),
+        };
         let required = Required {
             scopes: at.list("scopes").unwrap_or_default().into_iter().map(Box::from).collect(),
             targets: whatsapp
@@ -517,23 +572,37 @@ impl Tokens<'_> {
                 .filter_map(|whatsapp| whatsapp.business_account_id.as_deref())
                 .map(Box::from)
                 .collect(),
-            number: whatsapp.as_ref().and_then(|whatsapp| whatsapp.phone_number_id.as_deref()).map(Box::from),
+            number,
             webhooks: whatsapp_at.flag("webhooks"),
         };
         let rhythm = at.parsed("check", value::period).map_or(self.rhythm, Rhythm::Every);
-        let provider = at.text("provider").and_then(ProviderKind::parse).unwrap_or(ProviderKind::Meta);
-        let secret = at.secret("secret");
-        let slot =
-            Slot { secret: secret.as_ref(), whatsapp: whatsapp.as_ref(), ca_file: self.ca_file, zone: self.zone };
-        let renew = delivery::renew(&at.child("renew"), &slot, self.faults, self.warnings);
+        let renewal = provider.renewal(&parameters);
+        let renew_at = at.child("renew");
+        if renew_at.node.is_some() && renewal.is_none() && !provider.renews_by_kind() {
+            let what = format!("has no meaning here: {} gives no other token over its API", provider.title());
+            self.faults.push(renew_at.fault("", what));
+        }
+        let slot = Slot {
+            secret: secret.as_ref(),
+            whatsapp: whatsapp.as_ref(),
+            renewal: renewal.as_ref(),
+            ca_file: self.ca_file,
+            zone: self.zone,
+        };
+        let renew = delivery::renew(&renew_at, &slot, self.faults, self.warnings);
         let replace = delivery::replace(&at.child("replace"), &slot, self.faults, self.warnings);
         let probe = delivery::probe(&at.child("probe"), self.ca_file, self.faults);
-        if renew.is_some() {
-            self.exchange_has_an_app(at);
+        let renewal_needs_app = renew.is_some() && (provider.is_meta() || provider.renewal_needs_app());
+        if renewal_needs_app || provider.needs_app() {
+            self.exchange_has_an_app(at, &provider);
         }
+        if renew.is_some() {
+            self.renewal_is_whole(at, &provider, &parameters);
+        }
+        self.app_is_of(at, app.as_ref(), &provider);
         let spec = TokenSpec {
             id,
-            provider,
+            provider: provider.name(),
             app,
             receivers: share(&mut self.shared.receivers, receivers),
             policy: share(&mut self.shared.policies, policy),
@@ -546,6 +615,8 @@ impl Tokens<'_> {
         Some(Token {
             spec,
             secret: secret?,
+            parameters: share(&mut self.shared.parameters, Arc::new(parameters)),
+            expires,
             runbook,
             whatsapp: whatsapp.map(Arc::new),
             renew: renew.map(Arc::new),
@@ -554,14 +625,54 @@ impl Tokens<'_> {
         })
     }
 
+    fn whatsapp_fits(&mut self, at: &At<'_>, whatsapp: Option<&WhatsApp>, provider: &Asked) {
+        let Some(whatsapp) = whatsapp else { return };
+        if !provider.renews_by_kind() {
+            let what = format!("is about numbers at Meta itself; of {} see docs/providers.md", provider.title());
+            self.faults.push(at.fault("", what));
+        }
+        let whole = whatsapp.phone_number_id.is_some() && whatsapp.business_account_id.is_some();
+        if at.flag("webhooks") == Some(true) && !whole {
+            let what = "can be asked only with phone_number_id and business_account_id beside it".to_owned();
+            self.faults.push(at.fault("webhooks", what));
+        }
+    }
+
+    /// An app is known to one provider only.
+    fn app_is_of(&mut self, at: &At<'_>, app: Option<&AppName>, provider: &Asked) {
+        let Some(app) = app.and_then(|name| self.apps.get(name)) else { return };
+        if !matches!(provider, Asked::Unknown) && app.spec.provider != provider.name() {
+            let what = format!(
+                "names an app that is registered at {}; write provider = \"{}\" in [apps.{}], or name another",
+                app.spec.provider,
+                provider.name(),
+                app.spec.name
+            );
+            self.faults.push(at.fault("app", what));
+        }
+    }
+
     /// An exchange is asked for with the app's id and secret.
-    fn exchange_has_an_app(&mut self, at: &At<'_>) {
+    fn exchange_has_an_app(&mut self, at: &At<'_>, provider: &Asked) {
         let fine = match at.text("app") {
             None => false,
             Some(name) => self.apps.iter().all(|(known, app)| known.as_str() != name || app.secret.is_some()),
         };
         if !fine {
-            self.faults.push(at.absence("app", "must name an app with a secret: a renewal needs both".to_owned()));
+            let why = if provider.needs_app() { "its provider is asked with both" } else { "a renewal needs both" };
+            self.faults.push(at.absence("app", format!("must name an app with a secret: {why}")));
+        }
+    }
+
+    /// What a check can do without, a renewal may need.
+    fn renewal_is_whole(&mut self, at: &At<'_>, provider: &Asked, parameters: &Values) {
+        let own = at.child("parameters");
+        // What must be given in any case was missed before.
+        let Asked::Declared(described) = provider else { return };
+        let optional = |name: &&str| described.parameters.get(*name).is_some_and(|parameter| parameter.optional);
+        for name in provider.renewal_lacks(parameters).into_iter().filter(optional) {
+            let what = format!("is missing: a renewal needs it ({})", described.parameters[name].doc);
+            self.faults.push(own.absence(name, what).or_at(at));
         }
     }
 
@@ -669,6 +780,5 @@ const DEFAULT_CONCURRENCY: usize = 32;
 const DEFAULT_GRACE: Span = Span::seconds(10);
 const DEFAULT_RELAY_TIMEOUT: Span = Span::seconds(30);
 const DEFAULT_RETRY: Span = Span::seconds(60);
-const DEFAULT_META_URL: &str = "https://graph.facebook.com";
-const DEFAULT_META_VERSION: &str = "v25.0";
-const DEFAULT_PROVIDER_TIMEOUT: Span = Span::seconds(10);
+/// The number of a token that stands for one number only.
+const OWN_NUMBER: &str = "own";

@@ -3,6 +3,8 @@
 //! Validation, `config schema`, `config show` and `docs/configuration.md` are all read from this table, so they cannot disagree. It
 //! holds no values and reads no files.
 
+use super::description;
+
 /// One key.
 #[derive(Debug)]
 pub struct Key {
@@ -69,6 +71,18 @@ pub enum Kind {
     Json,
     /// Where a secret stands; never the secret itself.
     Secret,
+    /// A text, or a list of texts.
+    Texts,
+    /// A table of texts, numbers and flags, or of lists of these; its keys are the operator's.
+    Map,
+    /// Anything that JSON can hold.
+    Tree,
+    /// A status of HTTP, a class of them (`"4xx"`), or a list of these.
+    Statuses,
+    /// The first moment of a day in UTC (`2026-12-31`), or a moment (RFC 3339).
+    Date,
+    /// The values of a provider's parameters.
+    Values,
     /// A list.
     List(&'static Self),
     /// A table with these keys.
@@ -79,16 +93,21 @@ pub enum Kind {
     Items(&'static [Key]),
 }
 
-const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+/// A key without a default.
+pub const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, kind, doc, default: "", required: false }
 }
 
 impl Key {
-    const fn or(self, default: &'static str) -> Self {
+    /// With this default.
+    #[must_use]
+    pub const fn or(self, default: &'static str) -> Self {
         Self { default, ..self }
     }
 
-    const fn required(self) -> Self {
+    /// One that must be given.
+    #[must_use]
+    pub const fn required(self) -> Self {
         Self { required: true, ..self }
     }
 }
@@ -100,9 +119,14 @@ pub const ROOT: &[Key] = &[
     key("policy", Kind::Table(POLICY), "How tokens are judged, unless a token says otherwise."),
     key("smtp", Kind::Table(SMTP), "How mail leaves."),
     key("receivers", Kind::Named(RECEIVER), "Who is told."),
+    key(
+        "providers",
+        Kind::Named(description::PROVIDER),
+        "Providers that are described here, beside those that are built in.",
+    ),
     key("apps", Kind::Named(APP), "Provider-side apps; a fault of one alerts once, not per token."),
     key("tokens", Kind::Items(TOKEN), "The watched tokens."),
-    key("provider", Kind::Table(PROVIDERS), "How providers are reached."),
+    key("provider", Kind::Named(REACH), "How a provider is reached, built in or described."),
     key("metrics", Kind::Table(METRICS), "What /metrics shows."),
     key("tls", Kind::Table(TLS), "Trust for every outgoing connection."),
     key("heartbeat", Kind::Table(HEARTBEAT), "The outbound dead man's switch."),
@@ -246,7 +270,8 @@ const ESCALATE: &[Key] = &[
 ];
 
 const APP: &[Key] = &[
-    key("id", Kind::Id, "The app's id at the provider.").required(),
+    key("provider", Kind::Name, "Where it is registered.").or("\"meta\""),
+    key("id", Kind::Text, "The app's id at the provider.").required(),
     key(
         "secret",
         Kind::Secret,
@@ -257,9 +282,16 @@ const APP: &[Key] = &[
 
 const TOKEN: &[Key] = &[
     key("name", Kind::Name, "The slot's name: metric label, mail subject, file name.").required(),
-    key("provider", Kind::Word(&["meta"]), "Who issued it.").or("\"meta\""),
+    key("provider", Kind::Name, "Who issued it: one that is built in (docs/providers.md), or one of [providers].")
+        .or("\"meta\""),
     key("app", Kind::Name, "The app it belongs to, from [apps]."),
-    key("secret", Kind::Secret, "Where the token stands.").required(),
+    key("secret", Kind::Secret, "Where the token stands. Only `x509` and `manual` do without."),
+    key("parameters", Kind::Values, "What its provider needs beside it, by name; see docs/providers.md."),
+    key(
+        "expires",
+        Kind::Date,
+        "When it ends, where no API tells: `2026-12-31` is its first moment in UTC, or RFC 3339.",
+    ),
     key("receivers", Kind::List(&Kind::Name), "Who is told, from [receivers].").or("[\"default\"]"),
     key("scopes", Kind::List(&Kind::Text), "Permissions that must be granted.").or("[]"),
     key("runbook", Kind::HttpUrl, "A page that helps whoever is woken."),
@@ -376,11 +408,18 @@ const WHATSAPP: &[Key] = &[
     ),
 ];
 
-const PROVIDERS: &[Key] = &[key("meta", Kind::Table(META), "Meta's Graph API.")];
-
-const META: &[Key] = &[
-    key("base_url", Kind::ProviderUrl, "Where the Graph API answers.").or("\"https://graph.facebook.com\""),
-    key("version", Kind::Text, "The API version asked for.").or("\"v25.0\""),
+const REACH: &[Key] = &[
+    key(
+        "base_url",
+        Kind::ProviderUrl,
+        "Where it answers, instead of where it usually does (`meta`: https://graph.facebook.com).",
+    ),
+    key(
+        "version",
+        Kind::Text,
+        "Of `meta`, `instagram` and `threads`: the API version asked for (v25.0; `threads`: v1.0).",
+    ),
+    key("parameters", Kind::Values, "Values of its parameters for all tokens that do not give their own."),
     key("timeout", Kind::Period, "How long one answer may take.").or("\"10s\""),
     key("ca_file", Kind::Path, "Trust only the certificate authorities in this PEM file."),
 ];

@@ -72,6 +72,12 @@ fn in_words(kind: Kind) -> String {
         Kind::Phone => "phone number".to_owned(),
         Kind::Id => "digits".to_owned(),
         Kind::TimeOfDay => "time of day".to_owned(),
+        Kind::Date => "date or moment".to_owned(),
+        Kind::Texts => "text or list of texts".to_owned(),
+        Kind::Map => "table of values".to_owned(),
+        Kind::Tree => "anything".to_owned(),
+        Kind::Statuses => "status, class, or list".to_owned(),
+        Kind::Values => "table of values, and of secret references".to_owned(),
         Kind::Json => "JSON".to_owned(),
         Kind::Word(words) => words.join(", "),
         Kind::Secret => "secret reference".to_owned(),
@@ -230,9 +236,15 @@ fn kind(kind: Kind) -> Map<String, Json> {
         | Kind::Email
         | Kind::Phone
         | Kind::Id
-        | Kind::TimeOfDay => {
+        | Kind::TimeOfDay
+        | Kind::Date => {
             json!({"type": "string"})
         }
+        Kind::Texts => json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+        Kind::Map => json!({"type": "object", "additionalProperties": {"type": SCALARS}}),
+        Kind::Tree => json!({}),
+        Kind::Statuses => json!({"type": ["integer", "string", "array"]}),
+        Kind::Values => json!({"type": "object", "additionalProperties": {"oneOf": [{"type": SCALARS}, secret()]}}),
         Kind::Json => json!({"type": "string", "contentMediaType": "application/json"}),
         Kind::Secret => secret(),
         Kind::List(item) => json!({"type": "array", "items": self::kind(*item)}),
@@ -255,4 +267,5 @@ fn secret() -> Json {
     json!({"oneOf": [form(&["env"]), form(&["file"]), form(&["credential"]), form(&["env_file", "key"])]})
 }
 
+const SCALARS: [&str; 4] = ["string", "integer", "boolean", "array"];
 const SPAN_PATTERN: &str = "^([0-9]+[smhdw])+$";

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::domain::time::Span;
+use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{Lead, Rhythm};
 use crate::redact::{holds_a_secret, redact};
 
@@ -25,14 +25,21 @@ pub enum SecretRef {
         /// The variable.
         key: Box<str>,
     },
+    /// Nowhere: there is no secret. What is watched is a certificate, or a date.
+    Nowhere,
 }
 
 impl SecretRef {
+    /// Whether there is a secret at all.
+    pub const fn is_somewhere(&self) -> bool {
+        !matches!(self, Self::Nowhere)
+    }
+
     /// The file behind it. A credential is in memory, and so is an environment.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) | Self::EnvFile { path, .. } => Some(path),
-            Self::Env(_) | Self::Credential(_) => None,
+            Self::Env(_) | Self::Credential(_) | Self::Nowhere => None,
         }
     }
 }
@@ -45,6 +52,7 @@ impl std::fmt::Display for SecretRef {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Credential(name) => write!(f, "the systemd credential {name}"),
             Self::EnvFile { path, key } => write!(f, "{key} in {}", path.display()),
+            Self::Nowhere => f.write_str("nowhere, for there is no secret"),
         }
     }
 }
@@ -415,9 +423,37 @@ pub fn id(text: &str) -> Result<(), String> {
     }
 }
 
+/// The id of an app that is not Meta's: a word. A secret that was put there by mistake is not repeated.
+pub fn foreign_id(text: &str) -> Result<(), String> {
+    match text {
+        "" => Err("must not be empty".to_owned()),
+        text if text.len() > LONGEST_WORD || !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err("is no id: an id is one word".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether it is an id of Meta's: digits, and not too many.
 pub fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Reads `2026-12-31`, which is the first moment of that day in UTC, or a moment as RFC 3339 writes it.
+pub fn date(text: &str) -> Result<Timestamp, String> {
+    let help = || format!("{} is no date; dates look like 2026-12-31 or 2026-12-31T12:00:00Z", quoted(text));
+    let alone = text.len() == "2026-12-31".len();
+    if let Some(date) = text.parse::<jiff::civil::Date>().ok().filter(|_| alone) {
+        let first = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| help())?;
+        return Ok(Timestamp::from_unix(first.timestamp().as_second()));
+    }
+    text.parse::<jiff::Timestamp>().map(|at| Timestamp::from_unix(at.as_second())).map_err(|_| help())
+}
+
+/// The hundreds of a class of statuses: 4 of `4xx`.
+pub fn status_class(text: &str) -> Option<u16> {
+    let class = text.strip_suffix("xx")?.parse().ok()?;
+    (1..=5).contains(&class).then_some(class)
 }
 
 /// Reads a time of day, `22:00`, as minutes after midnight.
@@ -457,6 +493,8 @@ const UNIT_SUFFIXES: [&str; 3] = ["service", "socket", "target"];
 const LONGEST_SPAN: Span = Span::days(36_525);
 
 /// Ids have up to 17 digits today.
+/// The longest client ids in use have fewer than 100 characters.
+const LONGEST_WORD: usize = 200;
 const LONGEST_ID: usize = 20;
 
 #[cfg(test)]

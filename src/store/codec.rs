@@ -16,7 +16,7 @@ use crate::domain::alert::{
 use crate::domain::answer::{Answer, Signed, Silence};
 use crate::domain::finding::{Detail, Reason, Severity, Stage, Thread};
 use crate::domain::inspection::{
-    AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
+    AppFault, Basis, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
 use crate::domain::ledger::Ledger;
 use crate::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
@@ -24,7 +24,7 @@ use crate::domain::renewal::{Ended, Mark, Origin, Outcome, Phase, RenewalStatus,
 use crate::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use crate::domain::summary::Summary;
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
+use crate::domain::token::{AppName, Fingerprint, ProviderName, ReceiverName, TokenId};
 use crate::domain::verdict::Verdict;
 use crate::domain::watcher::WatcherStatus;
 use crate::ports::{AnswerRecord, IncidentRecord, Sealed, SlotStatus};
@@ -413,6 +413,8 @@ struct StoredRenewal {
     next_try: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewed_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    kept: bool,
 }
 
 impl StoredRenewal {
@@ -425,6 +427,7 @@ impl StoredRenewal {
             failures: renewal.failures,
             next_try: renewal.next_try.map(Timestamp::unix),
             renewed_at: renewal.renewed_at.map(Timestamp::unix),
+            kept: renewal.kept,
         })
     }
 
@@ -436,6 +439,7 @@ impl StoredRenewal {
             failures: self.failures,
             next_try: self.next_try.map(Timestamp::from_unix),
             renewed_at: self.renewed_at.map(Timestamp::from_unix),
+            kept: self.kept,
         })
     }
 }
@@ -531,6 +535,10 @@ struct StoredRun {
     old: Option<StoredFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proved: Option<StoredFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given_end: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    only_copy: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     anyway: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -557,6 +565,8 @@ impl StoredRun {
             began_at: run.began_at.unix(),
             old: run.old.as_ref().map(facts),
             proved: run.proved.as_ref().map(facts),
+            given_end: run.given_end.map(Timestamp::unix),
+            only_copy: run.only_copy,
             anyway: run.anyway,
             tried: run.tried,
             published: run.published,
@@ -580,6 +590,8 @@ impl StoredRun {
             began_at: Timestamp::from_unix(self.began_at),
             old: inspection(self.old)?,
             proved: inspection(self.proved)?,
+            given_end: self.given_end.map(Timestamp::from_unix),
+            only_copy: self.only_copy,
             anyway: self.anyway,
             tried: self.tried,
             published: self.published,
@@ -826,9 +838,13 @@ struct StoredFacts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issued_at: Option<i64>,
     expires: StoredExpiry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    basis: Option<Box<str>>,
     data_access: StoredExpiry,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grants: Option<Vec<StoredGrant>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lacking: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<Box<str>>,
 }
@@ -850,7 +866,9 @@ impl StoredFacts {
             profile_id: seen.profile_id.clone(),
             issued_at: seen.issued_at.map(Timestamp::unix),
             expires: StoredExpiry::of(seen.expires),
+            basis: stored_basis(seen.basis),
             data_access: StoredExpiry::of(seen.data_access),
+            lacking: seen.lacking.clone(),
             grants: seen.grants.as_ref().map(|grants| grants.iter().map(StoredGrant::of).collect()),
             message: seen.message.clone(),
         }
@@ -876,8 +894,10 @@ impl StoredFacts {
                 profile_id: self.profile_id,
                 issued_at: self.issued_at.map(Timestamp::from_unix),
                 expires: self.expires.expiry(),
+                basis: self.basis.as_deref().map_or(Ok(Basis::Told), basis)?,
                 data_access: self.data_access.expiry(),
                 grants,
+                lacking: self.lacking,
                 message: self.message,
             },
         })
@@ -1056,6 +1076,8 @@ struct StoredNotice {
     issued_at: Option<i64>,
     expires: StoredExpiry,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    basis: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     last_answer: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<Box<str>>,
@@ -1088,6 +1110,7 @@ impl StoredNotice {
             kind: notice.facts.kind.as_str().to_owned(),
             issued_at: notice.facts.issued_at.map(Timestamp::unix),
             expires: StoredExpiry::of(notice.facts.expires),
+            basis: stored_basis(notice.facts.basis),
             last_answer: notice.facts.last_answer.map(Timestamp::unix),
             message: notice.facts.message.clone(),
             acknowledged: notice.acknowledged.as_ref().map(StoredSigned::of),
@@ -1099,14 +1122,14 @@ impl StoredNotice {
     }
 
     fn notice(self) -> Result<Notice, Unreadable> {
-        let provider = ProviderKind::parse(&self.provider);
+        let provider = ProviderName::parse(&self.provider);
         let app = self.app.map(|name| AppName::parse(&name).map_err(|fault| Unreadable(fault.to_string())));
         let receivers: Vec<ReceiverName> =
             self.receivers.iter().map(|name| decode_receiver(name)).collect::<Result<_, _>>()?;
         Ok(Notice {
             key: AlertKey::from_stored(&self.key),
             subject: decode_subject(&self.subject)?,
-            provider: provider.ok_or_else(|| unknown("provider", &self.provider))?,
+            provider: provider.map_err(|_| unknown("provider", &self.provider))?,
             app: app.transpose()?,
             why: why(&self.why)?,
             reason: reason(&self.reason)?,
@@ -1120,6 +1143,7 @@ impl StoredNotice {
                 kind: TokenKind::parse(&self.kind),
                 issued_at: self.issued_at.map(Timestamp::from_unix),
                 expires: self.expires.expiry(),
+                basis: self.basis.as_deref().map_or(Ok(Basis::Told), basis)?,
                 last_answer: self.last_answer.map(Timestamp::from_unix),
                 message: self.message,
                 renewal: self.renewal.map(|note| note.note().map(Box::new)).transpose()?,
@@ -1245,8 +1269,17 @@ fn severity(word: &str) -> Result<Severity, Unreadable> {
     Severity::parse(word).ok_or_else(|| unknown("severity", word))
 }
 
+/// What is usual is not written.
+fn stored_basis(basis: Basis) -> Option<Box<str>> {
+    (basis != Basis::Told).then(|| basis.as_str().into())
+}
+
+fn basis(word: &str) -> Result<Basis, Unreadable> {
+    Basis::parse(word).ok_or_else(|| unknown("basis", word))
+}
+
 fn cause(word: &str) -> Result<Cause, Unreadable> {
-    Cause::ALL.into_iter().find(|cause| cause.as_str() == word).ok_or_else(|| unknown("cause", word))
+    Cause::parse(word).ok_or_else(|| unknown("cause", word))
 }
 
 fn app_fault(word: &str) -> Result<AppFault, Unreadable> {

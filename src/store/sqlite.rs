@@ -16,13 +16,13 @@ use super::codec;
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::finding::Severity;
 use crate::domain::ledger::Entry;
-use crate::domain::renewal::Phase;
+use crate::domain::renewal::{Phase, Run};
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenId;
 use crate::ports::{
-    Change, DeliveryRecord, History, JournalChange, Journaled, Lane, LaneSummary, OutboxRow, OutboxSummary, Settlement,
-    SlotStatus, Store, StoreError,
+    Change, DeliveryRecord, History, JournalChange, Journaled, Lane, LaneSummary, OutboxRow, OutboxSummary, Sealed,
+    Settlement, SlotStatus, Store, StoreError,
 };
 use crate::secret::FingerprintKey;
 
@@ -500,23 +500,27 @@ fn note_run(connection: &Connection, subject: &Subject, change: &JournalChange) 
     let subject = subject.to_string();
     match change {
         JournalChange::None => {}
-        JournalChange::Begin(entry) | JournalChange::Go(entry) => {
-            let kept = matches!(change, JournalChange::Begin(entry) if entry.sealed.is_empty());
-            let mut statement = connection.prepare_cached(
-                "INSERT INTO runs (subject, run, sealed) VALUES (?1, ?2, ?3) ON CONFLICT (subject) DO UPDATE
-                 SET run = excluded.run, sealed = CASE WHEN ?4 THEN sealed ELSE excluded.sealed END",
-            )?;
-            statement.execute(params![
-                subject,
-                codec::encode_run(&entry.run)?,
-                codec::encode_sealed(&entry.sealed)?,
-                kept
-            ])?;
+        JournalChange::Begin(entry) => {
+            // What an earlier run left sealed is still there for this one.
+            let mut statement = connection.prepare_cached("SELECT sealed FROM runs WHERE subject = ?1")?;
+            let before: Option<String> = statement.query_row([&subject], |row| row.get(0)).optional()?;
+            let mut sealed = before.map_or_else(|| Ok(Sealed::new()), |text| codec::decode_sealed(&text))?;
+            sealed.extend(entry.sealed.clone());
+            write_run(connection, &subject, &entry.run, &sealed)?;
         }
+        JournalChange::Go(entry) => write_run(connection, &subject, &entry.run, &entry.sealed)?,
         JournalChange::End => {
             connection.prepare_cached("DELETE FROM runs WHERE subject = ?1")?.execute([subject])?;
         }
     }
+    Ok(())
+}
+
+fn write_run(connection: &Connection, subject: &str, run: &Run, sealed: &Sealed) -> Result<(), Problem> {
+    let sql = "INSERT INTO runs (subject, run, sealed) VALUES (?1, ?2, ?3) ON CONFLICT (subject) DO UPDATE
+               SET run = excluded.run, sealed = excluded.sealed";
+    let row = params![subject, codec::encode_run(run)?, codec::encode_sealed(sealed)?];
+    connection.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
 

@@ -128,6 +128,9 @@ pub struct RenewJson {
     pub name: String,
     /// Who asks, by their own account.
     pub by: Option<String>,
+    /// What may be used up already is used all the same.
+    #[serde(default)]
+    pub anyway: bool,
 }
 
 /// Somebody brings a new secret. It cannot be printed.
@@ -189,7 +192,7 @@ async fn unsilence(
 async fn renew(State(web): State<Web>, ConnectInfo(peer): ConnectInfo<Peer>, Json(asked): Json<RenewJson>) -> Response {
     let Some(id) = token(&web, &asked.name) else { return stranger(&asked.name) };
     let origin = Origin::Asked(by(peer, asked.by.as_deref()).into());
-    match web.requests.renew(id, origin).await {
+    match web.requests.renew(id, origin, asked.anyway).await {
         Ok(number) => Json(json!({"number": number})).into_response(),
         Err(why) => refused(&why),
     }

@@ -3,6 +3,7 @@
 //! A scrape of a hundred thousand tokens must not cost a hundred thousand allocations: the writer fills one buffer of 64 KiB after the
 //! other and holds the board's lock only while it fills one. It reads no clock and counts nothing.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::domain::finding::Reason;
 use crate::domain::inspection::Expiry;
 use crate::domain::number::{Sending, Subscription};
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::ProviderKind;
+use crate::domain::token::ProviderName;
 use crate::domain::verdict::Verdict;
 use crate::ports::OutboxSummary;
 use crate::settings::PerToken;
@@ -243,31 +244,43 @@ fn head(table: &Table, scene: &Scene) -> Vec<u8> {
     out
 }
 
+/// What is counted of the tokens of one provider.
+#[derive(Default)]
+struct Tally {
+    verdicts: [i64; Verdict::ALL.len()],
+    within: [i64; HORIZONS.len()],
+    soonest: Option<Timestamp>,
+}
+
 fn aggregates(out: &mut Vec<u8>, table: &Table, now: Timestamp) {
-    let mut counts = [[0_i64; Verdict::ALL.len()]; ProviderKind::ALL.len()];
-    let mut within = [[0_i64; HORIZONS.len()]; ProviderKind::ALL.len()];
-    let mut soonest: [Option<Timestamp>; ProviderKind::ALL.len()] = [None; ProviderKind::ALL.len()];
-    for row in table.rows().iter() {
-        let provider = position(&ProviderKind::ALL, &row.provider);
-        counts[provider][position(&Verdict::ALL, &row.verdict)] += 1;
+    let meta = ProviderName::meta();
+    let rows = table.rows();
+    let mut tallies: BTreeMap<&ProviderName, Tally> = BTreeMap::new();
+    for row in rows.iter() {
+        let tally = tallies.entry(&row.provider).or_default();
+        tally.verdicts[position(&Verdict::ALL, &row.verdict)] += 1;
         let Some(deadline) = row.deadline() else { continue };
-        soonest[provider] = Some(soonest[provider].map_or(deadline, |known| known.min(deadline)));
-        for (count, (_, horizon)) in within[provider].iter_mut().zip(HORIZONS) {
+        tally.soonest = Some(tally.soonest.map_or(deadline, |known| known.min(deadline)));
+        for (count, (_, horizon)) in tally.within.iter_mut().zip(HORIZONS) {
             *count += i64::from(deadline <= now.plus(horizon));
         }
     }
+    if tallies.is_empty() {
+        // The series are there before there are tokens, so that an alert can say that there are none.
+        tallies.insert(&meta, Tally::default());
+    }
     help(out, "tokenwatch_tokens", "How many tokens, by verdict.");
-    for (provider, counts) in ProviderKind::ALL.iter().zip(&counts) {
-        for (verdict, count) in Verdict::ALL.iter().zip(counts) {
+    for (provider, tally) in &tallies {
+        for (verdict, count) in Verdict::ALL.iter().zip(tally.verdicts) {
             let labels = format!("provider=\"{}\",verdict=\"{}\"", provider.as_str(), verdict.as_str());
-            plain(out, "tokenwatch_tokens", &labels, *count);
+            plain(out, "tokenwatch_tokens", &labels, count);
         }
     }
     help(out, "tokenwatch_tokens_expiring", "How many tokens end within that time, those already ended included.");
-    for (provider, within) in ProviderKind::ALL.iter().zip(&within) {
-        for ((name, _), count) in HORIZONS.iter().zip(within) {
+    for (provider, tally) in &tallies {
+        for ((name, _), count) in HORIZONS.iter().zip(tally.within) {
             let labels = format!("provider=\"{}\",within=\"{name}\"", provider.as_str());
-            plain(out, "tokenwatch_tokens_expiring", &labels, *count);
+            plain(out, "tokenwatch_tokens_expiring", &labels, count);
         }
     }
     help(
@@ -275,8 +288,8 @@ fn aggregates(out: &mut Vec<u8>, table: &Table, now: Timestamp) {
         "tokenwatch_soonest_expiry_timestamp_seconds",
         "The nearest deadline of all, those already passed included.",
     );
-    for (provider, soonest) in ProviderKind::ALL.iter().zip(soonest) {
-        if let Some(soonest) = soonest {
+    for (provider, tally) in &tallies {
+        if let Some(soonest) = tally.soonest {
             let labels = format!("provider=\"{}\"", provider.as_str());
             plain(out, "tokenwatch_soonest_expiry_timestamp_seconds", &labels, soonest.unix());
         }

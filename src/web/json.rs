@@ -27,7 +27,7 @@ pub struct TokenJson {
     /// Its name.
     pub name: String,
     /// Who issued it.
-    pub provider: &'static str,
+    pub provider: String,
     /// Its app.
     pub app: Option<String>,
     /// What sort of token it is.
@@ -481,7 +481,7 @@ impl TokenJson {
     pub fn of(row: &Row) -> Self {
         Self {
             name: row.id.to_string(),
-            provider: row.provider.as_str(),
+            provider: row.provider.to_string(),
             app: row.app.as_ref().map(ToString::to_string),
             kind: row.kind.as_str().to_owned(),
             verdict: row.verdict.as_str(),

@@ -212,7 +212,7 @@ fn impossible_values_of_a_token_are_refused_one_by_one() {
         ("name = \"shop front\"", "tokens[1].name", "' '"),
         ("name = 7", "tokens[1].name", "text"),
         ("name = \"helpdesk.whatsapp\"", "tokens[helpdesk.whatsapp].name", "used twice"),
-        ("provider = \"facebook\"", "tokens[shop].provider", "meta"),
+        ("provider = \"facebook\"", "tokens[shop].provider", "docs/providers.md"),
         ("provider = \"mata\"", "tokens[shop].provider", "did you mean `meta`?"),
         ("app = \"help-dsk\"", "tokens[shop].app", "did you mean `help-desk`?"),
         ("app = \"Help\"", "tokens[shop].app", "a-z"),
@@ -934,6 +934,13 @@ fn the_example_to_copy_is_accepted_without_a_warning() {
     let loaded = settings::load(&path, &[]).unwrap_or_else(|faults| unreachable!("{faults}"));
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert_eq!(loaded.settings.tokens.len(), 1);
+    // So are the tokens of other providers at its end, once somebody takes the comment signs away.
+    let text = read("deploy/tokenwatch.toml");
+    let (before, others) = text.split_once("\n# Tokens of other providers").expect("the last part");
+    let others: String = others.lines().skip(1).map(|line| format!("{}\n", &line[line.len().min(2)..])).collect();
+    let loaded = accept(&format!("{before}\n{others}"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.settings.tokens.len(), 4);
 }
 
 #[test]

@@ -11,7 +11,9 @@ use tokenwatch::clock::Lens;
 use tokenwatch::domain::inspection::{Cause, CheckError, Expiry, Inspection, TokenKind, Unreachable, Validity};
 use tokenwatch::domain::renewal::Method;
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::ports::{Credentials, Exchange, ExchangeError, Exchanged, Provider, Question};
+use tokenwatch::ports::{
+    Clock, Credentials, Exchange, ExchangeError, Exchanged, Farewell, Parameters, Provider, Question,
+};
 use tokenwatch::provider::meta::Meta;
 use tokenwatch::secret::Secret;
 use tokenwatch::settings;
@@ -34,6 +36,9 @@ const LONG_AGO: i64 = NOW - 30 * DAY;
 const STATED: Option<Span> = Some(Span::seconds(5_183_944));
 /// So much of a secret is one.
 const WINDOW: usize = 12;
+
+/// The exchanges that Meta knows.
+const OF_META: [Method; 3] = [Method::Exchange, Method::Refresh, Method::Reread];
 
 /// How the app names itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +73,10 @@ impl Desk {
 
     async fn revoke(&self, token: &str, caller: Caller) -> Result<(), CheckError> {
         let (held, app_secret) = (secret(token), secret(caller.secret()));
-        let done = self.meta.revoke(&held, caller.credentials(&app_secret)).await;
+        let done = {
+            let app = Some(caller.credentials(&app_secret));
+            self.meta.revoke(&Farewell { token: &held, stays: None, app, parameters: Parameters::NONE }).await
+        };
         let said = done.as_ref().map_or_else(ToString::to_string, |()| String::new());
         keeps_quiet(&format!("{done:?} {said}"), &[token, SECRET, WRONG, &caller.app_token()]);
         done
@@ -78,7 +86,7 @@ impl Desk {
     async fn inspected(&self, token: &str) -> Inspection {
         let (held, app_secret) = (secret(token), secret(SECRET));
         let app = Some(Caller::App.credentials(&app_secret));
-        self.meta.inspect(&Question { token: &held, app }).await.facts.expect("facts")
+        self.meta.inspect(&Question { token: &held, app, parameters: Parameters::NONE }).await.facts.expect("facts")
     }
 }
 
@@ -107,7 +115,8 @@ impl Caller {
 /// Asks, and searches everything that came of it for every secret that was in play.
 async fn exchange(meta: &Meta, method: Method, token: &str, caller: Caller, page: Option<&str>) -> Exchanged {
     let (held, app_secret) = (secret(token), secret(caller.secret()));
-    let request = Exchange { method, token: &held, app: caller.credentials(&app_secret), page };
+    let app = Some(caller.credentials(&app_secret));
+    let request = Exchange { method, token: &held, app, page, parameters: Parameters::NONE };
     let asked = format!("{request:?}");
     let exchanged = meta.exchange(request).await;
     let said = format!("{asked} {} {meta:?}", said(&exchanged));
@@ -176,7 +185,7 @@ async fn each_kind_of_token_is_exchanged_for_sixty_days() {
         let before = desk.inspected(token).await;
         let exchanged = desk.exchange(method, token, Caller::App).await;
         let given = exchanged.given.as_ref().expect(name);
-        assert_eq!(given.lasts, STATED, "{name}");
+        assert_eq!(given.ends.map(|at| at.since(desk.clock.now())), STATED, "{name}");
         let new = token_of(&exchanged);
         assert_ne!(&new, token, "{name}");
         let facts = desk.inspected(&new).await;
@@ -217,7 +226,10 @@ async fn a_second_exchange_brings_what_the_field_saw_it_bring() {
         let end = if gains { NOW + LONG_LIFE } else { NOW - 30 * DAY + LONG_LIFE };
         assert_eq!(new == long, keeps_string, "{reexchange:?} {same_string}");
         assert_eq!(desk.inspected(&new).await.expires, at(end), "{reexchange:?} {same_string}");
-        assert_eq!(exchanged.given.expect("a token").lasts, Some(Span::seconds(end - NOW - 56)));
+        assert_eq!(
+            exchanged.given.expect("a token").ends.map(|at| at.since(desk.clock.now())),
+            Some(Span::seconds(end - NOW - 56))
+        );
     }
 }
 
@@ -227,13 +239,18 @@ async fn the_length_of_life_may_be_left_out() {
         let desk = Desk::new().await;
         desk.world(|world| world.switches.expires_in = switch);
         let exchanged = desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await;
-        assert_eq!(exchanged.given.as_ref().expect("a token").lasts, None);
+        assert_eq!(exchanged.given.as_ref().expect("a token").ends.map(|at| at.since(desk.clock.now())), None);
         assert_eq!(desk.inspected(&token_of(&exchanged)).await.expires, end, "{switch:?}");
     }
     let desk = Desk::new().await;
     desk.strike(FaultKind::MissingExpiresIn);
     assert_eq!(
-        desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await.given.expect("a token").lasts,
+        desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App)
+            .await
+            .given
+            .expect("a token")
+            .ends
+            .map(|at| at.since(desk.clock.now())),
         None
     );
 }
@@ -243,13 +260,26 @@ async fn where_tokens_of_system_users_must_expire_only_a_refresh_is_taken() {
     let desk = Desk::new().await;
     let token = desk.world(|world| world.issue_system_user(MACHINE, &SCOPES, Lifetime::SixtyDays, NOW - DAY));
     assert_eq!(
-        desk.exchange(Method::Exchange, &token, Caller::App).await.given.expect("a token").lasts,
+        desk.exchange(Method::Exchange, &token, Caller::App)
+            .await
+            .given
+            .expect("a token")
+            .ends
+            .map(|at| at.since(desk.clock.now())),
         None,
         "no end"
     );
     desk.world(|world| world.switches.system_tokens_must_expire = true);
     assert_eq!(ending(&desk.exchange(Method::Exchange, &token, Caller::App).await), ("refused".to_owned(), false));
-    assert_eq!(desk.exchange(Method::Refresh, &token, Caller::App).await.given.expect("a token").lasts, STATED);
+    assert_eq!(
+        desk.exchange(Method::Refresh, &token, Caller::App)
+            .await
+            .given
+            .expect("a token")
+            .ends
+            .map(|at| at.since(desk.clock.now())),
+        STATED
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +308,7 @@ async fn answers_are_read_leniently_and_never_believed_too_much() {
     ] {
         let exchanged = desk.answered(200, &[], &body).await;
         assert_eq!(token_of(&exchanged), token, "{body}");
-        assert_eq!(exchanged.given.expect("a token").lasts, lasts, "{body}");
+        assert_eq!(exchanged.given.expect("a token").ends.map(|at| at.since(desk.clock.now())), lasts, "{body}");
     }
 }
 
@@ -334,7 +364,7 @@ async fn a_page_token_is_read_again_with_its_user_token() {
                 (facts.kind, facts.expires, facts.profile_id.as_deref()),
                 (TokenKind::Page, Expiry::Never, Some(PAGE))
             );
-            assert_eq!(exchanged.given.expect("a token").lasts, None);
+            assert_eq!(exchanged.given.expect("a token").ends.map(|at| at.since(desk.clock.now())), None);
         }
     }
 }
@@ -561,7 +591,7 @@ async fn every_code_has_its_meaning_for_an_exchange() {
                 (means.clone(), may_be_done),
                 "{code}/{subcode:?} {message:?} with {status}"
             );
-            let label = exchanged.telemetry.error_codes.first().copied().expect("the code is counted");
+            let label = exchanged.telemetry.error_codes.first().cloned().expect("the code is counted");
             assert!(label == code.to_string() || label == "other", "{label}");
         }
     }
@@ -623,7 +653,7 @@ async fn a_lost_answer_may_have_been_a_token() {
         (FaultKind::Redirect { location: "/v25.0/elsewhere".to_owned() }, "garbled"),
         (FaultKind::Transient, "unavailable"),
     ] {
-        for method in Method::ALL {
+        for method in OF_META {
             let desk = Desk::new().await;
             let token = desk.long_user(LONG_AGO);
             desk.world(|world| world.faults.add(Fault::times(1, Match::Any, kind.clone()).carried_out()));
@@ -645,7 +675,7 @@ async fn what_never_left_was_never_done() {
     let (address, listener) = listen().await;
     drop(listener);
     let meta = Meta::new(&plain_settings(address), clock.clone()).expect("a client");
-    for method in Method::ALL {
+    for method in OF_META {
         let exchanged = exchange(&meta, method, "EAABnobodyHearsOfIt", Caller::App, Some(PAGE)).await;
         let error = exchanged.given.expect_err("nobody listens");
         let ExchangeError::Unanswered { error: CheckError::Unreachable(how, _), may_be_done } = error else {
@@ -664,7 +694,7 @@ async fn what_never_left_was_never_done() {
         }
     });
     let base_url = format!("https://{address}").parse().expect("a url");
-    let meta = Meta::new(&settings::Meta { base_url, ..plain_settings(address) }, clock).expect("a client");
+    let meta = Meta::new(&settings::Graph { base_url, ..plain_settings(address) }, clock).expect("a client");
     let exchanged = exchange(&meta, Method::Exchange, "EAABnobodyHearsOfIt", Caller::App, None).await;
     assert_eq!(ending(&exchanged), ("tls".to_owned(), false));
 }
@@ -675,7 +705,7 @@ async fn the_clock_and_the_version_are_compared_on_the_way() {
     desk.strike(FaultKind::ClockSkew { seconds: 40 });
     let seen = desk.exchange(Method::Exchange, &desk.long_user(LONG_AGO), Caller::App).await.telemetry;
     assert_eq!(seen.clock_offset, Some(Span::seconds(-40)));
-    let old = settings::Meta { version: "v18.0".to_owned(), ..desk.settings.clone() };
+    let old = settings::Graph { version: "v18.0".to_owned(), ..desk.settings.clone() };
     let meta = Meta::new(&old, desk.clock.clone()).expect("a client");
     let exchanged = exchange(&meta, Method::Exchange, &desk.long_user(LONG_AGO), Caller::App, None).await;
     assert_eq!(exchanged.telemetry.other_version.as_deref(), Some("v19.0"));

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokenwatch::domain::inspection::{AppFault, CheckError};
 use tokenwatch::domain::number::{Entity, Number, NumberError, Sending, Subscription};
-use tokenwatch::ports::{Credentials, Heard, Message, Provider as _, Question, Unsent};
+use tokenwatch::ports::{Credentials, Heard, Message, Parameters, Provider as _, Question, Unsent};
 use tokenwatch::sim::{
     AppEvent, CanSend, Event, FaultKind, GranularScope, GranularScopes, Health, Lifetime, PhoneNumber, TemplateState,
     Waba,
@@ -31,7 +31,7 @@ async fn desk() -> (Desk, String) {
 async fn number(desk: &Desk, token: &str) -> Heard<Number> {
     let (token_secret, app_secret) = (secret(token), secret(SECRET));
     let app = Some(Credentials { id: APP, secret: &app_secret, proof: true });
-    let heard = desk.meta.number(&Question { token: &token_secret, app }, NUMBER).await;
+    let heard = desk.meta.number(&Question { token: &token_secret, app, parameters: Parameters::NONE }, NUMBER).await;
     let said = format!("{heard:?}");
     for hidden in [token, SECRET] {
         assert!(hidden.len() < 24 || !said.contains(&hidden[..16]), "a secret was told: {said}");
@@ -189,7 +189,7 @@ async fn subscriptions_and_the_numbers_of_an_account() {
     use Subscription::{Nobody, Others, Ours, Somebody};
     let (desk, token) = desk().await;
     let token_secret = secret(&token);
-    let question = Question { token: &token_secret, app: None };
+    let question = Question { token: &token_secret, app: None, parameters: Parameters::NONE };
     let mut seen = Vec::new();
     for apps in [&[][..], &[OTHER_APP], &[OTHER_APP, APP]] {
         let apps = apps.iter().map(|app| (*app).to_owned()).collect();
@@ -212,7 +212,7 @@ async fn messages_are_accepted_or_refused_by_code() {
     let (desk, token) = desk().await;
     let (token_secret, app_secret) = (secret(&token), secret(SECRET));
     let app = || Some(Credentials { id: APP, secret: &app_secret, proof: true });
-    let question = Question { token: &token_secret, app: app() };
+    let question = Question { token: &token_secret, app: app(), parameters: Parameters::NONE };
     let message = Message { from: NUMBER, to: PERSON, template: "hello_world", language: "en_US" };
     let sent = desk.meta.send(&question, &message).await.expect("accepted");
     assert!(sent.id.starts_with("wamid.") && sent.status.as_deref() == Some("accepted"), "{sent:?}");

@@ -14,7 +14,7 @@ use tokenwatch::domain::inspection::{
 };
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::outgoing::LARGEST_BODY;
-use tokenwatch::ports::{Answer, Clock, Credentials, Provider, Question};
+use tokenwatch::ports::{Answer, Clock, Credentials, Parameters, Provider, Question};
 use tokenwatch::provider::meta::Meta;
 use tokenwatch::settings;
 use tokenwatch::sim::{
@@ -76,7 +76,7 @@ async fn ask(meta: &Meta, token: &str, caller: Caller) -> Answer {
     let id = if caller == Caller::Nobody { "999" } else { APP };
     let proof = caller != Caller::WithoutProof;
     let app = (caller != Caller::Token).then_some(Credentials { id, secret: &app_secret, proof });
-    let answer = meta.inspect(&Question { token: &token_secret, app }).await;
+    let answer = meta.inspect(&Question { token: &token_secret, app, parameters: Parameters::NONE }).await;
     let mut said = format!("{answer:?} {meta:?} ");
     match &answer.facts {
         Ok(facts) => said.push_str(facts.message.as_deref().unwrap_or_default()),
@@ -563,7 +563,7 @@ async fn every_code_of_the_table_has_its_meaning_for_whoever_asked() {
             let row = format!("{code}/{subcode:?} {message:?} with {status}");
             let answer = desk.told(status, &body, Caller::App).await;
             assert_means(&answer, to_the_app, &row);
-            let label = answer.telemetry.error_codes.first().copied().expect("the code is counted");
+            let label = answer.telemetry.error_codes.first().cloned().expect("the code is counted");
             assert!(label == code.to_string() || label == "other", "{label}");
             assert_means(&desk.told(status, &body, Caller::Token).await, to_the_token, &row);
         }
@@ -774,12 +774,12 @@ async fn the_providers_clock_and_version_are_compared_with_ours() {
         assert!(answer.facts.is_ok(), "{date}");
     }
     // An expired version runs silently as the oldest living one.
-    let old = settings::Meta { version: "v18.0".to_owned(), ..desk.settings.clone() };
+    let old = settings::Graph { version: "v18.0".to_owned(), ..desk.settings.clone() };
     let meta = Meta::new(&old, desk.clock.clone()).expect("a client");
     let answer = ask(&meta, &token, Caller::App).await;
     assert_eq!(answer.telemetry.other_version.as_deref(), Some("v19.0"));
     // One that never was is an unknown path, which is no verdict.
-    let never = settings::Meta { version: "v99.0".to_owned(), ..desk.settings.clone() };
+    let never = settings::Graph { version: "v99.0".to_owned(), ..desk.settings.clone() };
     let meta = Meta::new(&never, desk.clock.clone()).expect("a client");
     assert_eq!(failure(&ask(&meta, &token, Caller::App).await).reason(), "refused");
 }
@@ -792,11 +792,11 @@ async fn a_base_url_may_have_a_path() {
         let base_url =
             format!("{}{base}", desk.settings.base_url.as_str().trim_end_matches('/')).parse().expect("a url");
         let meta =
-            Meta::new(&settings::Meta { base_url, ..desk.settings.clone() }, desk.clock.clone()).expect("a client");
+            Meta::new(&settings::Graph { base_url, ..desk.settings.clone() }, desk.clock.clone()).expect("a client");
         assert!(ask(&meta, &token, Caller::App).await.facts.is_ok(), "{base:?}");
     }
     let base_url = desk.settings.base_url.join("/gateway").expect("a url");
-    let meta = Meta::new(&settings::Meta { base_url, ..desk.settings.clone() }, desk.clock.clone()).expect("a client");
+    let meta = Meta::new(&settings::Graph { base_url, ..desk.settings.clone() }, desk.clock.clone()).expect("a client");
     ask(&meta, &token, Caller::App).await.facts.expect_err("the simulator has no gateway");
     assert_eq!(desk.sim.requests().get("/gateway/v25.0/debug_token"), Some(&1));
 }
@@ -983,7 +983,7 @@ async fn without_tls_there_is_no_question() {
     let (address, _server) =
         parrot(b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{\"data\":{\"is_valid\":true}}\n").await;
     let base_url: url::Url = format!("https://{address}").parse().expect("a url");
-    let secured = settings::Meta { base_url, ca_file: Some(ca_file.clone()), ..plain_settings(address) };
+    let secured = settings::Graph { base_url, ca_file: Some(ca_file.clone()), ..plain_settings(address) };
     let meta = Meta::new(&secured, clock.clone()).expect("a client");
     let answer = ask(&meta, "EAABsecured", Caller::App).await;
     assert!(matches!(failure(&answer), CheckError::Unreachable(Unreachable::Tls, _)), "{:?}", failure(&answer));

@@ -22,7 +22,7 @@ use tokenwatch::domain::alert::{
 use tokenwatch::domain::answer::{Answer, Signed, Silence};
 use tokenwatch::domain::finding::{Detail, Reason, Severity, Stage};
 use tokenwatch::domain::inspection::{
-    AppFault, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
+    AppFault, Basis, Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Unreachable, Validity,
 };
 use tokenwatch::domain::ledger::{Entry, Ledger};
 use tokenwatch::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
@@ -31,7 +31,7 @@ use tokenwatch::domain::route::{ChannelKind, Route};
 use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use tokenwatch::domain::summary::Summary;
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::domain::token::{AppName, Fingerprint, ProviderKind, ReceiverName, TokenId};
+use tokenwatch::domain::token::{AppName, Fingerprint, ProviderName, ReceiverName, TokenId};
 use tokenwatch::domain::verdict::Verdict;
 use tokenwatch::domain::watcher::WatcherStatus;
 use tokenwatch::ports::{
@@ -1120,11 +1120,12 @@ mod contract {
         let again = journaled("a", 2, Phase::Ordered, &[("new", b"kept")]);
         assert_eq!(shelf.run_of("a").await, Some(again.clone()));
         assert_eq!(shelf.runs().await, [again]);
-        // One that brings a secret of its own forgets it, and so does one that goes on without.
+        // It lies beside what one brings of its own, and is forgotten by one that goes on without.
         shelf.note("a", JournalChange::Go(aside)).await;
-        let own = journaled("a", 3, Phase::Exchanged, &[("new", b"brought")]);
-        shelf.note("a", JournalChange::Begin(own.clone())).await;
-        assert_eq!(shelf.run_of("a").await, Some(own));
+        let own = journaled("a", 3, Phase::Exchanged, &[("brought", b"another")]);
+        shelf.note("a", JournalChange::Begin(own)).await;
+        let both = journaled("a", 3, Phase::Exchanged, &[("brought", b"another"), ("new", b"kept")]);
+        assert_eq!(shelf.run_of("a").await, Some(both));
         let without = journaled("a", 3, Phase::Exchanging, &[]);
         shelf.note("a", JournalChange::Go(without.clone())).await;
         assert_eq!(shelf.run_of("a").await, Some(without));
@@ -1209,7 +1210,7 @@ mod contract {
         let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, random);
         let batch = (vec(token_changes(), 1..12), vec(other_changes(), 0..4));
         let mut draw = || batch.new_tree(&mut runner).expect("the generator works").current();
-        let batches = (0..24).map(|_| draw()).map(|(tokens, apps)| tokens.into_iter().chain(apps).collect::<Vec<_>>());
+        let batches = (0..28).map(|_| draw()).map(|(tokens, apps)| tokens.into_iter().chain(apps).collect::<Vec<_>>());
         let batches: Vec<Vec<Change>> = batches.collect();
         let mut shelf = Shelf::new(kind);
         let mut statuses = BTreeMap::new();
@@ -1236,8 +1237,8 @@ mod contract {
                 match &change.journal {
                     JournalChange::None => {}
                     JournalChange::Begin(entry) => {
-                        let kept = runs.get(&key).filter(|_| entry.sealed.is_empty()).map(|known| known.sealed.clone());
-                        let sealed = kept.unwrap_or_else(|| entry.sealed.clone());
+                        let mut sealed = runs.get(&key).map(|known| known.sealed.clone()).unwrap_or_default();
+                        sealed.extend(entry.sealed.clone());
                         runs.insert(key, Journaled { run: entry.run.clone(), sealed });
                     }
                     JournalChange::Go(entry) => drop(runs.insert(key, entry.clone())),
@@ -1742,6 +1743,7 @@ async fn records_of_renewals_are_written_as_they_always_were() {
         failures: 1,
         next_try: Some(Timestamp::from_unix(64)),
         renewed_at: Some(Timestamp::from_unix(65)),
+        kept: true,
     };
     let status = TokenStatus { renewal, ..TokenStatus::new(Timestamp::from_unix(9)) };
     let note =
@@ -1878,7 +1880,7 @@ const RENEWING_TOKEN_RECORD: &str = concat!(
     r#"{"token":{"generation":0,"since":9,"renewal":{"count":2,"run":{"number":2,"since":63,"#,
     r#""origin":{"how":"schedule"},"stuck":"the disk is full"},"last":{"at":61,"outcome":"rolled_back","#,
     r#""text":"run 3: it \"works\"","origin":{"how":"asked","by":"ada (uid 1000)"},"generation":3},"#,
-    r#""failures":1,"next_try":64,"renewed_at":65},"next_check":9}}"#,
+    r#""failures":1,"next_try":64,"renewed_at":65,"kept":true},"next_check":9}}"#,
 );
 const RENEWAL_NOTICE_RECORD: &str = concat!(
     r#"{"key":"k/r1/info","subject":"token/a","provider":"meta","why":"first","reason":"expiring","#,
@@ -1900,7 +1902,7 @@ const RUN_RECORD: &str = concat!(
     r#""kind":"system_user","app_id":"634900000000001","user_id":"10001","profile_id":"17","issued_at":5,"#,
     r#""expires":{"at":6},"data_access":"never","grants":[{"scope":"public_profile"},"#,
     r#"{"scope":"whatsapp_business_management","targets":["1"]}],"message":"changed their \"password\""},"#,
-    r#""anyway":true,"tried":2,"published":true,"#,
+    r#""only_copy":true,"anyway":true,"tried":2,"published":true,"#,
     r#""sinks":["T in /srv/config.env","the command publish"],"phase":"rolling_back","why":"it did not answer"}"#,
 );
 const TOKEN_RECORD: &str = concat!(
@@ -2019,7 +2021,7 @@ fn notice(name: &str, key: &str, at: i64) -> Notice {
     Notice {
         key: AlertKey::from_stored(key),
         subject: token(name),
-        provider: ProviderKind::Meta,
+        provider: ProviderName::meta(),
         app: None,
         why: NotifyReason::First,
         reason: Reason::Expiring,
@@ -2056,6 +2058,8 @@ fn journaled(name: &str, number: u32, phase: Phase, sealed: &[(&str, &[u8])]) ->
         began_at: Timestamp::from_unix(62),
         old: None,
         proved: None,
+        given_end: None,
+        only_copy: true,
         anyway: true,
         tried: 2,
         published: true,
@@ -2094,11 +2098,13 @@ fn full_status() -> TokenStatus {
         profile_id: None,
         issued_at: Some(Timestamp::from_unix(5)),
         expires: Expiry::At(Timestamp::from_unix(6)),
+        basis: Basis::Told,
         data_access: Expiry::Never,
         grants: Some(vec![
             Grant { scope: "public_profile".into(), targets: None },
             Grant { scope: "whatsapp_business_management".into(), targets: Some(vec!["1".into()]) },
         ]),
+        lacking: None,
         message: Some("changed their \"password\"".into()),
     };
     TokenStatus {
@@ -2171,7 +2177,7 @@ fn full_notice() -> Notice {
     Notice {
         key: AlertKey::from_stored("token/a/revoked.7.g3.11/r1/critical.2"),
         subject: token("a"),
-        provider: ProviderKind::Meta,
+        provider: ProviderName::meta(),
         app: Some(AppName::parse("helpdesk").expect("a name")),
         why: NotifyReason::Repeated,
         reason: Reason::ScopeMissing,
@@ -2185,6 +2191,7 @@ fn full_notice() -> Notice {
             kind: TokenKind::Page,
             issued_at: Some(Timestamp::from_unix(25)),
             expires: Expiry::At(Timestamp::from_unix(26)),
+            basis: Basis::Told,
             last_answer: Some(Timestamp::from_unix(27)),
             message: Some("its words".into()),
             renewal: None,
@@ -2292,25 +2299,27 @@ fn grants() -> impl Strategy<Value = Option<Vec<Grant>>> {
 
 /// Boxed, like what else is large: the stack of a test is small.
 fn inspections() -> BoxedStrategy<Inspection> {
-    let ids = (option::of(text()), option::of(text()), option::of(text()), option::of(text()));
-    let dates = (option::of(moment()), expiry(), expiry());
-    (validity(), token_kind(), ids, dates, grants())
-        .prop_map(
-            |(validity, kind, (app_id, user_id, profile_id, message), (issued_at, expires, data_access), grants)| {
-                Inspection {
-                    validity,
-                    kind,
-                    app_id,
-                    user_id,
-                    profile_id,
-                    issued_at,
-                    expires,
-                    data_access,
-                    grants,
-                    message,
-                }
-            },
-        )
+    let ids = (option::of(text()), option::of(text()), option::of(text()));
+    let words = (option::of(text()), option::of(text()));
+    let dates = (option::of(moment()), expiry(), select(Basis::ALL.to_vec()), expiry());
+    (validity(), token_kind(), ids, words, dates, grants())
+        .prop_map(|(validity, kind, (app_id, user_id, profile_id), (lacking, message), dates, grants)| {
+            let (issued_at, expires, basis, data_access) = dates;
+            Inspection {
+                validity,
+                kind,
+                app_id,
+                user_id,
+                profile_id,
+                issued_at,
+                expires,
+                basis,
+                data_access,
+                grants,
+                lacking,
+                message,
+            }
+        })
         .boxed()
 }
 
@@ -2340,6 +2349,7 @@ fn renewal_status() -> BoxedStrategy<RenewalStatus> {
             failures,
             next_try,
             renewed_at,
+            kept: count % 2 == 0,
         },
     );
     prop_oneof![Just(RenewalStatus::default()), some].boxed()
@@ -2365,10 +2375,10 @@ fn phases() -> impl Strategy<Value = Phase> {
 
 fn journals(name: &str) -> BoxedStrategy<JournalChange> {
     let token = TokenId::parse(name).expect("a name");
-    let numbers = (any::<u32>(), any::<u32>(), moment());
+    let numbers = (any::<u32>(), any::<u32>(), moment(), option::of(moment()));
     let facts = (option::of(inspections()), option::of(inspections()));
     let run = (numbers, origins(), facts, vec(text(), 0..3), phases()).prop_map(
-        move |((number, generation, began_at), origin, (old, proved), sinks, phase)| Run {
+        move |((number, generation, began_at, given_end), origin, (old, proved), sinks, phase)| Run {
             token: token.clone(),
             number,
             origin,
@@ -2376,6 +2386,8 @@ fn journals(name: &str) -> BoxedStrategy<JournalChange> {
             began_at,
             old,
             proved,
+            given_end,
+            only_copy: number % 7 == 0,
             anyway: number % 2 == 0,
             tried: number % 5,
             published: number % 3 == 0,
@@ -2548,9 +2560,11 @@ fn notices() -> impl Strategy<Value = Vec<Notice>> {
     let dates = (option::of(moment()), moment(), moment(), option::of(moment()));
     let note = (option::of(endings()), option::of(moment()), option::of(text()))
         .prop_map(|(last, next, refusal)| Box::new(RenewalNote { last, next, refusal }));
-    let known = (token_kind(), option::of(moment()), expiry(), option::of(moment()), option::of(text()));
-    let facts = (known, option::of(note)).prop_map(|((kind, issued_at, expires, last_answer, message), renewal)| {
-        NoticeFacts { kind, issued_at, expires, last_answer, message, renewal }
+    let end = (expiry(), select(Basis::ALL.to_vec()));
+    let known = (token_kind(), option::of(moment()), end, option::of(moment()), option::of(text()));
+    let facts = (known, option::of(note)).prop_map(|(known, renewal)| {
+        let (kind, issued_at, (expires, basis), last_answer, message) = known;
+        NoticeFacts { kind, issued_at, expires, basis, last_answer, message, renewal }
     });
     let told = proptest::collection::btree_set(name(), 0..4);
     let answers = (option::of(signatures()), option::of(silences()), option::of(any::<u32>()));
@@ -2559,7 +2573,7 @@ fn notices() -> impl Strategy<Value = Vec<Notice>> {
             Notice {
                 key: AlertKey::from_stored(&key),
                 subject,
-                provider: ProviderKind::Meta,
+                provider: ProviderName::meta(),
                 app: app.map(|name| AppName::parse(&name).expect("a name")),
                 why,
                 reason,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may know. The graph has one direction; adapters never know each other.
-const ROOMS: [(&str, &[&str]); 29] = [
+const ROOMS: [(&str, &[&str]); 30] = [
     ("domain", &[]),
     ("secret", &["domain"]),
     ("redact", &["secret"]),
@@ -22,9 +22,10 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("metrics", &["domain", "ports"]),
     ("clock", &["domain", "ports"]),
     ("outgoing", &["domain", "redact", "secret", "settings", "tls"]),
-    ("provider", &["domain", "graph", "outgoing", "ports", "redact", "secret", "settings"]),
+    ("provider", &["domain", "graph", "outgoing", "ports", "redact", "secret", "settings", "tls"]),
     ("reader", &["secret", "settings"]),
-    ("renewal", &["domain", "graph", "outgoing", "ports", "reader", "redact", "secret", "settings", "tls"]),
+    ("papers", &["domain", "ports", "reader", "secret", "settings"]),
+    ("renewal", &["domain", "graph", "outgoing", "papers", "ports", "reader", "redact", "secret", "settings", "tls"]),
     ("hygiene", &["redact", "renewal", "secret"]),
     ("store", &["domain", "ports", "secret"]),
     ("channel", &["advice", "domain", "graph", "outgoing", "ports", "redact", "secret", "settings", "tls", "zone"]),
@@ -39,23 +40,23 @@ const ROOMS: [(&str, &[&str]); 29] = [
     (
         "daemon",
         &[
-            "board", "channel", "clock", "domain", "hygiene", "metrics", "outgoing", "ports", "provider", "reader",
-            "renewal", "requests", "secret", "settings", "store", "web", "zone",
+            "board", "channel", "clock", "domain", "hygiene", "metrics", "outgoing", "papers", "ports", "provider",
+            "reader", "renewal", "requests", "secret", "settings", "store", "web", "zone",
         ],
     ),
     (
         "doctor",
         &[
-            "advice", "channel", "daemon", "domain", "graph", "hygiene", "ports", "provider", "redact", "renewal",
-            "secret", "settings", "zone",
+            "advice", "channel", "daemon", "domain", "graph", "hygiene", "papers", "ports", "provider", "redact",
+            "renewal", "secret", "settings", "zone",
         ],
     ),
     (
         "cli",
         &[
-            "advice", "board", "clock", "daemon", "doctor", "domain", "explain", "forecast", "metrics", "ports",
-            "provider", "reader", "redact", "renewal", "requests", "secret", "settings", "sim", "store", "tls", "web",
-            "zone",
+            "advice", "board", "clock", "daemon", "doctor", "domain", "explain", "forecast", "metrics", "papers",
+            "ports", "provider", "reader", "redact", "renewal", "requests", "secret", "settings", "sim", "store",
+            "tls", "web", "zone",
         ],
     ),
     ("lib", &[]),
@@ -63,7 +64,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
 ];
 
 /// The only files that may look at a secret: where a request is signed or sent, where it is fingerprinted or searched for.
-const EXPOSED_IN: [&str; 16] = [
+const EXPOSED_IN: [&str; 19] = [
     "channel/mail.rs",
     "channel/post.rs",
     "channel/webhook.rs",
@@ -71,7 +72,10 @@ const EXPOSED_IN: [&str; 16] = [
     // Searches what everybody can see for it.
     "hygiene/exposed.rs",
     "outgoing.rs",
+    "provider/declared/jwt.rs",
+    "provider/declared/request.rs",
     "provider/meta/exchange.rs",
+    "provider/meta/long_lived.rs",
     "provider/meta/mod.rs",
     "redact.rs",
     "renewal/command.rs",

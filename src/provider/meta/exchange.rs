@@ -14,7 +14,7 @@ use crate::domain::inspection::{CheckError, Validity};
 use crate::domain::renewal::Method;
 use crate::domain::time::Span;
 use crate::outgoing::{Reply, bearer};
-use crate::ports::{Credentials, Exchange, ExchangeError, Exchanged, Given, Question, Telemetry};
+use crate::ports::{Credentials, Exchange, ExchangeError, Exchanged, Farewell, Given, Question, Telemetry};
 use crate::provider::http::check_error;
 use crate::secret::Secret;
 
@@ -22,7 +22,10 @@ use crate::secret::Secret;
 pub(super) async fn exchange(meta: &Meta, request: Exchange<'_>) -> Exchanged {
     let started = started();
     let mut telemetry = Telemetry::default();
-    let given = match prepare(meta, &request) {
+    let Some(app) = request.app else {
+        return Exchanged::refused("the app has no secret here, and an exchange needs it", telemetry);
+    };
+    let given = match prepare(meta, &request, &app) {
         Ok((url, headers)) => match meta.http.ask(url, headers).await {
             Ok(reply) => answer(meta, reply, request, &mut telemetry),
             Err(failure) => {
@@ -37,10 +40,12 @@ pub(super) async fn exchange(meta: &Meta, request: Exchange<'_>) -> Exchanged {
 }
 
 /// Revokes a token. The app itself asks, so that it needs no other token that is alive.
-pub(super) async fn revoke(meta: &Meta, token: &Secret, app: Credentials<'_>) -> Result<(), CheckError> {
+pub(super) async fn revoke(meta: &Meta, farewell: &Farewell<'_>) -> Result<(), CheckError> {
+    let Farewell { token, app, parameters, .. } = farewell;
+    let app = app.ok_or_else(|| CheckError::Refused("the app has no secret here, and a revocation needs it".into()))?;
     let mut reply = meta.http.ask(revoke_url(meta, token, &app), HeaderMap::new()).await.map_err(check_error)?;
     let body = Zeroizing::new(std::mem::take(&mut reply.body));
-    let question = Question { token, app: Some(app) };
+    let question = Question { token, app: Some(app), parameters };
     let reading = Reading { reply: &reply, question: &question, now: meta.clock.now() };
     let Some(mut envelope) = Envelope::read(&body) else { return Err(reading.not_json()) };
     if let Some(error) = envelope.refusal() {
@@ -59,10 +64,11 @@ pub(super) async fn revoke(meta: &Meta, token: &Secret, app: Credentials<'_>) ->
 }
 
 /// The request, or why it cannot be made.
-fn prepare(meta: &Meta, request: &Exchange<'_>) -> Result<(Url, HeaderMap), &'static str> {
+fn prepare(meta: &Meta, request: &Exchange<'_>, app: &Credentials<'_>) -> Result<(Url, HeaderMap), &'static str> {
     match request.method {
-        Method::Exchange => Ok((exchange_url(meta, request, false), HeaderMap::new())),
-        Method::Refresh => Ok((exchange_url(meta, request, true), HeaderMap::new())),
+        Method::Exchange => Ok((exchange_url(meta, request, app, false), HeaderMap::new())),
+        Method::Refresh => Ok((exchange_url(meta, request, app, true), HeaderMap::new())),
+        Method::Extend | Method::Rotate | Method::RefreshToken => Err("Meta knows no such exchange"),
         Method::Reread => {
             let page = request.page.ok_or("it is not known which page the token belongs to; check the token first")?;
             // An id with a slash in it would ask for something else.
@@ -70,19 +76,19 @@ fn prepare(meta: &Meta, request: &Exchange<'_>) -> Result<(Url, HeaderMap), &'st
                 return Err("the id of the page is no number");
             }
             let headers = bearer(request.token).ok_or("the user token holds signs that no token has")?;
-            Ok((page_url(meta, request, page), headers))
+            Ok((page_url(meta, request, app, page), headers))
         }
     }
 }
 
 /// `GET /vNN.0/oauth/access_token?grant_type=fb_exchange_token&…` (reference §3.2 and §3.4). The app's secret is proof enough.
-fn exchange_url(meta: &Meta, request: &Exchange<'_>, sixty_days: bool) -> Url {
+fn exchange_url(meta: &Meta, request: &Exchange<'_>, app: &Credentials<'_>, sixty_days: bool) -> Url {
     let mut url = meta.endpoint("oauth/access_token");
     {
         let mut query = url.query_pairs_mut();
         query.append_pair("grant_type", "fb_exchange_token");
-        query.append_pair("client_id", request.app.id);
-        query.append_pair("client_secret", request.app.secret.expose());
+        query.append_pair("client_id", app.id);
+        query.append_pair("client_secret", app.secret.expose());
         if sixty_days {
             query.append_pair("set_token_expires_in_60_days", "true");
         }
@@ -92,13 +98,13 @@ fn exchange_url(meta: &Meta, request: &Exchange<'_>, sixty_days: bool) -> Url {
 }
 
 /// `GET /vNN.0/PAGE?fields=access_token` (reference §3.6). The user token asks for itself, so the proof is over it.
-fn page_url(meta: &Meta, request: &Exchange<'_>, page: &str) -> Url {
+fn page_url(meta: &Meta, request: &Exchange<'_>, app: &Credentials<'_>, page: &str) -> Url {
     let mut url = meta.endpoint(page);
     {
         let mut query = url.query_pairs_mut();
         query.append_pair("fields", "access_token");
-        if request.app.proof {
-            query.append_pair("appsecret_proof", &proof_of(&request.app, request.token));
+        if app.proof {
+            query.append_pair("appsecret_proof", &proof_of(app, request.token));
         }
     }
     url
@@ -121,7 +127,7 @@ fn revoke_url(meta: &Meta, token: &Secret, app: &Credentials<'_>) -> Url {
     url
 }
 
-fn answer(
+pub(super) fn answer(
     meta: &Meta,
     mut reply: Reply,
     request: Exchange<'_>,
@@ -130,14 +136,14 @@ fn answer(
     let now = meta.clock.now();
     meta.note(&reply, now, telemetry);
     let body = Zeroizing::new(std::mem::take(&mut reply.body));
-    let question = Question { token: request.token, app: Some(request.app) };
+    let question = Question { token: request.token, app: request.app, parameters: request.parameters };
     let reading = Reading { reply: &reply, question: &question, now };
     let lost = |error| ExchangeError::Unanswered { error, may_be_done: true };
     let Some(mut envelope) = Envelope::read(&body).or_else(|| Envelope::read_query(&body)) else {
         return Err(lost(reading.not_json()));
     };
     if let Some(error) = envelope.refusal() {
-        telemetry.error_codes.push(error.code.map_or("other", classify::code_label));
+        telemetry.error_codes.push(error.code.map_or("other", classify::code_label).into());
         return Err(refused(&reading, &error));
     }
     if reply.status != 200 {
@@ -146,8 +152,11 @@ fn answer(
     if request.page.is_some_and(|page| envelope.id.as_deref().is_some_and(|id| id != page)) {
         return Err(lost(CheckError::Garbled("the answer is about another page".into())));
     }
-    match envelope.access_token.filter(is_whole) {
-        Some(secret) => Ok(Given { secret, lasts: envelope.expires_in.and_then(lasts) }),
+    match envelope.access_token.filter(Secret::is_one_word) {
+        Some(secret) => {
+            let ends = envelope.expires_in.and_then(lasts).map(|lasts| now.plus(lasts));
+            Ok(Given { secret, ends, refresh_token: None })
+        }
         None => Err(lost(CheckError::Garbled("the answer holds no token".into()))),
     }
 }
@@ -166,11 +175,6 @@ fn refused(reading: &Reading<'_>, error: &GraphError) -> ExchangeError {
 /// How the token ended, where the error surely says that it did.
 fn dead(error: &GraphError) -> Option<Validity> {
     classify::certain_fate(error).filter(|_| !is_app_message(error)).map(|fate| fate.validity)
-}
-
-/// Tokens are plain printable text; anything else would garble the file that it is written to.
-fn is_whole(secret: &Secret) -> bool {
-    !secret.is_empty() && secret.expose().bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Zero and nonsense are no promise, and a token of the far future would be one without an end.

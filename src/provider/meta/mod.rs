@@ -6,6 +6,7 @@
 
 mod classify;
 mod exchange;
+mod long_lived;
 mod session_end;
 mod usage;
 pub mod versions;
@@ -27,14 +28,17 @@ use crate::domain::number::{Number, Subscription};
 use crate::domain::time::Timestamp;
 use crate::outgoing::{ClientError, Reply};
 use crate::ports::{
-    Answer, Clock, Credentials, Exchange, Exchanged, Heard, Listed, Message, Provider, Question, Sent, Telemetry,
-    Unsent,
+    Answer, Clock, Credentials, Exchange, Exchanged, Farewell, Heard, Listed, Message, Provider, Question, Sent,
+    Telemetry, Unsent,
 };
 use crate::redact::redact;
 use crate::secret::{Secret, hmac_sha256};
 use crate::settings;
 
 pub use self::classify::KNOWN_CODES;
+pub use self::long_lived::{Family, LongLived};
+pub(super) use self::usage::clock_offset;
+pub(super) use self::whatsapp::health;
 
 /// The Graph API.
 pub struct Meta {
@@ -49,7 +53,7 @@ impl Meta {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(settings: &settings::Meta, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
+    pub fn new(settings: &settings::Graph, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
         let http = Http::new(&settings.base_url, settings.timeout, settings.ca_file.as_deref())?;
         Ok(Self { http, base_url: settings.base_url.clone(), version: settings.version.clone(), clock })
     }
@@ -66,12 +70,12 @@ impl Meta {
                 let now = self.clock.now();
                 self.note(&reply, now, &mut telemetry);
                 let read = Reading { reply: &reply, question, now };
-                read.facts(&mut telemetry)
+                read.facts(&mut telemetry).map(|facts| known_by_its_beginning(facts, question.token, "EAA"))
             }
             Err(error) => Err(error),
         };
         telemetry.seconds = started.elapsed().as_secs_f64();
-        Answer { facts, telemetry }
+        Answer { facts, number: None, telemetry }
     }
 
     /// What the headers tell beside the answer.
@@ -112,6 +116,10 @@ impl Meta {
 }
 
 impl Provider for Meta {
+    fn error_codes(&self) -> Vec<&str> {
+        KNOWN_CODES.iter().map(|(_, label)| *label).collect()
+    }
+
     fn inspect<'a>(&'a self, question: &'a Question<'a>) -> BoxFuture<'a, Answer> {
         Box::pin(self.ask(question))
     }
@@ -120,8 +128,8 @@ impl Provider for Meta {
         Box::pin(exchange::exchange(self, request))
     }
 
-    fn revoke<'a>(&'a self, token: &'a Secret, app: Credentials<'a>) -> BoxFuture<'a, Result<(), CheckError>> {
-        Box::pin(exchange::revoke(self, token, app))
+    fn revoke<'a>(&'a self, farewell: &'a Farewell<'a>) -> BoxFuture<'a, Result<(), CheckError>> {
+        Box::pin(exchange::revoke(self, farewell))
     }
 
     fn number<'a>(&'a self, question: &'a Question<'a>, id: &'a str) -> BoxFuture<'a, Heard<Number>> {
@@ -160,6 +168,30 @@ pub fn family(token: &Secret) -> Option<&'static str> {
     }
 }
 
+/// The same in a sentence, with the name under which its provider is configured.
+fn hint(token: &Secret) -> Option<String> {
+    let provider = match () {
+        () if token.begins_with("IG") => " (provider = \"instagram\")",
+        () if token.begins_with("TH") && !token.begins_with("TH|") => " (provider = \"threads\")",
+        () if token.begins_with("EAA") => {
+            return Some("by how it begins it is a token of Facebook or WhatsApp (provider = \"meta\")".to_owned());
+        }
+        () => "",
+    };
+    family(token).map(|family| format!("by how it begins it is {family}{provider}"))
+}
+
+/// A token that cannot be read here may be one of another family: how it begins tells, and that is said.
+fn known_by_its_beginning(facts: Inspection, token: &Secret, own: &str) -> Inspection {
+    let strange = facts.validity == Validity::Unreadable && !token.begins_with(own);
+    let Some(hint) = hint(token).filter(|_| strange) else { return facts };
+    let message = match facts.message.as_deref() {
+        None | Some("") => hint,
+        Some(words) => format!("{words}; {hint}"),
+    };
+    Inspection { message: Some(message.into()), ..facts }
+}
+
 impl std::fmt::Debug for Meta {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Meta").field("base_url", &self.base_url.as_str()).finish_non_exhaustive()
@@ -179,7 +211,7 @@ impl Reading<'_> {
             return Err(self.not_json());
         };
         if let Some(error) = envelope.refusal() {
-            telemetry.error_codes.push(error.code.map_or("other", classify::code_label));
+            telemetry.error_codes.push(error.code.map_or("other", classify::code_label).into());
             return self.refused(&error);
         }
         if self.reply.status != 200 {
@@ -216,7 +248,7 @@ impl Reading<'_> {
         match (data.is_valid, &data.error) {
             (Some(true), _) => Ok(living(data)),
             (_, Some(error)) => {
-                telemetry.error_codes.push(error.code.map_or("other", classify::code_label));
+                telemetry.error_codes.push(error.code.map_or("other", classify::code_label).into());
                 let error = error.clone();
                 let unstated = Fate { validity: Validity::Revoked(Cause::Unstated), ended_at: None };
                 let fate = classify::token_fate(&error).unwrap_or(unstated);
@@ -276,7 +308,6 @@ impl Reading<'_> {
 /// The facts as told, taken as those of a valid token.
 fn living(data: DebugData) -> Inspection {
     Inspection {
-        validity: Validity::Valid,
         kind: data.kind.map_or(TokenKind::Unknown, |kind| TokenKind::parse(&label(&kind))),
         app_id: data.app_id.map(|id| word(&id)),
         user_id: data.user_id.map(|id| word(&id)),
@@ -285,7 +316,7 @@ fn living(data: DebugData) -> Inspection {
         expires: expiry(data.expires_at),
         data_access: expiry(data.data_access_expires_at),
         grants: grants(data.scopes, data.granular_scopes),
-        message: None,
+        ..Inspection::bare(Validity::Valid)
     }
 }
 
@@ -324,12 +355,12 @@ fn grants(scopes: Option<Vec<Value>>, granular: Option<Vec<Value>>) -> Option<Ve
 }
 
 /// A name or an id of the provider's, without what could garble a terminal or a page, and not longer than any real one.
-fn word(text: &str) -> Box<str> {
+pub(super) fn word(text: &str) -> Box<str> {
     text.chars().filter(char::is_ascii_graphic).take(LONGEST_WORD).collect::<String>().into()
 }
 
 /// A provider's word as a label: lower case, and nothing that could break a label or grow without bound.
-fn label(word: &str) -> String {
+pub(super) fn label(word: &str) -> String {
     word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(32).collect::<String>().to_ascii_lowercase()
 }
 

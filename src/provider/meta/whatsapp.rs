@@ -129,7 +129,7 @@ fn answer<T>(
         return Err(NumberError::Unanswered(reading.not_json()));
     };
     if let Some(error) = envelope.refusal() {
-        telemetry.error_codes.push(error.code.map_or("other", classify::code_label));
+        telemetry.error_codes.push(error.code.map_or("other", classify::code_label).into());
         return Err(denial(&reading, &error));
     }
     if reply.status != 200 {
@@ -185,11 +185,11 @@ fn denial(reading: &Reading<'_>, error: &GraphError) -> NumberError {
 fn of_node(node: NumberNode, reading: &Reading<'_>) -> Number {
     let HealthNode { can_send_message, entities } = node.health_status.unwrap_or_default();
     let entities: Vec<EntityNode> = entities.unwrap_or_default().into_iter().take(MOST_ENTITIES).collect();
+    let (sending, obstacles) = of_health(can_send_message.as_deref(), &entities, &|text| reading.clean(text));
     let id_of = |kind: &str| {
         let found = entities.iter().find(|entity| entity.entity_type.as_deref() == Some(kind));
         found.and_then(|entity| entity.id.as_deref()).map(word)
     };
-    let worst = entities.iter().filter_map(|entity| Sending::parse(entity.can_send_message.as_deref()?)).max();
     let text = |text: Option<String>| text.map(|text| short(&text)).filter(|text| !text.is_empty());
     Number {
         id: node.id.map(|id| word(&id)).unwrap_or_default(),
@@ -198,18 +198,35 @@ fn of_node(node: NumberNode, reading: &Reading<'_>) -> Number {
         status: node.status.map(|status| word(&status)),
         quality: node.quality_rating.map(|quality| word(&quality)),
         mode: node.account_mode.map(|mode| word(&mode)),
-        sending: can_send_message.as_deref().and_then(Sending::parse).or(worst),
+        sending,
         account: id_of("WABA"),
         business: id_of("BUSINESS"),
-        obstacles: entities.iter().flat_map(|entity| obstacles(entity, reading)).take(MOST_OBSTACLES).collect(),
+        obstacles,
     }
 }
 
+/// A `health_status` as Meta tells it, also to those who stand between us (reference §9.3); `clean` takes secrets out of its texts.
+pub(in crate::provider) fn health(node: &Value, clean: &dyn Fn(&str) -> Box<str>) -> (Option<Sending>, Vec<Obstacle>) {
+    let node: HealthNode = serde_json::from_value(node.clone()).unwrap_or_default();
+    let entities: Vec<EntityNode> = node.entities.unwrap_or_default().into_iter().take(MOST_ENTITIES).collect();
+    of_health(node.can_send_message.as_deref(), &entities, clean)
+}
+
+fn of_health(
+    can_send: Option<&str>,
+    entities: &[EntityNode],
+    clean: &dyn Fn(&str) -> Box<str>,
+) -> (Option<Sending>, Vec<Obstacle>) {
+    let worst = entities.iter().filter_map(|entity| Sending::parse(entity.can_send_message.as_deref()?)).max();
+    let sending = can_send.and_then(Sending::parse).or(worst);
+    (sending, entities.iter().flat_map(|entity| obstacles(entity, clean)).take(MOST_OBSTACLES).collect())
+}
+
 /// What an entity has in the way: its errors, or, without any, what it says beside (reference §9.3).
-fn obstacles(entity: &EntityNode, reading: &Reading<'_>) -> Vec<Obstacle> {
+fn obstacles(entity: &EntityNode, clean: &dyn Fn(&str) -> Box<str>) -> Vec<Obstacle> {
     let sending = entity.can_send_message.as_deref().and_then(Sending::parse);
     let Some(sending @ (Sending::Limited | Sending::Blocked)) = sending else { return Vec::new() };
-    let clean = |text: Option<&String>| short(&reading.clean(text.map_or("", String::as_str)));
+    let said = |text: Option<&String>| short(&clean(text.map_or("", String::as_str)));
     let bare = Obstacle {
         entity: kind(entity.entity_type.as_deref().unwrap_or_default()),
         id: entity.id.as_deref().map(word).unwrap_or_default(),
@@ -221,12 +238,12 @@ fn obstacles(entity: &EntityNode, reading: &Reading<'_>) -> Vec<Obstacle> {
     let errors = entity.errors.as_deref().unwrap_or_default();
     if errors.is_empty() {
         let info: Vec<String> = entity.additional_info.iter().flatten().filter_map(as_text).collect();
-        return vec![Obstacle { description: short(&reading.clean(&info.join("; "))), ..bare }];
+        return vec![Obstacle { description: short(&clean(&info.join("; "))), ..bare }];
     }
     let of = |error: &super::wire::HealthError| Obstacle {
         code: error.error_code,
-        description: clean(error.error_description.as_ref()),
-        solution: clean(error.possible_solution.as_ref()),
+        description: said(error.error_description.as_ref()),
+        solution: said(error.possible_solution.as_ref()),
         ..bare.clone()
     };
     errors.iter().map(of).collect()

@@ -10,7 +10,7 @@ use tokenwatch::domain::inspection::{AppFault, CheckError};
 use tokenwatch::domain::status::{AppStatus, TokenStatus};
 use tokenwatch::domain::step::{AppObservation, AppReport, Observation, step, step_app};
 use tokenwatch::domain::time::Span;
-use tokenwatch::domain::token::{AppName, AppSpec, Policy, ReceiverName, TokenSpec};
+use tokenwatch::domain::token::{AppName, AppSpec, Policy, ProviderName, ReceiverName, TokenSpec};
 
 use super::{DAY, HOUR, MINUTE, Word, at, checked, failed, signed, spec, valid_until, words};
 
@@ -25,7 +25,12 @@ impl House {
     fn new(tokens: usize) -> Self {
         let name = AppName::parse("helpdesk").expect("a good name");
         let oncall = ReceiverName::parse("oncall").expect("a good name");
-        let app = AppSpec { name: name.clone(), receivers: Arc::from([oncall]), policy: Arc::new(Policy::default()) };
+        let app = AppSpec {
+            name: name.clone(),
+            provider: ProviderName::meta(),
+            receivers: Arc::from([oncall]),
+            policy: Arc::new(Policy::default()),
+        };
         let token = |n: usize| {
             let spec = TokenSpec { app: Some(name.clone()), ..spec(&format!("token-{n}"), Policy::default(), HOUR) };
             (spec, TokenStatus::new(at(0)))

@@ -28,7 +28,7 @@ use tokenwatch::domain::status::TokenStatus;
 use tokenwatch::domain::step::{Observation, Step, step};
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{
-    Fingerprint, Ladder, Lead, Policy, ProviderKind, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
+    Fingerprint, Ladder, Lead, Policy, ProviderName, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
 };
 
 pub const MINUTE: i64 = 60;
@@ -46,7 +46,7 @@ pub fn spec(name: &str, policy: Policy, period: i64) -> TokenSpec {
     let oncall = ReceiverName::parse("oncall").expect("a good name");
     TokenSpec {
         id: TokenId::parse(name).expect("a good name"),
-        provider: ProviderKind::Meta,
+        provider: ProviderName::meta(),
         app: None,
         receivers: Arc::from([oncall]),
         policy: Arc::new(policy),

@@ -159,6 +159,21 @@ fn an_answer_that_leaves_a_date_out_erases_none() {
     assert_eq!(slot.tells(60 * DAY, terse()), [(Escalated, Expired, Critical)]);
 }
 
+// 4
+#[test]
+fn an_end_that_is_told_in_seconds_left_is_one_end_at_every_check() {
+    let mut slot = quiet();
+    assert_eq!(slot.tells(55 * DAY, checked(1, valid_until(60 * DAY))), [(First, Expiring, Warning)]);
+    for (n, shift) in [1, -1, 59, -59].into_iter().enumerate() {
+        let seconds = 55 * DAY + HOUR * (1 + i64::try_from(n).unwrap());
+        assert_eq!(slot.tells(seconds, checked(1, valid_until(60 * DAY + shift))), SILENCE, "{shift}");
+    }
+    assert_eq!(slot.tells(60 * DAY - 1, checked(1, valid_until(60 * DAY + 59))), [(Escalated, Expiring, Critical)]);
+    // From the date that was told first, however far the small steps lead.
+    let moved = slot.see(60 * DAY - 1, checked(1, valid_until(60 * DAY + 60))).notices;
+    assert!(moved.iter().any(|notice| notice.deadline == Some(at(60 * DAY + 60))), "{moved:?}");
+}
+
 // 6
 #[test]
 fn a_token_of_an_hour_has_a_ladder_of_its_own() {
@@ -537,7 +552,7 @@ fn a_slot_removed_and_added_again_is_told_again_under_other_keys() {
     let first = slot.see(59 * DAY, checked(1, valid_until(60 * DAY))).notices;
     let subject = Subject::Token(slot.spec.id.clone());
     let incidents = std::mem::take(&mut slot.status.ledger.incidents);
-    let farewell = retire(&subject, slot.spec.provider, incidents, at(59 * DAY + HOUR));
+    let farewell = retire(&subject, slot.spec.provider.clone(), incidents, at(59 * DAY + HOUR));
     assert_eq!(super::words(&farewell.notices), [(Resolved, Expiring, Critical)]);
     slot.status = TokenStatus::new(at(59 * DAY + 2 * HOUR));
     let again = slot.see(59 * DAY + 2 * HOUR, checked(1, valid_until(60 * DAY))).notices;

@@ -37,7 +37,7 @@ fn of_several_reasons_against_a_renewal_the_first_is_told() {
         (Refusal::NoApp, |slot| slot.spec.app = None),
         (Refusal::Source("gone".into()), |slot| slot.status.source_fault = Some("gone".into())),
         (Refusal::Foreign, |slot| slot.status.foreign = Some("theirs".into())),
-        (Refusal::App("the app is blocked by Meta (API access blocked)".into()), |slot| {
+        (Refusal::App("the app is blocked by its provider".into()), |slot| {
             slot.status.last_error = Some(CheckError::App(AppFault::Blocked, "".into()));
         }),
         (Refusal::NotVerified, |slot| slot.status.generation.number += 1),
@@ -176,9 +176,9 @@ fn what_an_exchange_gave_is_the_same_in_everything_but_its_end() {
     for (n, (expected, change)) in table.into_iter().enumerate() {
         let (mut old, mut new) = (full(60 * DAY), full(100 * DAY));
         change(&mut old, &mut new);
-        assert_eq!(proof::of_exchange(Some(&old), &new), expected, "row {n}");
+        assert_eq!(proof::of_exchange(Some(&old), &new, None), expected, "row {n}");
     }
-    assert_eq!(proof::of_exchange(None, &full(DAY)), Ok(()), "of what is not known nothing is missed");
+    assert_eq!(proof::of_exchange(None, &full(DAY), None), Ok(()), "of what is not known nothing is missed");
 }
 
 #[test]
@@ -686,7 +686,7 @@ fn app() -> AppName {
 fn renewed_when(when: When) -> Slot {
     let mut slot = Slot::new(Policy { repeat: Span::ZERO, ..Policy::default() });
     slot.spec.app = Some(app());
-    slot.spec.renew = Some(Arc::new(RenewPolicy { when, floor: DEFAULT_FLOOR, user_token: None }));
+    slot.spec.renew = Some(Arc::new(RenewPolicy { when, floor: DEFAULT_FLOOR, user_token: None, rotation: None }));
     slot
 }
 
@@ -767,7 +767,7 @@ fn ends(slot: &mut Slot, seconds: i64, number: u32, outcome: Outcome, proved: Op
 
 fn report(number: u32, outcome: Outcome, proved: Option<(u8, Inspection)>) -> Observation {
     let proved = proved.map(|(secret, seen)| (Fingerprint([secret; 16]), seen));
-    Observation::Ended(Report { number, outcome, text: "why".into(), proved, error: None })
+    Observation::Ended(Report { number, outcome, text: "why".into(), proved, error: None, kept: false })
 }
 
 fn of_renewal(step: &Step) -> Vec<Word> {
@@ -1191,7 +1191,8 @@ impl<'a> World<'a> {
             }
         }
         let proved_now = proved.map(|new| (fingerprint(new.secret), inspection(new)));
-        let report = Report { number: run.number, outcome, text: "why".into(), proved: proved_now, error: None };
+        let report =
+            Report { number: run.number, outcome, text: "why".into(), proved: proved_now, error: None, kept: false };
         let step = self.step(Observation::Ended(report))?;
         prop_assert!(step.run.is_none(), "none begins in the moment in which one ended");
         let heard = step.notices.iter().filter(|notice| notice.reason == Reason::Renewed).count();

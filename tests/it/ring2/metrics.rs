@@ -10,7 +10,7 @@ use tokenwatch::board::{AppRow, Reload, Row, Table};
 use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{AppFault, Expiry, TokenKind};
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::domain::token::{AppName, ProviderKind, TokenId};
+use tokenwatch::domain::token::{AppName, ProviderName, TokenId};
 use tokenwatch::domain::verdict::{Verdict, app_finding};
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::{OutboxSummary, Telemetry};
@@ -301,7 +301,7 @@ async fn a_date_stays_while_checks_fail_and_after_it_has_passed() {
 fn row(n: usize, verdict: Verdict, findings: &[(Reason, Severity)]) -> Row {
     Row {
         id: TokenId::parse(&format!("t{n}")).expect("a name"),
-        provider: ProviderKind::Meta,
+        provider: ProviderName::meta(),
         app: None,
         kind: TokenKind::User,
         verdict,
@@ -329,9 +329,10 @@ fn table(rows: usize) -> Arc<Table> {
 }
 
 fn scene(per_token: PerToken) -> Scene {
-    let counters = Counters::new(["4", "190"].into_iter());
+    let counters = Counters::default();
+    counters.expect(&ProviderName::meta(), &["4", "190"]);
     let telemetry = Telemetry { usage: vec![("call_count", 0.25)], ..Telemetry::default() };
-    counters.checked(ProviderKind::Meta, "helpdesk", &telemetry, None);
+    counters.checked(&ProviderName::meta(), "helpdesk", &telemetry, None);
     Scene {
         now: Timestamp::from_unix(START),
         counters: counters.render(),

@@ -248,7 +248,7 @@ async fn health_and_readiness_follow_the_loop_and_the_store() {
     let (_sender, receiver) = tokio::sync::watch::channel(Arc::new(loaded.settings));
     let router = web::router(Web {
         board: Arc::clone(&board),
-        counters: Arc::new(Counters::new(std::iter::empty())),
+        counters: Arc::new(Counters::default()),
         store: Arc::new(Sqlite::open(&folder.path().join("state.db")).expect("a state")),
         clock: clock.clone(),
         settings: receiver,

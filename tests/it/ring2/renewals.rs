@@ -246,7 +246,7 @@ async fn what_never_expires_is_never_exchanged_and_what_has_expired_cannot_be() 
     house.start(&house.config(&config)).await;
     until(&house, 32 * DAY).await;
     for (name, why) in [("never", "never expires"), ("dead", "has expired")] {
-        let asked = house.requests().renew(id(name), Origin::Asked("asha".into())).await;
+        let asked = house.requests().renew(id(name), Origin::Asked("asha".into()), false).await;
         let Err(Declined::NotRenewed(text)) = asked else { panic!("{name}: {asked:?}") };
         assert!(text.contains(why), "{text}");
     }
@@ -299,7 +299,7 @@ async fn a_page_token_is_read_again_with_its_user_token() {
     until(&house, 11 * DAY).await;
     let again = world(&house, |world, now| world.issue_long_user(ADA, &["pages_show_list"], now));
     house.write_env(&[("USER", &again), ("PAGE", &page)]);
-    house.requests().renew(id("page"), Origin::Asked("asha".into())).await.expect("it begins");
+    house.requests().renew(id("page"), Origin::Asked("asha".into()), false).await.expect("it begins");
     until(&house, 11 * DAY + HOUR).await;
     assert_ne!(held(&house, "PAGE"), page);
     assert_eq!(outcomes(&house, "page").await.last(), Some(&"renewed"));

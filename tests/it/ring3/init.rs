@@ -238,7 +238,7 @@ fn what_cannot_be_learned_is_no_reason_not_to_write() {
                 stage.sim().with_world(|world| world.faults.clear());
                 blocked();
             },
-            &["blocked by Meta"],
+            &["blocked by its provider"],
         ),
     ] {
         before();

@@ -11,7 +11,7 @@ use tokenwatch::domain::time::Span;
 use tokenwatch::renewal::sink::{self, Held, Put, SinkError, Swap};
 use tokenwatch::renewal::{command, confirm, restart};
 use tokenwatch::secret::Secret;
-use tokenwatch::settings::Meta;
+use tokenwatch::settings::Graph;
 use tokenwatch::settings::delivery::{Command, Confirm, Question, Restart};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
@@ -324,9 +324,9 @@ fn answering(statuses: &[&str], body: &str) -> (Server, Arc<Mutex<Vec<String>>>)
     (server, asked)
 }
 
-fn meta(port: u16) -> Meta {
+fn meta(port: u16) -> Graph {
     let base_url = url::Url::parse(&format!("http://127.0.0.1:{port}")).expect("a url");
-    Meta { base_url, version: "v23.0".to_owned(), timeout: Span::seconds(5), ca_file: None }
+    Graph { base_url, version: "v23.0".to_owned(), timeout: Span::seconds(5), ca_file: None }
 }
 
 /// A script.

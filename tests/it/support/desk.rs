@@ -32,7 +32,7 @@ pub const SCOPES: [&str; 2] = ["whatsapp_business_management", "whatsapp_busines
 pub struct Desk {
     pub sim: Sim,
     pub clock: Arc<Lens>,
-    pub settings: settings::Meta,
+    pub settings: settings::Graph,
     pub meta: Meta,
     _server: JoinSet<()>,
 }
@@ -84,9 +84,9 @@ fn people() -> World {
 }
 
 /// Settings for a server in plain text.
-pub fn plain_settings(address: SocketAddr) -> settings::Meta {
+pub fn plain_settings(address: SocketAddr) -> settings::Graph {
     let base_url = format!("http://{address}").parse().expect("an address is a url");
-    settings::Meta { base_url, version: "v25.0".to_owned(), timeout: Span::seconds(10), ca_file: None }
+    settings::Graph { base_url, version: "v25.0".to_owned(), timeout: Span::seconds(10), ca_file: None }
 }
 
 pub async fn listen() -> (SocketAddr, TcpListener) {
