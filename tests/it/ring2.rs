@@ -8,6 +8,7 @@ mod numbers;
 mod oncall;
 mod pages;
 mod renewals;
+mod rotations;
 
 use std::collections::{BTreeMap, BTreeSet};
 

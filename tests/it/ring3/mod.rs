@@ -16,6 +16,7 @@ mod init;
 mod kills;
 mod lifecycle;
 mod operators_commands;
+mod providers;
 mod renewal_crashes;
 mod replacing;
 mod secrets;
