@@ -42,13 +42,15 @@ async fn the_entry_of_that_label_tells_of_the_token() {
 #[tokio::test]
 async fn every_answer_is_told_apart() {
     type Change = fn(&mut DockerHub, &str);
-    let rows: [(&str, Change, &str); 7] = [
+    let rows: [(&str, Change, &str); 8] = [
         ("inactive", |page, token| page.deactivate(token), "revoked: unstated"),
         ("expired", |page, token| page.expire(token, NOW), "revoked: unstated"),
         ("deleted", |page, token| page.delete(token), "revoked: unstated"),
         ("throttled", |page, _| page.trouble = Some(DockerHub::throttled(Some(9))), "throttled"),
         ("broken", |page, _| page.trouble = Some(DockerHub::server_error()), "unavailable"),
         ("no JSON", |page, _| page.trouble = Some(Said::text(401, "no")), "garbled"),
+        // A rule of the list must not praise what something before the login refuses.
+        ("a proxy", |page, _| page.trouble = Some(Said::text(403, "<html>no</html>")), "garbled"),
         ("a login without a token", |page, _| page.trouble = Some(Said::text(200, "{}")), "refused"),
     ];
     for (what, change, expected) in rows {

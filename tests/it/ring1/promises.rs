@@ -9,7 +9,7 @@ use tokenwatch::domain::finding::Reason::{
     ScopeMissing, SourceUnreadable, Unreadable,
 };
 use tokenwatch::domain::finding::Severity::{Critical, Info, Warning};
-use tokenwatch::domain::inspection::{AppFault, CheckError, Expiry, Inspection, Validity};
+use tokenwatch::domain::inspection::{AppFault, Basis, CheckError, Expiry, Inspection, Validity};
 use tokenwatch::domain::ledger::Entry;
 use tokenwatch::domain::status::TokenStatus;
 use tokenwatch::domain::step::{Observation, retire};
@@ -172,6 +172,21 @@ fn an_end_that_is_told_in_seconds_left_is_one_end_at_every_check() {
     // From the date that was told first, however far the small steps lead.
     let moved = slot.see(60 * DAY - 1, checked(1, valid_until(60 * DAY + 60))).notices;
     assert!(moved.iter().any(|notice| notice.deadline == Some(at(60 * DAY + 60))), "{moved:?}");
+}
+
+// 64
+#[test]
+fn a_typed_end_is_passed_over_once_it_has_passed_and_the_token_works() {
+    let mut slot = quiet();
+    let typed = |at: i64| checked(1, Inspection { basis: Basis::Typed, ..valid_until(at) });
+    assert_eq!(slot.tells(55 * DAY, typed(60 * DAY)), [(First, Expiring, Warning)]);
+    let after = slot.see(60 * DAY + 1, checked(1, answer(Validity::Valid, Expiry::Unknown)));
+    assert!(after.judgement.find(Expired).is_none() && after.judgement.find(Expiring).is_none(), "{:?}", after.notices);
+    // What the provider itself told stands against what somebody typed.
+    let mut slot = quiet();
+    assert_eq!(slot.tells(55 * DAY, checked(1, valid_until(60 * DAY))), [(First, Expiring, Warning)]);
+    assert_eq!(slot.tells(56 * DAY, typed(90 * DAY)), SILENCE);
+    assert_eq!(slot.tells(60 * DAY, typed(90 * DAY)), [(Escalated, Expired, Critical)]);
 }
 
 // 6

@@ -12,6 +12,7 @@ use crate::pages::instagram::{Instagram, Life, Renewed};
 use crate::pages::oauth2::{CLIENT_ID, CLIENT_SECRET, INTROSPECTION, OAuth2, TOKEN};
 use crate::pages::tickets::Tickets;
 use crate::pages::{Page, Said, Site};
+use crate::support::desk::secret;
 use crate::support::house::START;
 use crate::support::process::quoted;
 
@@ -126,8 +127,8 @@ async fn what_exists_nowhere_else_is_kept_while_its_token_is_gone_from_the_confi
     let here = gitlab(&house, &site);
     let blocked = format!(
         "{here}publish = [{{ file = {} }}, {{ file = {} }}]\n",
-        place(&house, "ci.token"),
-        place(&house, "no-such-folder/copy")
+        place(&house, "no-such-folder/copy"),
+        place(&house, "ci.token")
     );
     let nothing = house.config(
         "[[tokens]]\nname = \"badge\"\nprovider = \"manual\"\nexpires = \"2040-01-01\"\nsecret = { env = \"PATH\" }\n",
@@ -137,7 +138,7 @@ async fn what_exists_nowhere_else_is_kept_while_its_token_is_gone_from_the_confi
     assert_eq!(
         (rotations(&site), held(&house, "ci.token")),
         (1, first.clone()),
-        "nothing is touched before all can be"
+        "the places are written in their order"
     );
     let subjects = told(&house, "ci");
     assert!(subjects.iter().any(|subject| subject.starts_with("CRITICAL")), "{subjects:?}");
@@ -401,6 +402,12 @@ async fn a_refresh_token_whose_answer_was_lost_is_not_used_again_until_somebody_
     assert!(subjects.iter().any(|subject| subject.starts_with("CRITICAL api")), "{subjects:?}");
     let page = house.get("/api/v1/tokens/api").await.1;
     assert!(page.contains("renew api --anyway"), "it says what to do: {page}");
+    // Nor because of somebody's paste that was refused.
+    let id = TokenId::parse("api").expect("a name");
+    let wrong = secret("not-a-token-of-this-provider");
+    house.requests().replace(id, Origin::Replaced("asha".into()), wrong, false).await.expect("it begins");
+    house.pass(Span::hours(12)).await;
+    assert_eq!(refreshes(&site), lost, "a refused replacement forgets nothing");
     // After a restart it is remembered.
     house.stop().await;
     house.start(&oauth(&house, &site)).await;
@@ -412,6 +419,23 @@ async fn a_refresh_token_whose_answer_was_lost_is_not_used_again_until_somebody_
     put(&house, "refresh.token", &refresh);
     house.pass(Span::hours(3)).await;
     assert!(works(&house, &site), "{:?}", house.subjects());
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_outlives_an_access_token_that_ended_before_it_could_be_put_in_place() {
+    let (mut house, site, _) = granted().await;
+    let places = [place(&house, "access.token"), place(&house, "later/copy")];
+    let places = places.map(|place| format!("{{ file = {place} }}")).join(", ");
+    house.start(&format!("{}publish = [{places}]\n", oauth(&house, &site))).await;
+    let before = held(&house, "refresh.token");
+    house.pass(Span::hours(3)).await;
+    assert_eq!((refreshes(&site), held(&house, "refresh.token")), (1, before), "it waits for the second place");
+    assert!(!works(&house, &site));
+    std::fs::create_dir(house.folder.path().join("later")).expect("the folder comes");
+    house.pass(Span::hours(1)).await;
+    assert!(works(&house, &site), "{:?}", house.subjects());
+    assert_eq!(held(&house, "later/copy"), held(&house, "access.token"));
     house.stop().await;
 }
 
