@@ -11,6 +11,7 @@ use crate::pages::gitlab::{GitLab, Kind};
 use crate::pages::instagram::{Instagram, Life, Renewed};
 use crate::pages::oauth2::{CLIENT_ID, CLIENT_SECRET, INTROSPECTION, OAuth2, TOKEN};
 use crate::pages::tickets::Tickets;
+use crate::pages::twilio::Twilio;
 use crate::pages::{Page, Said, Site};
 use crate::support::desk::secret;
 use crate::support::house::START;
@@ -326,6 +327,41 @@ async fn an_instagram_token_tells_its_end_only_when_it_is_renewed_and_that_is_ke
     assert_ne!(held(&house, "shop.token"), second, "20 days before the end it is renewed again");
     let told = told(&house, "shop");
     assert!(!told.iter().any(|subject| subject.contains("CRITICAL") || subject.contains("WARNING")), "{told:?}");
+    house.stop().await;
+}
+
+/// The secondary token is in use before it takes the place of the primary one, and the next rotation begins by deleting whatever is secondary.
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_fails_is_made_up_for_before_the_next_rotation() {
+    const PROMOTE: &str = "/v1/AuthTokens/Promote";
+    let (mut house, site) = next_door(Twilio::new("story", START - DAY)).await;
+    let account = site.page().account.clone();
+    let first = site.page().primary.clone();
+    put(&house, "auth.token", &first);
+    let url = site.url();
+    let config = house.config(&format!(
+        "[provider.twilio]\nbase_url = \"{url}\"\nparameters = {{ accounts_url = \"{url}\", messaging_url = \"{url}\" }}\n\
+         [[tokens]]\nname = \"sms\"\nprovider = \"twilio\"\nsecret = {{ file = {} }}\n\
+         parameters = {{ account = \"{account}\" }}\n[tokens.renew]\ncron = \"0 0 3 * * *\"\n",
+        place(&house, "auth.token")
+    ));
+    site.refuse_next(PROMOTE, Said::text(500, "trouble"));
+    house.start(&config).await;
+    let promotions = || site.calls().iter().filter(|call| call.path == PROMOTE).count();
+    while promotions() == 0 {
+        house.pass(Span::minutes(1)).await;
+    }
+    house.kill().await;
+    assert_ne!(held(&house, "auth.token"), first, "it is in use");
+    house.start(&config).await;
+    house.pass(Span::minutes(10)).await;
+    assert_eq!(site.page().primary.clone(), held(&house, "auth.token"));
+    assert_eq!(site.page().secondary.clone(), None);
+    until(&house, 4 * DAY).await;
+    assert_eq!(site.page().primary.clone(), held(&house, "auth.token"), "each day another");
+    assert!(promotions() >= 4, "{}", promotions());
+    let told = told(&house, "sms");
+    assert!(!told.iter().any(|subject| subject.contains("revoked")), "{told:?}");
     house.stop().await;
 }
 
