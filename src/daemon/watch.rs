@@ -214,7 +214,7 @@ impl Watch {
             };
             if status != before {
                 info!(subject = %subject, incidents = incidents.len(), "no longer watched; its incidents end");
-                let Told { notices, entries } = retire(&subject, ProviderName::meta(), incidents, now);
+                let Told { notices, entries } = retire(&subject, incidents, now);
                 let journal = match (run, &subject) {
                     (Some(entry), _) if only_copy => {
                         error!(subject = %subject, "its only living secret waits sealed for a place; it stays so until the token comes back");

@@ -53,6 +53,8 @@ pub struct Incident {
     pub thread: Thread,
     /// Its number among the incidents of its subject, from 1. Numbers are never used twice.
     pub number: u32,
+    /// Whose token it was when it began. That outlives the configuration that said so, for who watches alerts knows them by it.
+    pub provider: ProviderName,
     /// Which generation of the secret it belongs to.
     pub generation: u32,
     /// When it began.
@@ -311,6 +313,7 @@ mod tests {
         Incident {
             thread: Thread::Expiry,
             number: 4,
+            provider: ProviderName::meta(),
             generation: 2,
             opened_at: Timestamp::from_unix(0),
             reason: Reason::Expiring,

@@ -180,8 +180,8 @@ impl Circumstances<'_> {
 pub struct Teller<'a> {
     /// What it is about.
     pub subject: Subject,
-    /// Who issued the token.
-    pub provider: ProviderName,
+    /// Who issued the token, for what begins now.
+    pub provider: &'a ProviderName,
     /// The app concerned.
     pub app: Option<&'a AppName>,
     /// Who is told.
@@ -322,6 +322,7 @@ impl Teller<'_> {
         Incident {
             thread,
             number,
+            provider: self.provider.clone(),
             generation: self.when.generation,
             opened_at: self.when.now,
             reason: finding.reason,
@@ -386,7 +387,7 @@ impl Teller<'_> {
         Notice {
             key: alert::key(&self.subject, incident, why),
             subject: self.subject.clone(),
-            provider: self.provider.clone(),
+            provider: incident.provider.clone(),
             app: self.app.cloned(),
             why,
             reason: incident.reason,

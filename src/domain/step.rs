@@ -175,7 +175,7 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
         && judgement.find(Reason::Expired).is_none();
     let teller = Teller {
         subject: Subject::Token(spec.id.clone()),
-        provider: spec.provider.clone(),
+        provider: &spec.provider,
         app: spec.app.as_ref(),
         receivers: &spec.receivers,
         facts: notice_facts(spec, &status, now),
@@ -222,7 +222,7 @@ pub fn step_app(spec: &AppSpec, mut status: AppStatus, seen: AppObservation, now
         .collect();
     let teller = Teller {
         subject: Subject::App(spec.name.clone()),
-        provider: spec.provider.clone(),
+        provider: &spec.provider,
         app: Some(&spec.name),
         receivers: &spec.receivers,
         facts: NoticeFacts::NONE,
@@ -244,9 +244,10 @@ pub fn step_watcher(
 ) -> SideStep<WatcherStatus> {
     status.ledger.draw_back(now);
     status.last_digest = status.last_digest.map(|at| at.min(now));
+    let nobody = ProviderName::meta();
     let teller = |receivers| Teller {
         subject: Subject::Watcher,
-        provider: ProviderName::meta(),
+        provider: &nobody,
         app: None,
         receivers,
         facts: NoticeFacts::NONE,
@@ -323,11 +324,11 @@ pub fn wake(spec: &TokenSpec, status: &TokenStatus, judgement: &Judgement, now: 
 }
 
 /// Ends every incident of a slot that is no longer watched.
-pub fn retire(subject: &Subject, provider: ProviderName, incidents: Vec<Incident>, now: Timestamp) -> Told {
-    let policy = Policy::default();
+pub fn retire(subject: &Subject, incidents: Vec<Incident>, now: Timestamp) -> Told {
+    let (policy, nobody) = (Policy::default(), ProviderName::meta());
     let teller = Teller {
         subject: subject.clone(),
-        provider,
+        provider: &nobody,
         app: None,
         receivers: &Arc::from([]),
         facts: NoticeFacts::NONE,

@@ -997,6 +997,8 @@ impl StoredError {
 struct StoredIncident {
     reason: String,
     number: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
     generation: u32,
     opened_at: i64,
     severity: String,
@@ -1020,6 +1022,8 @@ impl StoredIncident {
         Self {
             reason: incident.reason.as_str().to_owned(),
             number: incident.number,
+            // What is usual is not written.
+            provider: (!incident.provider.is_meta()).then(|| incident.provider.to_string()),
             generation: incident.generation,
             opened_at: incident.opened_at.unix(),
             severity: incident.severity.as_str().to_owned(),
@@ -1038,6 +1042,7 @@ impl StoredIncident {
         Ok(Incident {
             thread: reason.thread(),
             number: self.number,
+            provider: self.provider.map_or_else(|| Ok(ProviderName::meta()), |name| provider(&name))?,
             generation: self.generation,
             opened_at: Timestamp::from_unix(self.opened_at),
             reason,
@@ -1122,14 +1127,13 @@ impl StoredNotice {
     }
 
     fn notice(self) -> Result<Notice, Unreadable> {
-        let provider = ProviderName::parse(&self.provider);
         let app = self.app.map(|name| AppName::parse(&name).map_err(|fault| Unreadable(fault.to_string())));
         let receivers: Vec<ReceiverName> =
             self.receivers.iter().map(|name| decode_receiver(name)).collect::<Result<_, _>>()?;
         Ok(Notice {
             key: AlertKey::from_stored(&self.key),
             subject: decode_subject(&self.subject)?,
-            provider: provider.map_err(|_| unknown("provider", &self.provider))?,
+            provider: provider(&self.provider)?,
             app: app.transpose()?,
             why: why(&self.why)?,
             reason: reason(&self.reason)?,
@@ -1276,6 +1280,10 @@ fn stored_basis(basis: Basis) -> Option<Box<str>> {
 
 fn basis(word: &str) -> Result<Basis, Unreadable> {
     Basis::parse(word).ok_or_else(|| unknown("basis", word))
+}
+
+fn provider(word: &str) -> Result<ProviderName, Unreadable> {
+    ProviderName::parse(word).map_err(|_| unknown("provider", word))
 }
 
 fn cause(word: &str) -> Result<Cause, Unreadable> {

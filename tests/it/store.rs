@@ -2074,6 +2074,7 @@ fn incident(reason: Reason, number: u32) -> Incident {
     Incident {
         thread: reason.thread(),
         number,
+        provider: ProviderName::meta(),
         generation: 3,
         opened_at: Timestamp::from_unix(11),
         reason,
@@ -2437,6 +2438,11 @@ fn incidents() -> impl Strategy<Value = Incident> {
         |(reason, severity, (number, generation, repeats, stage), (opened_at, deadline, told_at), later)| Incident {
             thread: reason.thread(),
             number,
+            provider: if number % 3 == 0 {
+                ProviderName::parse("gitlab").expect("a name")
+            } else {
+                ProviderName::meta()
+            },
             generation,
             opened_at,
             reason,

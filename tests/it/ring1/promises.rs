@@ -14,7 +14,7 @@ use tokenwatch::domain::ledger::Entry;
 use tokenwatch::domain::status::TokenStatus;
 use tokenwatch::domain::step::{Observation, retire};
 use tokenwatch::domain::time::Span;
-use tokenwatch::domain::token::{Ladder, Lead, Policy, ReceiverName};
+use tokenwatch::domain::token::{Ladder, Lead, Policy, ProviderName, ReceiverName};
 use tokenwatch::domain::verdict::Verdict;
 
 use super::{
@@ -564,11 +564,13 @@ fn the_same_fault_of_a_new_secret_is_told_without_a_resolved() {
 #[test]
 fn a_slot_removed_and_added_again_is_told_again_under_other_keys() {
     let mut slot = quiet();
+    slot.spec.provider = ProviderName::parse("gitlab").expect("a name");
     let first = slot.see(59 * DAY, checked(1, valid_until(60 * DAY))).notices;
     let subject = Subject::Token(slot.spec.id.clone());
     let incidents = std::mem::take(&mut slot.status.ledger.incidents);
-    let farewell = retire(&subject, slot.spec.provider.clone(), incidents, at(59 * DAY + HOUR));
+    let farewell = retire(&subject, incidents, at(59 * DAY + HOUR));
     assert_eq!(super::words(&farewell.notices), [(Resolved, Expiring, Critical)]);
+    assert_eq!(farewell.notices[0].provider, first[0].provider, "Alertmanager knows the alert by it");
     slot.status = TokenStatus::new(at(59 * DAY + 2 * HOUR));
     let again = slot.see(59 * DAY + 2 * HOUR, checked(1, valid_until(60 * DAY))).notices;
     assert_eq!(super::words(&again), [(First, Expiring, Critical)]);
@@ -1229,7 +1231,7 @@ fn a_slot_taken_out_says_nothing_of_what_nobody_was_told_of() {
     slot.see(1, hush(DAY));
     assert_eq!(slot.tells(2, no_secret()), SILENCE);
     let incidents = std::mem::take(&mut slot.status.ledger.incidents);
-    let farewell = retire(&Subject::Token(slot.spec.id.clone()), slot.spec.provider, incidents, at(3));
+    let farewell = retire(&Subject::Token(slot.spec.id.clone()), incidents, at(3));
     assert_eq!(super::words(&farewell.notices), [(Resolved, ScopeMissing, Warning)]);
     assert_eq!(farewell.entries.len(), 2, "history keeps both");
 }
