@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
+use http::header::{DATE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Method};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::inspection::CheckError;
-use crate::domain::time::Span;
+use crate::domain::time::{Span, Timestamp};
 use crate::outgoing::{Client, ClientError, Failure, IDLE_LIMIT, Reply};
 
 /// A client for one provider. Connections are kept and shared.
@@ -78,5 +80,48 @@ pub fn check_error(failure: Failure) -> CheckError {
     match failure.how {
         Some(how) => CheckError::Unreachable(how, failure.text.into()),
         None => CheckError::Garbled(failure.text.into()),
+    }
+}
+
+/// Our clock minus the provider's.
+pub fn clock_offset(headers: &HeaderMap, now: Timestamp) -> Option<Span> {
+    date(headers, DATE).map(|theirs| now.since(theirs))
+}
+
+/// How long to stay away, as `Retry-After` says (RFC 9110, section 10.2.3): in seconds, or until a date.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Span> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Span::seconds);
+    seconds.or_else(|| date(headers, RETRY_AFTER).map(|until| until.since(now)))
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()?;
+    let unix = date.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    i64::try_from(unix).ok().map(Timestamp::from_unix)
+}
+
+/// The start of a stopwatch.
+#[expect(clippy::disallowed_methods, reason = "a stopwatch for the duration histogram, never compared with wall time")]
+pub fn started() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, http::HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn dates_are_compared_with_our_clock() {
+        let now = Timestamp::from_unix(1_752_566_390);
+        let noon = "Tue, 15 Jul 2025 08:00:00 GMT";
+        assert_eq!(clock_offset(&headers(DATE, noon), now), Some(Span::seconds(-10)));
+        assert_eq!(clock_offset(&headers(DATE, "yesterday"), now), None);
+        assert_eq!(retry_after(&headers(RETRY_AFTER, noon), now), Some(Span::seconds(10)));
+        assert_eq!(retry_after(&headers(RETRY_AFTER, " 7 "), now), Some(Span::seconds(7)));
+        assert_eq!(retry_after(&headers(RETRY_AFTER, "soon"), now), None);
     }
 }

@@ -1,8 +1,10 @@
 //! Adapters to the services that issue tokens. Each turns a wire format into the facts of the core, and keeps the rest to itself.
 
 pub mod declared;
+mod health;
 pub mod http;
 pub mod meta;
+mod values;
 
 use std::sync::Arc;
 

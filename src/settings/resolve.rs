@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::check::{did_you_mean, is_environment, item_path, join};
 use super::delivery::{self, Slot};
+use super::description::OWN_NUMBER;
 use super::layers::{Node, Value};
 use super::providers::{Asked, META, Providers, graph, is_special};
 use super::value::{self, Plan, SecretRef};
@@ -780,5 +781,3 @@ const DEFAULT_CONCURRENCY: usize = 32;
 const DEFAULT_GRACE: Span = Span::seconds(10);
 const DEFAULT_RELAY_TIMEOUT: Span = Span::seconds(30);
 const DEFAULT_RETRY: Span = Span::seconds(60);
-/// The number of a token that stands for one number only.
-const OWN_NUMBER: &str = "own";

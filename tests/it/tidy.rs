@@ -103,6 +103,22 @@ fn rooms_know_only_the_rooms_below_them() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Two adapters that share a house do not know each other either: what both need stands between them.
+#[test]
+fn one_provider_knows_nothing_of_another() {
+    let inside =
+        |room: &str| sources().into_iter().filter(move |(path, _)| path.to_string_lossy().contains(room)).collect();
+    for (room, other) in [("provider/declared/", "meta"), ("provider/meta/", "declared")] {
+        let files: Vec<(PathBuf, String)> = inside(room);
+        assert!(files.len() > 5, "{room} has moved");
+        for (path, text) in files {
+            for way in [format!("provider::{other}"), format!("super::{other}")] {
+                assert!(!product(&text).contains(&way), "{} knows {way}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn the_core_is_pure() {
     for (path, text) in sources().into_iter().filter(|(path, _)| room_of(path) == "domain") {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::outgoing::Reply;
+use crate::provider::values::as_text;
 use crate::settings::description::{Means, Pointer, Rule, Wanted};
 
 /// An answer. Its body is wiped when it is dropped, for it may hold secrets; the document is not shown anywhere as a whole.
@@ -33,7 +34,7 @@ impl Document {
 
     /// The same as text, where it is a text, a number or a flag.
     pub(super) fn text(&self, pointer: &Pointer) -> Option<String> {
-        as_text(self.at(pointer)?)
+        scalar(self.at(pointer)?)
     }
 
     /// A header.
@@ -63,20 +64,15 @@ pub(super) fn at<'v>(value: &'v Value, pointer: &Pointer) -> Option<&'v Value> {
 }
 
 /// A text, a number or a flag as text.
-pub(super) fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
+pub(super) fn scalar(value: &Value) -> Option<String> {
+    value.as_bool().map(|flag| flag.to_string()).or_else(|| as_text(value))
 }
 
 fn is_wanted(wanted: &[Wanted], found: Option<&Value>) -> bool {
     wanted.iter().any(|wanted| match (wanted, found) {
         (Wanted::Absent, found) => found.is_none(),
         (Wanted::Present, found) => found.is_some(),
-        (Wanted::Like(pattern), Some(found)) => as_text(found).is_some_and(|text| is_like(pattern, &text)),
+        (Wanted::Like(pattern), Some(found)) => scalar(found).is_some_and(|text| is_like(pattern, &text)),
         (Wanted::Like(_), None) => false,
     })
 }

@@ -19,7 +19,7 @@ use x509_cert::der::Decode as _;
 use crate::domain::inspection::{Cause, CheckError, Expiry, Inspection, TokenKind, Unreachable, Validity};
 use crate::domain::time::{Span, Timestamp};
 use crate::ports::Parameters;
-use crate::provider::meta::word;
+use crate::provider::values::word;
 use crate::redact::redact;
 use crate::tls;
 

@@ -6,12 +6,12 @@ use jiff::fmt::{rfc2822, strtime};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::answer::{Document, as_text, at};
+use super::answer::{Document, at, scalar};
 use super::rehearsal::Rehearsal;
 use super::request::{Filling, Papers};
 use crate::domain::inspection::{Expiry, Grant, Inspection, TokenKind, Validity};
 use crate::domain::time::{Span, Timestamp};
-use crate::provider::meta::{label, word};
+use crate::provider::values::{label, word};
 use crate::settings::description::{self, Ends, Format, Place, Read, Select, Words};
 
 /// A document whose facts are read.
@@ -29,10 +29,7 @@ pub(super) struct Found {
 
 impl Facts<'_> {
     pub(super) fn read(&self, wanted: &description::Facts, rehearsal: &mut Rehearsal) -> Found {
-        let entry = match &wanted.select {
-            Some(select) => self.selected(select),
-            None => self.document.json.as_ref(),
-        };
+        let entry = self.entry(wanted.select.as_ref());
         if wanted.select.is_some() {
             rehearsal.fact("entry", if entry.is_some() { "found" } else { "not in the list" });
         }
@@ -65,7 +62,7 @@ impl Facts<'_> {
 
     /// The entry of a list in which everything stands that must.
     fn selected(&self, select: &Select) -> Option<&Value> {
-        let filling = Filling { papers: self.papers, login: None, new: None, now: self.now };
+        let filling = Filling { papers: self.papers, now: self.now };
         let list = self.document.at(&select.list)?.as_array()?;
         let wanted: Vec<(&description::Pointer, String)> = select
             .matching
@@ -75,12 +72,12 @@ impl Facts<'_> {
         let fits = |entry: &&Value| {
             wanted
                 .iter()
-                .all(|(pointer, wanted)| at(entry, pointer).and_then(as_text).is_some_and(|text| text == *wanted))
+                .all(|(pointer, wanted)| at(entry, pointer).and_then(scalar).is_some_and(|text| text == *wanted))
         };
         list.iter().find(fits)
     }
 
-    /// The entry that counts, of a document about a number.
+    /// What is read: of a list the entry that counts, else the whole document.
     pub(super) fn entry<'d>(&'d self, select: Option<&Select>) -> Option<&'d Value> {
         match select {
             Some(select) => self.selected(select),
@@ -125,8 +122,8 @@ impl Facts<'_> {
         match place {
             Place::Header(name) => self.document.header(name).map(str::to_owned).into_iter().collect(),
             Place::Json(pointer) => match entry.and_then(|entry| at(entry, pointer)) {
-                Some(Value::Array(items)) => items.iter().filter_map(as_text).collect(),
-                Some(value) => as_text(value).into_iter().collect(),
+                Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
+                Some(value) => scalar(value).into_iter().collect(),
                 None => Vec::new(),
             },
         }
@@ -166,7 +163,7 @@ fn first_moment(date: jiff::civil::Date) -> Option<Timestamp> {
 /// No token ended before there were any: nonsense is not a date.
 const EARLIEST: i64 = 1;
 /// The end of the year 9999, which is the last one that RFC 3339 can write.
-const LATEST: i64 = 253_402_300_799;
+pub(super) const LATEST: i64 = 253_402_300_799;
 /// More permissions than any provider has.
 const MOST_SCOPES: usize = 500;
 

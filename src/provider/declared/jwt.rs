@@ -6,10 +6,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::claimed;
-use crate::domain::inspection::{Expiry, Grant, Inspection, TokenKind, Validity};
+use super::facts::LATEST;
+use crate::domain::inspection::{Basis, Expiry, Grant, Inspection, TokenKind, Validity};
 use crate::domain::time::Timestamp;
-use crate::provider::meta::word;
+use crate::provider::values::word;
 use crate::secret::Secret;
 
 /// What the token says of itself.
@@ -47,13 +47,13 @@ fn of_claims(claims: &Value, now: Timestamp) -> Inspection {
         (1..=LATEST).contains(&number).then(|| Timestamp::from_unix(number))
     };
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(word);
-    let (expires, basis) = claimed(moment("exp").map_or(Expiry::Unknown, Expiry::At));
+    let expires = moment("exp").map_or(Expiry::Unknown, Expiry::At);
     let ended = expires.date().is_some_and(|at| at <= now);
     let scopes = claims.get("scope").and_then(Value::as_str);
     Inspection {
         kind: TokenKind::parse(KIND),
         expires,
-        basis,
+        basis: if expires == Expiry::Unknown { Basis::Told } else { Basis::Claimed },
         issued_at: moment("iat"),
         user_id: text("sub"),
         app_id: text("client_id").or_else(|| text("azp")),
@@ -72,8 +72,6 @@ fn whole(number: f64) -> i64 {
 const KIND: &str = "jwt";
 /// Header fields of 8 KiB are the usual limit.
 const LARGEST: usize = 64 * 1024;
-/// The end of the year 9999.
-const LATEST: i64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {

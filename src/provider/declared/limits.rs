@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use crate::domain::time::{Span, Timestamp};
+use crate::provider::http::retry_after;
 use crate::settings::description::Limits;
 
 /// The share of the budget that is used, 0 to 1.
@@ -23,15 +24,6 @@ pub(super) fn usage(limits: &Limits, headers: &HeaderMap) -> Option<f64> {
 pub(super) fn pause(limits: &Limits, headers: &HeaderMap, now: Timestamp) -> Span {
     let asked = retry_after(headers, now).or_else(|| reset(limits, headers, now)).filter(|pause| *pause > Span::ZERO);
     asked.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE)
-}
-
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Span> {
-    let text = header(headers, "retry-after")?;
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Some(Span::seconds(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    Some(Timestamp::from_unix(i64::try_from(date).ok()?).since(now))
 }
 
 fn reset(limits: &Limits, headers: &HeaderMap, now: Timestamp) -> Option<Span> {

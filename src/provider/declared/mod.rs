@@ -14,7 +14,6 @@ mod request;
 mod rotate;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use zeroize::Zeroizing;
@@ -22,8 +21,9 @@ use zeroize::Zeroizing;
 use self::answer::Document;
 use self::rehearsal::Rehearsal;
 use self::request::{Filling, Papers};
-use super::http::{Http, check_error};
-use crate::domain::inspection::{Basis, CheckError, Expiry, Inspection, TokenKind, Validity};
+use super::http::{Http, check_error, clock_offset, started};
+use super::values::label;
+use crate::domain::inspection::{CheckError, Inspection, TokenKind, Validity};
 use crate::domain::number::Number;
 use crate::domain::time::Timestamp;
 use crate::outgoing::{ClientError, Failure, Reply};
@@ -85,8 +85,8 @@ impl DeclaredProvider {
             Err(LoginFailed::Verdict(verdict)) => return Ok(*verdict),
             Err(LoginFailed::Error(error)) => return Err(error),
         };
-        let papers = papers.with(login.as_ref());
-        let filling = Filling { papers: &papers, login: login.as_ref(), new: None, now: self.clock.now() };
+        let papers = Papers { login: login.as_ref(), ..papers };
+        let filling = Filling { papers: &papers, now: self.clock.now() };
         let reply = self.send(&asking.check, &filling, rehearsal).await.map_err(check_error)?;
         let reading = self.reading(asking, &papers, reply, telemetry, rehearsal);
         match reading.means(&[&asking.answers], telemetry, rehearsal) {
@@ -107,14 +107,14 @@ impl DeclaredProvider {
         rehearsal: &mut Rehearsal,
     ) -> Result<Option<Secret>, LoginFailed> {
         let Some(Login { request, token, answers }) = &asking.login else { return Ok(None) };
-        let filling = Filling { papers, login: None, new: None, now: self.clock.now() };
+        let filling = Filling { papers, now: self.clock.now() };
         let reply = self
             .send(request, &filling, rehearsal)
             .await
             .map_err(|failure| LoginFailed::Error(check_error(failure)))?;
         let reading = self.reading(asking, papers, reply, telemetry, &mut Rehearsal::off());
         let given = reading.document().text(token).map(|given| Secret::new(Zeroizing::new(given)));
-        rehearsal.document(reading.document(), &papers.with(given.as_ref()));
+        rehearsal.document(reading.document(), &Papers { login: given.as_ref(), ..*papers });
         if (200..300).contains(&reading.status()) && given.is_some() {
             return Ok(given);
         }
@@ -158,7 +158,7 @@ impl DeclaredProvider {
         rehearsal: &mut Rehearsal,
     ) -> Reading<'a> {
         let now = self.clock.now();
-        telemetry.clock_offset = telemetry.clock_offset.or(super::meta::clock_offset(&reply.headers, now));
+        telemetry.clock_offset = telemetry.clock_offset.or(clock_offset(&reply.headers, now));
         let usage = limits::usage(&self.description.limits, &reply.headers);
         telemetry.usage.extend(usage.map(|ratio| (limits::RESOURCE, ratio)));
         let document = Document::of(reply);
@@ -167,7 +167,7 @@ impl DeclaredProvider {
     }
 
     fn kind(&self) -> TokenKind {
-        self.description.kind.as_deref().map_or(TokenKind::Unknown, |kind| TokenKind::parse(&super::meta::label(kind)))
+        self.description.kind.as_deref().map_or(TokenKind::Unknown, |kind| TokenKind::parse(&label(kind)))
     }
 
     /// A token that looks like one of another provider's, in words.
@@ -333,14 +333,4 @@ impl From<LoginFailed> for CheckError {
             }
         }
     }
-}
-
-/// A date that is a claim of the token itself.
-fn claimed(expires: Expiry) -> (Expiry, Basis) {
-    (expires, if expires == Expiry::Unknown { Basis::Told } else { Basis::Claimed })
-}
-
-#[expect(clippy::disallowed_methods, reason = "a stopwatch for the duration histogram, never compared with wall time")]
-fn started() -> Instant {
-    Instant::now()
 }

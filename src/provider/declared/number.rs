@@ -2,15 +2,17 @@
 
 use serde_json::Value;
 
-use super::answer::{as_text, at};
+use super::answer::{at, scalar};
 use super::facts::Facts;
 use super::request::Papers;
-use super::{DeclaredProvider, Filling, LoginFailed, Reading, Rehearsal, check_error};
+use super::{DeclaredProvider, Filling, LoginFailed, Reading, Rehearsal};
 use crate::domain::inspection::{CheckError, Validity};
 use crate::domain::number::{Entity, Number, NumberError, Obstacle, Sending};
 use crate::ports::{Heard, Question, Telemetry};
-use crate::provider::meta::{health, word};
-use crate::settings::description::{Means, NumberFacts, Pointer, Source};
+use crate::provider::health::health;
+use crate::provider::http::check_error;
+use crate::provider::values::word;
+use crate::settings::description::{Means, NumberFacts, OWN_NUMBER, Pointer, Source};
 
 /// Asks about the number.
 pub(super) async fn number(provider: &DeclaredProvider, question: &Question<'_>, id: &str) -> Heard<Number> {
@@ -23,7 +25,7 @@ pub(super) async fn number(provider: &DeclaredProvider, question: &Question<'_>,
 pub(super) fn beside(reading: &Reading<'_>) -> Option<Number> {
     let wanted = reading.provider.description.number.as_ref().filter(|wanted| wanted.check.is_none())?;
     let facts = Facts { document: reading.document(), papers: reading.papers, now: reading.now };
-    let id = wanted.by.as_ref().and_then(|name| reading.papers.parameters.open.get(name)).map_or(OWN, |id| id);
+    let id = wanted.by.as_ref().and_then(|name| reading.papers.parameters.open.get(name)).map_or(OWN_NUMBER, |id| id);
     facts.entry(wanted.select.as_ref()).map(|entry| read(wanted, entry, id, reading))
 }
 
@@ -40,7 +42,8 @@ async fn ask(
     let papers = Papers::of(question);
     let unanswered = |failed: LoginFailed| NumberError::Unanswered(failed.into());
     let login = provider.login(asking, &papers, telemetry, &mut rehearsal).await.map_err(unanswered)?;
-    let filling = Filling { papers: &papers, login: login.as_ref(), new: None, now: provider.clock.now() };
+    let papers = Papers { login: login.as_ref(), ..papers };
+    let filling = Filling { papers: &papers, now: provider.clock.now() };
     let request = wanted.check.as_ref().unwrap_or(&asking.check);
     let reply = provider.send(request, &filling, &mut rehearsal).await;
     let reply = reply.map_err(|failure| NumberError::Unanswered(check_error(failure)))?;
@@ -70,68 +73,64 @@ fn refused(reading: &Reading<'_>, telemetry: &mut Telemetry, rehearsal: &mut Reh
 }
 
 fn read(wanted: &NumberFacts, entry: &Value, id: &str, reading: &Reading<'_>) -> Number {
-    let text = |pointer: &Option<Pointer>| pointer.as_ref().and_then(|pointer| at(entry, pointer)).and_then(as_text);
-    let words = |pointer: &Option<Pointer>| text(pointer).map(|text| reading.clean(&text).into());
-    let status = text(&wanted.sending);
-    let [available, limited, blocked] = &wanted.words;
-    let among = |list: &[Box<str>]| status.as_ref().is_some_and(|status| list.iter().any(|word| **word == **status));
-    let mut number = Number {
+    let clean = |text: &str| reading.clean(text).into();
+    let text = |pointer: &Option<Pointer>| text_at(entry, pointer.as_ref()?);
+    let number = Number {
         id: word(id),
-        display: words(&wanted.display),
-        quality: words(&wanted.quality),
+        display: text(&wanted.display).map(|text| clean(&text)),
+        quality: text(&wanted.quality).map(|text| clean(&text)),
         account: text(&wanted.account).map(|text| word(&text)),
         ..Number::default()
     };
-    if let Some(found) = wanted.health.as_ref().and_then(|pointer| at(entry, pointer)) {
-        let (sending, obstacles) = health(found, &|text| reading.clean(text).into());
-        (number.sending, number.obstacles) = (sending, obstacles);
-        return number;
+    if let Some(node) = wanted.health.as_ref().and_then(|pointer| at(entry, pointer)) {
+        let health = health(node, &clean);
+        return Number { sending: health.sending, obstacles: health.obstacles, ..number };
     }
-    number.sending = match () {
-        () if among(blocked) => Some(Sending::Blocked),
-        () if among(limited) => Some(Sending::Limited),
+    let status = text(&wanted.sending).unwrap_or_default();
+    let [available, limited, blocked] = &wanted.words;
+    let among = |list: &[Box<str>]| list.iter().any(|word| **word == *status);
+    let sending = match () {
+        () if among(blocked) => Sending::Blocked,
+        () if among(limited) => Sending::Limited,
+        () if among(available) => return Number { sending: Some(Sending::Available), ..number },
         // A word that nobody described is not judged.
-        () if among(available) => Some(Sending::Available),
-        () => None,
+        () => return number,
     };
-    let Some(sending) = number.sending.filter(|sending| *sending > Sending::Available) else { return number };
-    if let Some((list, code, words)) = &wanted.obstacles {
-        let entries = at(entry, list).and_then(Value::as_array).into_iter().flatten().take(MOST_OBSTACLES);
-        number.obstacles = entries
-            .map(|entry| Obstacle {
-                entity: Entity::Number,
-                id: word(id),
-                sending,
-                code: code
-                    .as_ref()
-                    .and_then(|code| at(entry, code))
-                    .and_then(as_text)
-                    .and_then(|code| code.parse().ok()),
-                description: words
-                    .as_ref()
-                    .and_then(|words| at(entry, words))
-                    .and_then(as_text)
-                    .map(|text| reading.clean(&text).into())
-                    .unwrap_or_default(),
-                solution: Box::default(),
-            })
-            .collect();
+    let obstacle = |code, description| Obstacle {
+        entity: Entity::Number,
+        id: word(id),
+        sending,
+        code,
+        description,
+        solution: Box::default(),
+    };
+    let mut obstacles = told(wanted, entry, &clean).map(|(code, words)| obstacle(code, words)).collect::<Vec<_>>();
+    if obstacles.is_empty() {
+        obstacles.push(obstacle(None, format!("its status is {}", clean(&status)).into()));
     }
-    if number.obstacles.is_empty() {
-        let status = reading.clean(&status.unwrap_or_default());
-        number.obstacles.push(Obstacle {
-            entity: Entity::Number,
-            id: word(id),
-            sending,
-            code: None,
-            description: format!("its status is {status}").into(),
-            solution: Box::default(),
-        });
-    }
-    number
+    Number { sending: Some(sending), obstacles, ..number }
 }
 
-/// The number of a token that stands for one number only.
-const OWN: &str = "own";
+/// Codes and words of what is in the way.
+fn told<'v>(
+    wanted: &'v NumberFacts,
+    entry: &'v Value,
+    clean: &'v impl Fn(&str) -> Box<str>,
+) -> impl Iterator<Item = (Option<i64>, Box<str>)> + 'v {
+    let found = wanted.obstacles.iter().flat_map(|found| {
+        let list = at(entry, &found.list).and_then(Value::as_array).into_iter().flatten();
+        list.map(move |item| (found, item))
+    });
+    found.take(MOST_OBSTACLES).map(|(found, item)| {
+        let text = |pointer: &Option<Pointer>| text_at(item, pointer.as_ref()?);
+        let words = text(&found.words).map(|words| clean(&words)).unwrap_or_default();
+        (text(&found.code).and_then(|code| code.parse().ok()), words)
+    })
+}
+
+fn text_at(value: &Value, pointer: &Pointer) -> Option<String> {
+    at(value, pointer).and_then(scalar)
+}
+
 /// More reasons than anybody reads.
 const MOST_OBSTACLES: usize = 10;

@@ -18,44 +18,34 @@ use crate::settings::description::{self, Body, LIFETIME, Request};
 use crate::settings::value;
 
 /// What a question is asked with.
+#[derive(Clone, Copy)]
 pub(super) struct Papers<'a> {
     pub(super) token: &'a Secret,
     pub(super) app: Option<Credentials<'a>>,
     pub(super) parameters: &'a Parameters,
-    /// What came to it on the way, such as what a login gave.
-    also: Vec<&'a Secret>,
+    /// What the login gave.
+    pub(super) login: Option<&'a Secret>,
+    /// The token that takes the place of the other one.
+    pub(super) new: Option<&'a Secret>,
 }
 
 impl<'a> Papers<'a> {
     pub(super) fn of(question: &'a Question<'a>) -> Self {
-        Self { token: question.token, app: question.app, parameters: question.parameters, also: Vec::new() }
-    }
-
-    /// These and one more secret that must not be seen.
-    pub(super) fn with<'b>(&self, more: Option<&'b Secret>) -> Papers<'b>
-    where
-        'a: 'b,
-    {
-        let also = self.also.iter().copied().chain(more).collect();
-        Papers { token: self.token, app: self.app, parameters: self.parameters, also }
+        let Question { token, app, parameters } = question;
+        Self { token, app: *app, parameters, login: None, new: None }
     }
 
     /// Everything that must not be seen.
     pub(super) fn secrets(&self) -> Vec<&'a Secret> {
         let app = self.app.iter().map(|app| app.secret);
-        std::iter::once(self.token)
-            .chain(app)
-            .chain(self.parameters.secret.values())
-            .chain(self.also.iter().copied())
-            .collect()
+        let given = self.login.into_iter().chain(self.new);
+        std::iter::once(self.token).chain(app).chain(self.parameters.secret.values()).chain(given).collect()
     }
 }
 
 /// What fills the holes.
 pub(super) struct Filling<'a> {
     pub(super) papers: &'a Papers<'a>,
-    pub(super) login: Option<&'a Secret>,
-    pub(super) new: Option<&'a Secret>,
     pub(super) now: Timestamp,
 }
 
@@ -195,8 +185,8 @@ impl Filling<'_> {
         let app = || self.papers.app.as_ref().ok_or_else(|| "the token has no app with a secret".to_owned());
         Ok(match hole {
             Hole::Secret => secret(self.papers.token),
-            Hole::New => secret(self.new.ok_or("there is no new token")?),
-            Hole::Login => secret(self.login.ok_or("there is no login")?),
+            Hole::New => secret(self.papers.new.ok_or("there is no new token")?),
+            Hole::Login => secret(self.papers.login.ok_or("there is no login")?),
             Hole::AppId => Zeroizing::new(app()?.id.to_owned()),
             Hole::AppSecret => secret(app()?.secret),
             Hole::UntilDate => Zeroizing::new(self.until()?.to_string()[..DATE].to_owned()),

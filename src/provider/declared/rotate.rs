@@ -7,10 +7,11 @@ use zeroize::Zeroizing;
 use super::answer::at;
 use super::facts::Facts;
 use super::request::Papers;
-use super::{DeclaredProvider, Filling, LoginFailed, Reading, Rehearsal, check_error, started};
+use super::{DeclaredProvider, Filling, LoginFailed, Reading, Rehearsal};
 use crate::domain::inspection::{CheckError, Expiry, Inspection, Validity};
 use crate::domain::renewal::OldSecret;
 use crate::ports::{Exchange, ExchangeError, Exchanged, Farewell, Given, Question, Telemetry};
+use crate::provider::http::{check_error, started};
 use crate::secret::Secret;
 use crate::settings::description::{Asking, Means, Pointer, Rotate, Source};
 
@@ -43,8 +44,8 @@ async fn ask(
         }
         failed => not_done(failed.into()),
     })?;
-    let papers = papers.with(login.as_ref());
-    let filling = Filling { papers: &papers, login: login.as_ref(), new: None, now: provider.clock.now() };
+    let papers = Papers { login: login.as_ref(), ..papers };
+    let filling = Filling { papers: &papers, now: provider.clock.now() };
     if let Some(prepare) = &rotate.prepare {
         let reply = provider.send(prepare, &filling, &mut rehearsal).await;
         let reply = reply.map_err(|failure| not_done(check_error(failure)))?;
@@ -130,9 +131,8 @@ pub(super) async fn take_leave(provider: &DeclaredProvider, farewell: &Farewell<
     let question = Question { token: farewell.token, app: farewell.app, parameters: farewell.parameters };
     let papers = Papers::of(&question);
     let login = provider.login(asking, &papers, &mut telemetry, &mut rehearsal).await?;
-    let papers = papers.with(login.as_ref());
-    let papers = papers.with(farewell.stays);
-    let filling = Filling { papers: &papers, login: login.as_ref(), new: farewell.stays, now: provider.clock.now() };
+    let papers = Papers { login: login.as_ref(), new: farewell.stays, ..papers };
+    let filling = Filling { papers: &papers, now: provider.clock.now() };
     let reply = provider.send(request, &filling, &mut rehearsal).await.map_err(check_error)?;
     let reading = provider.reading(asking, &papers, reply, &mut telemetry, &mut rehearsal);
     if (200..300).contains(&reading.status()) {

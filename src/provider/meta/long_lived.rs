@@ -11,13 +11,14 @@ use http::HeaderMap;
 use serde_json::Value;
 use url::Url;
 
-use super::wire::{Envelope, as_text};
-use super::{Meta, Reading, classify, exchange, is_app_message, known_by_its_beginning, started, word};
+use super::wire::Envelope;
+use super::{Meta, Reading, classify, exchange, is_app_message, known_by_its_beginning};
 use crate::domain::inspection::{CheckError, Inspection, TokenKind, Validity};
 use crate::graph::lacks_a_permission;
 use crate::outgoing::{ClientError, Reply};
 use crate::ports::{Answer, Clock, Exchange, ExchangeError, Exchanged, Provider, Question, Telemetry};
-use crate::provider::http::check_error;
+use crate::provider::http::{check_error, started};
+use crate::provider::values::{as_text, word};
 use crate::settings;
 
 /// Which of the two.

@@ -14,15 +14,15 @@ mod whatsapp;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::classify::{Fate, Refusal};
-use self::wire::{DebugData, Envelope, GranularScope, GraphError, as_text};
-use super::http::Http;
+use self::wire::{DebugData, Envelope, GranularScope, GraphError};
+use super::http::{Http, clock_offset, started};
+use super::values::{as_text, label, word};
 use crate::domain::inspection::{Cause, CheckError, Expiry, Grant, Inspection, TokenKind, Validity};
 use crate::domain::number::{Number, Subscription};
 use crate::domain::time::Timestamp;
@@ -37,8 +37,6 @@ use crate::settings;
 
 pub use self::classify::KNOWN_CODES;
 pub use self::long_lived::{Family, LongLived};
-pub(super) use self::usage::clock_offset;
-pub(super) use self::whatsapp::health;
 
 /// The Graph API.
 pub struct Meta {
@@ -80,7 +78,7 @@ impl Meta {
 
     /// What the headers tell beside the answer.
     fn note(&self, reply: &Reply, now: Timestamp, telemetry: &mut Telemetry) {
-        telemetry.clock_offset = usage::clock_offset(&reply.headers, now);
+        telemetry.clock_offset = clock_offset(&reply.headers, now);
         telemetry.usage = usage::ratios(&reply.headers);
         telemetry.other_version = usage::other_version(&reply.headers, &self.version);
     }
@@ -279,7 +277,7 @@ impl Reading<'_> {
             Refusal::Unavailable => CheckError::Unavailable(text),
             Refusal::Refused => CheckError::Refused(text),
             Refusal::Throttled => {
-                let pause = usage::pause(&self.reply.headers).unwrap_or(classify::DEFAULT_PAUSE);
+                let pause = usage::pause(&self.reply.headers, self.now).unwrap_or(classify::DEFAULT_PAUSE);
                 CheckError::Throttled(self.now.plus(pause))
             }
         }
@@ -354,16 +352,6 @@ fn grants(scopes: Option<Vec<Value>>, granular: Option<Vec<Value>>) -> Option<Ve
     Some(grants)
 }
 
-/// A name or an id of the provider's, without what could garble a terminal or a page, and not longer than any real one.
-pub(super) fn word(text: &str) -> Box<str> {
-    text.chars().filter(char::is_ascii_graphic).take(LONGEST_WORD).collect::<String>().into()
-}
-
-/// A provider's word as a label: lower case, and nothing that could break a label or grow without bound.
-pub(super) fn label(word: &str) -> String {
-    word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(32).collect::<String>().to_ascii_lowercase()
-}
-
 /// The app's token in the form that anybody can write who knows its secret.
 fn app_token(app: &Credentials<'_>) -> Zeroizing<String> {
     Zeroizing::new(format!("{}|{}", app.id, app.secret.expose()))
@@ -393,13 +381,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a stopwatch for the duration histogram, never compared with wall time")]
-fn started() -> Instant {
-    Instant::now()
-}
-
 /// Meta has about a hundred permissions.
 const MOST_GRANTS: usize = 300;
-const LONGEST_WORD: usize = 100;
 /// 32 hexadecimal digits (reference §11).
 const APP_SECRET: usize = 32;

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use crate::domain::time::{Span, Timestamp};
+use crate::provider::http::retry_after;
 
 /// Shares of budgets used, 0 to 1, by resource; of several objects for one resource the highest.
 pub fn ratios(headers: &HeaderMap) -> Vec<(&'static str, f64)> {
@@ -36,7 +37,7 @@ pub fn ratios(headers: &HeaderMap) -> Vec<(&'static str, f64)> {
 }
 
 /// How long the provider asks us to stay away: minutes in the business header, seconds in the ad-account and Retry-After headers.
-pub fn pause(headers: &HeaderMap) -> Option<Span> {
+pub fn pause(headers: &HeaderMap, now: Timestamp) -> Option<Span> {
     let business = business_entries(headers)
         .into_iter()
         .filter_map(|entry| entry.get("estimated_time_to_regain_access").and_then(Value::as_i64))
@@ -44,16 +45,9 @@ pub fn pause(headers: &HeaderMap) -> Option<Span> {
     let ads = json(headers, "x-ad-account-usage")
         .and_then(|usage| usage.get("reset_time_duration").and_then(Value::as_i64))
         .map(Span::seconds);
-    let retry = headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok()).map(Span::seconds);
+    let retry = retry_after(headers, now);
     let asked = business.chain(ads).chain(retry).max()?;
     (asked > Span::ZERO).then(|| asked.min(LONGEST_PAUSE))
-}
-
-/// Our clock minus the provider's.
-pub fn clock_offset(headers: &HeaderMap, now: Timestamp) -> Option<Span> {
-    let date = httpdate::parse_http_date(headers.get(http::header::DATE)?.to_str().ok()?).ok()?;
-    let unix = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    Some(now.since(Timestamp::from_unix(i64::try_from(unix).ok()?)))
 }
 
 /// The version that really ran, when it is not the one asked for: an expired version runs silently as the oldest living one.
@@ -104,6 +98,8 @@ const MOST: f64 = 10.0;
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_unix(1_752_566_390);
+
     fn headers(name: &'static str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Ok(value) = value.parse() {
@@ -121,20 +117,17 @@ mod tests {
             r#"{"1":[{"type":"whatsapp","call_count":95,"total_time":1,"total_cputime":1,"estimated_time_to_regain_access":7},{"type":"new","call_count":1}]}"#,
         );
         assert_eq!(ratios(&business), [("whatsapp", 0.95), ("other", 0.01)]);
-        assert_eq!(pause(&business), Some(Span::minutes(7)));
-        assert_eq!(pause(&headers("retry-after", "30")), Some(Span::seconds(30)));
-        assert_eq!(pause(&headers("retry-after", "999999999")), Some(Span::days(1)));
+        assert_eq!(pause(&business, NOW), Some(Span::minutes(7)));
+        assert_eq!(pause(&headers("retry-after", "30"), NOW), Some(Span::seconds(30)));
+        assert_eq!(pause(&headers("retry-after", "999999999"), NOW), Some(Span::days(1)));
         for broken in ["", "{", "[]", "{\"1\":3}", "null", "{\"1\":[3]}"] {
             let broken = headers("x-business-use-case-usage", broken);
-            assert_eq!((ratios(&broken).len(), pause(&broken)), (usize::from(!ratios(&broken).is_empty()), None));
+            assert_eq!((ratios(&broken).len(), pause(&broken, NOW)), (usize::from(!ratios(&broken).is_empty()), None));
         }
     }
 
     #[test]
-    fn dates_and_versions_are_compared() {
-        let date = headers("date", "Tue, 15 Jul 2025 08:00:00 GMT");
-        assert_eq!(clock_offset(&date, Timestamp::from_unix(1_752_566_390)), Some(Span::seconds(-10)));
-        assert_eq!(clock_offset(&headers("date", "yesterday"), Timestamp::from_unix(0)), None);
+    fn versions_are_compared() {
         let version = headers("facebook-api-version", "v22.0");
         assert_eq!(other_version(&version, "v18.0").as_deref(), Some("v22.0"));
         assert_eq!(other_version(&version, "v22.0"), None);

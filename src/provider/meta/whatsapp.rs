@@ -9,14 +9,16 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use super::wire::{EntityNode, Envelope, GraphError, HealthNode, NumberNode, as_text};
-use super::{Meta, Reading, classify, is_app_message, proof_of, started, word};
+use super::wire::{Envelope, GraphError, NumberNode};
+use super::{Meta, Reading, classify, is_app_message, proof_of};
 use crate::domain::inspection::CheckError;
-use crate::domain::number::{Entity, Number, NumberError, Obstacle, Sending, Subscription};
+use crate::domain::number::{Number, NumberError, Subscription};
 use crate::graph::lacks_a_permission;
 use crate::outgoing::{Reply, bearer};
 use crate::ports::{Heard, Listed, Message, Question, Sent, Telemetry, Unsent};
-use crate::provider::http::check_error;
+use crate::provider::health::{Health, health};
+use crate::provider::http::{check_error, started};
+use crate::provider::values::{as_text, short, word};
 use crate::redact::without_numbers;
 
 /// `GET /vNN.0/{phone-number-id}`: one call tells about the number, its account, business and app.
@@ -183,13 +185,7 @@ fn denial(reading: &Reading<'_>, error: &GraphError) -> NumberError {
 }
 
 fn of_node(node: NumberNode, reading: &Reading<'_>) -> Number {
-    let HealthNode { can_send_message, entities } = node.health_status.unwrap_or_default();
-    let entities: Vec<EntityNode> = entities.unwrap_or_default().into_iter().take(MOST_ENTITIES).collect();
-    let (sending, obstacles) = of_health(can_send_message.as_deref(), &entities, &|text| reading.clean(text));
-    let id_of = |kind: &str| {
-        let found = entities.iter().find(|entity| entity.entity_type.as_deref() == Some(kind));
-        found.and_then(|entity| entity.id.as_deref()).map(word)
-    };
+    let Health { sending, obstacles, account, business } = health(&node.health_status, &|text| reading.clean(text));
     let text = |text: Option<String>| text.map(|text| short(&text)).filter(|text| !text.is_empty());
     Number {
         id: node.id.map(|id| word(&id)).unwrap_or_default(),
@@ -199,63 +195,9 @@ fn of_node(node: NumberNode, reading: &Reading<'_>) -> Number {
         quality: node.quality_rating.map(|quality| word(&quality)),
         mode: node.account_mode.map(|mode| word(&mode)),
         sending,
-        account: id_of("WABA"),
-        business: id_of("BUSINESS"),
+        account,
+        business,
         obstacles,
-    }
-}
-
-/// A `health_status` as Meta tells it, also to those who stand between us (reference §9.3); `clean` takes secrets out of its texts.
-pub(in crate::provider) fn health(node: &Value, clean: &dyn Fn(&str) -> Box<str>) -> (Option<Sending>, Vec<Obstacle>) {
-    let node: HealthNode = serde_json::from_value(node.clone()).unwrap_or_default();
-    let entities: Vec<EntityNode> = node.entities.unwrap_or_default().into_iter().take(MOST_ENTITIES).collect();
-    of_health(node.can_send_message.as_deref(), &entities, clean)
-}
-
-fn of_health(
-    can_send: Option<&str>,
-    entities: &[EntityNode],
-    clean: &dyn Fn(&str) -> Box<str>,
-) -> (Option<Sending>, Vec<Obstacle>) {
-    let worst = entities.iter().filter_map(|entity| Sending::parse(entity.can_send_message.as_deref()?)).max();
-    let sending = can_send.and_then(Sending::parse).or(worst);
-    (sending, entities.iter().flat_map(|entity| obstacles(entity, clean)).take(MOST_OBSTACLES).collect())
-}
-
-/// What an entity has in the way: its errors, or, without any, what it says beside (reference §9.3).
-fn obstacles(entity: &EntityNode, clean: &dyn Fn(&str) -> Box<str>) -> Vec<Obstacle> {
-    let sending = entity.can_send_message.as_deref().and_then(Sending::parse);
-    let Some(sending @ (Sending::Limited | Sending::Blocked)) = sending else { return Vec::new() };
-    let said = |text: Option<&String>| short(&clean(text.map_or("", String::as_str)));
-    let bare = Obstacle {
-        entity: kind(entity.entity_type.as_deref().unwrap_or_default()),
-        id: entity.id.as_deref().map(word).unwrap_or_default(),
-        sending,
-        code: None,
-        description: Box::default(),
-        solution: Box::default(),
-    };
-    let errors = entity.errors.as_deref().unwrap_or_default();
-    if errors.is_empty() {
-        let info: Vec<String> = entity.additional_info.iter().flatten().filter_map(as_text).collect();
-        return vec![Obstacle { description: short(&clean(&info.join("; "))), ..bare }];
-    }
-    let of = |error: &super::wire::HealthError| Obstacle {
-        code: error.error_code,
-        description: said(error.error_description.as_ref()),
-        solution: said(error.possible_solution.as_ref()),
-        ..bare.clone()
-    };
-    errors.iter().map(of).collect()
-}
-
-fn kind(word: &str) -> Entity {
-    match word {
-        "PHONE_NUMBER" => Entity::Number,
-        "WABA" => Entity::Account,
-        "BUSINESS" => Entity::Business,
-        "APP" => Entity::App,
-        _ => Entity::Other,
     }
 }
 
@@ -263,15 +205,5 @@ fn subscribed_app(item: &Value) -> Option<String> {
     as_text(item.get("whatsapp_business_api_data").unwrap_or(item).get("id")?)
 }
 
-/// Words for people: printable, on one line, and not longer than a screen is wide.
-fn short(text: &str) -> Box<str> {
-    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_TEXT).collect();
-    printable.split_whitespace().collect::<Vec<_>>().join(" ").into()
-}
-
 const NUMBER_FIELDS: &str = "id,display_phone_number,verified_name,status,quality_rating,account_mode,health_status";
 const UNFIT: &str = "the token holds characters that no header can carry: is it the right one?";
-/// There are four kinds.
-const MOST_ENTITIES: usize = 10;
-const MOST_OBSTACLES: usize = 10;
-const LONGEST_TEXT: usize = 300;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::provider::values::{as_integer, as_text};
 use crate::secret::Secret;
 
 /// An answer of any endpoint.
@@ -130,53 +131,8 @@ pub struct NumberNode {
     #[serde(default, deserialize_with = "text")]
     pub account_mode: Option<String>,
     /// What is in the way of messages.
-    #[serde(default, deserialize_with = "lenient")]
-    pub health_status: Option<HealthNode>,
-}
-
-/// `health_status` (reference §9.3).
-#[derive(Debug, Default, Deserialize)]
-pub struct HealthNode {
-    /// The worst of all entities.
-    #[serde(default, deserialize_with = "text")]
-    pub can_send_message: Option<String>,
-    /// What a message needs.
-    #[serde(default, deserialize_with = "lenient")]
-    pub entities: Option<Vec<EntityNode>>,
-}
-
-/// One of them. What has to do with calls is not read.
-#[derive(Debug, Default, Deserialize)]
-pub struct EntityNode {
-    /// `PHONE_NUMBER`, `WABA`, `BUSINESS`, `APP`.
-    #[serde(default, deserialize_with = "text")]
-    pub entity_type: Option<String>,
-    /// Its id.
-    #[serde(default, deserialize_with = "text")]
-    pub id: Option<String>,
-    /// `AVAILABLE`, `LIMITED`, `BLOCKED`.
-    #[serde(default, deserialize_with = "text")]
-    pub can_send_message: Option<String>,
-    /// Words, with `LIMITED`.
-    #[serde(default, deserialize_with = "list")]
-    pub additional_info: Option<Vec<Value>>,
-    /// Errors, with `BLOCKED`.
-    #[serde(default, deserialize_with = "lenient")]
-    pub errors: Option<Vec<HealthError>>,
-}
-
-/// Why an entity cannot send.
-#[derive(Debug, Default, Deserialize)]
-pub struct HealthError {
-    /// Meta's code.
-    #[serde(default, deserialize_with = "integer")]
-    pub error_code: Option<i64>,
-    /// What is wrong.
-    #[serde(default, deserialize_with = "text")]
-    pub error_description: Option<String>,
-    /// What would help.
-    #[serde(default, deserialize_with = "text")]
-    pub possible_solution: Option<String>,
+    #[serde(default)]
+    pub health_status: Value,
 }
 
 /// The `data` of debug_token.
@@ -227,27 +183,6 @@ pub struct GranularScope {
     pub target_ids: Option<Vec<Value>>,
 }
 
-/// A text, or a number written as one.
-pub fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// A whole number, or a text or fraction that holds one.
-pub fn as_integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64().or_else(|| {
-            #[expect(clippy::cast_possible_truncation, reason = "a saturating cast is what a hostile date deserves")]
-            number.as_f64().map(|fraction| fraction as i64)
-        }),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
-}
-
 /// An error object; OAuth's own form has a word in its place.
 fn refusal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<GraphError>, D::Error> {
     let value = Value::deserialize(from)?;
@@ -287,10 +222,6 @@ fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
 }
 
 /// A part in a shape that nobody documents is as good as missing.
-fn lenient<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
-    Value::deserialize(from).map(|value| serde_json::from_value(value).ok())
-}
-
 fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Value>>, D::Error> {
     Value::deserialize(from).map(|value| match value {
         Value::Array(items) => Some(items),

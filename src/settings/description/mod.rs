@@ -400,10 +400,21 @@ pub struct NumberFacts {
     pub display: Option<Pointer>,
     /// Its account.
     pub account: Option<Pointer>,
-    /// What is in the way: where the list stands, and in an entry the code and the words.
-    pub obstacles: Option<(Pointer, Option<Pointer>, Option<Pointer>)>,
+    /// What is in the way.
+    pub obstacles: Option<ObstacleFacts>,
     /// Meta's own `health_status`.
     pub health: Option<Pointer>,
+}
+
+/// Where it stands what is in the way of a number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObstacleFacts {
+    /// The list.
+    pub list: Pointer,
+    /// In an entry of it, the code.
+    pub code: Option<Pointer>,
+    /// In an entry of it, the words.
+    pub words: Option<Pointer>,
 }
 
 /// How a provider gives another secret.
@@ -460,5 +471,7 @@ fn is_label(word: &str) -> bool {
     word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
+/// The number of a token that stands for one number only.
+pub const OWN_NUMBER: &str = "own";
 /// The parameter that holds the lifetime that is asked for with a rotation.
 pub const LIFETIME: &str = "lifetime";

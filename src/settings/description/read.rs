@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::template::{Hole, JsonTemplate, Template};
 use super::{
-    Asking, Body, Description, Ends, Facts, Format, Is, LIFETIME, Limits, Login, Means, Method, NumberFacts, Parameter,
-    Place, Pointer, Read, Request, Rotate, Rule, Select, Source, Statuses, Wanted, Words,
+    Asking, Body, Description, Ends, Facts, Format, Is, LIFETIME, Limits, Login, Means, Method, NumberFacts,
+    ObstacleFacts, Parameter, Place, Pointer, Read, Request, Rotate, Rule, Select, Source, Statuses, Wanted, Words,
 };
 use crate::domain::inspection::{AppFault, Cause};
 use crate::domain::renewal::OldSecret;
@@ -463,9 +463,11 @@ impl Reader<'_> {
         }
         let lists = |name: &str| at.list(name).unwrap_or_default().into_iter().map(Box::from).collect();
         let obstacles_at = at.child("obstacles");
-        let obstacles = self
-            .pointer(&obstacles_at, "list")
-            .map(|list| (list, self.pointer(&obstacles_at, "code"), self.pointer(&obstacles_at, "words")));
+        let obstacles = self.pointer(&obstacles_at, "list").map(|list| ObstacleFacts {
+            list,
+            code: self.pointer(&obstacles_at, "code"),
+            words: self.pointer(&obstacles_at, "words"),
+        });
         Some(NumberFacts {
             by,
             check: self.request(&at.child("check"), "GET"),
