@@ -296,6 +296,9 @@ fn with_all_relays_down_nothing_is_lost() {
     waiting(1.0);
     stage.sim().with_world(|world| world.revoke(&secrets[1], unix_now()));
     waiting(2.0);
+    // The next attempt may have been put together before the second notice was there; the one after it holds both.
+    let before = rude.talks(Manner::Later);
+    wait_until("two more refusals", PATIENCE, || rude.talks(Manner::Later) >= before + 2);
     // Now one of them takes the message, and dies before it says so.
     rude.set(Manner::DiesUnsaid);
     wait_until("a message in doubt", PATIENCE, || {
