@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, HEXADECIMAL, drawn, rfc_3339};
 use super::{Asked, Page, Said};
 
 /// Cloudflare's API.
@@ -173,10 +173,10 @@ impl Cloudflare {
         };
         let mut result = json!({ "id": id, "status": status });
         if let Some(at) = token.expires_on {
-            result["expires_on"] = json!(instant(at));
+            result["expires_on"] = json!(rfc_3339(at));
         }
         if let Some(at) = token.not_before {
-            result["not_before"] = json!(instant(at));
+            result["not_before"] = json!(rfc_3339(at));
         }
         success(result)
     }
@@ -217,17 +217,14 @@ impl Cloudflare {
             blocked_until: 0,
         };
         // Not sourced: the shape of ids.
-        self.tokens.insert(spun(&format!("id {prefix}{seed}"), b"0123456789abcdef", 32), token);
+        self.tokens.insert(drawn(&format!("id {prefix}{seed}"), HEXADECIMAL, 32), token);
         value
     }
 }
 
 impl Page for Cloudflare {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        for token in self.tokens.values() {
-            let shown = asked.path.contains(&token.value) || asked.query.iter().any(|(_, value)| *value == token.value);
-            assert!(!shown, "a token is in the URL");
-        }
+        asked.insist_on_clean_url(self.tokens.values().map(|token| &token.value), &[]);
         if let Some(said) = &self.trouble {
             return said.clone();
         }
@@ -279,30 +276,11 @@ fn failure(status: u16, code: u32, message: &str) -> Said {
     Said::json(status, json!({ "success": false, "errors": errors, "messages": [], "result": null }))
 }
 
-/// RFC 3339 with `Z`.
-fn instant(seconds: i64) -> String {
-    Timestamp::from_second(seconds).expect("an instant of this age").to_string()
-}
-
 /// A value: 40 characters, and a checksum where there is a prefix.
 fn shape(seed: &str, prefix: &str) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let body = spun(&format!("value {prefix}{seed}"), LETTERS, 40);
-    let checksum = if prefix.is_empty() { String::new() } else { spun(&body, b"0123456789abcdef", 8) };
+    let body = drawn(&format!("value {prefix}{seed}"), ALPHANUMERIC, 40);
+    let checksum = if prefix.is_empty() { String::new() } else { drawn(&body, HEXADECIMAL, 8) };
     format!("{prefix}{body}{checksum}")
-}
-
-/// Letters of an alphabet that follow from the seed alone.
-fn spun(seed: &str, alphabet: &[u8], length: usize) -> String {
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(alphabet[usize::try_from(state >> 33).expect("31 bits") % alphabet.len()])
-    };
-    (0..length).map(|_| letter()).collect()
 }
 
 /// The account of account tokens.

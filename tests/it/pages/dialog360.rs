@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, drawn};
 use super::{Asked, Page, Said};
 
 /// The partner with its channels.
@@ -251,9 +252,7 @@ impl Dialog360 {
 
 impl Page for Dialog360 {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        let leaks = |text: &str| self.issued.iter().any(|secret| text.contains(secret.as_str()));
-        assert!(!leaks(&asked.path), "a secret stands in the path");
-        assert!(!asked.query.iter().any(|(name, value)| leaks(name) || leaks(value)), "a secret stands in the query");
+        asked.insist_on_clean_url(&self.issued, &[]);
         let done = match asked.path.strip_prefix("/api/v2/") {
             Some(rest) => self.hub(asked, rest, now),
             None => self.cloud(asked),
@@ -512,29 +511,10 @@ fn passed_through(status: u16, code: u32) -> Said {
     Said::json(status, json!({ "detail": { "error": error } }))
 }
 
-/// Letters that depend on the seed alone: FNV-1a begins, SplitMix64 goes on.
-fn drawn(seed: &str, alphabet: &[u8], length: usize) -> String {
-    let begin = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mut state = begin;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    let size = u64::try_from(alphabet.len()).expect("an alphabet is short");
-    (0..length)
-        .map(|_| char::from(alphabet[usize::try_from(next() % size).expect("it is below the alphabet's length")]))
-        .collect()
-}
-
 /// A secret of the client's own that stands in the headers of a webhook.
 pub const WEBHOOK_SECRET: &str = "sample-webhook-header-secret";
 
 const AVAILABLE: &str = "AVAILABLE";
-const ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// Not sourced: how long a bearer token of the hub lives.
 const BEARER_LIFETIME: i64 = 86_400;
 
@@ -543,26 +523,21 @@ fn a_new_key_ends_the_old_one_of_its_own_number_only() {
     let mut page = Dialog360::new("roll");
     let (channel, old) = page.add_channel();
     let (_, other) = page.add_channel();
-    let request = |method: &str, path: &str, name: &str, value: &str| Asked {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        query: Vec::new(),
-        headers: BTreeMap::from([(name.to_owned(), value.to_owned())]),
-        body: String::new(),
-    };
+    let health = |key: &str| Asked::new("GET", "/health_status").with_header("d360-api-key", key);
     let keys = format!("/api/v2/partners/{}/channels/{channel}/api_keys", page.partner);
     let partner = page.partner_key.clone().expect("it is alive");
-    assert_eq!(page.answer(&request("GET", "/health_status", "d360-api-key", &old), 0).status, 200);
-    let said = page.answer(&request("POST", &keys, "x-api-key", &partner), 0);
+    let roll = Asked::new("POST", &keys).with_header("x-api-key", &partner);
+    assert_eq!(page.answer(&health(&old), 0).status, 200);
+    let said = page.answer(&roll, 0);
     assert_eq!(said.status, 201);
     let new = page.channel_mut(&channel).keys[0].secret.clone();
     assert!(said.body.contains(&new) && new.len() == 26 && new.ends_with("AK"), "{}", said.body);
     page.envelope = Envelope::MetaCamel;
-    let said = page.answer(&request("GET", "/health_status", "d360-api-key", &old), 0);
+    let said = page.answer(&health(&old), 0);
     assert!(said.status == 401 && said.body.contains("\"httpCode\":404"), "{}", said.body);
     for key in [&new, &other] {
-        assert_eq!(page.answer(&request("GET", "/health_status", "d360-api-key", key), 0).status, 200);
+        assert_eq!(page.answer(&health(key), 0).status, 200);
     }
     page.channel_mut(&channel).shared = false;
-    assert_eq!(page.answer(&request("POST", &keys, "x-api-key", &partner), 0).status, 403);
+    assert_eq!(page.answer(&roll, 0).status, 403);
 }

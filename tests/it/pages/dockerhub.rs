@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, HEXADECIMAL, drawn, written};
 use super::{Asked, Page, Said};
 
 /// Docker Hub.
@@ -97,8 +98,7 @@ impl DockerHub {
     /// The answer to a caller that asks too often.
     pub fn throttled(retry_after: Option<u32>) -> Said {
         // Not sourced: the body, and whether Retry-After is sent.
-        let said = failure(429, "too many requests");
-        retry_after.map_or(said.clone(), |seconds| said.with("retry-after", seconds))
+        failure(429, "too many requests").with_retry_after(retry_after)
     }
 
     /// An answer of a server that is not well.
@@ -121,7 +121,7 @@ impl DockerHub {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let head = part(json!({ "alg": "RS256", "typ": "JWT" }));
         let claims = part(json!({ "sub": identifier, "iat": now, "exp": end, "jti": self.bearers.len() }));
-        let bearer = format!("{head}.{claims}.{}", spun(&format!("signature {claims}"), LETTERS, 86));
+        let bearer = format!("{head}.{claims}.{}", drawn(&format!("signature {claims}"), ALPHANUMERIC, 86));
         self.bearers.insert(bearer.clone(), (identifier.to_owned(), end));
         // Not sourced: the name of the field.
         Said::json(200, json!({ "access_token": bearer }))
@@ -180,8 +180,8 @@ impl DockerHub {
         self.made += 1;
         let seed = format!("{owner} {label} {}", self.made);
         // Not sourced: what follows the prefix.
-        let text = format!("{prefix}{}", spun(&seed, LETTERS, 27));
-        let hex = spun(&format!("uuid {seed}"), b"0123456789abcdef", 30);
+        let text = format!("{prefix}{}", drawn(&seed, ALPHANUMERIC, 27));
+        let hex = drawn(&format!("uuid {seed}"), HEXADECIMAL, 30);
         let token = Token {
             text: text.clone(),
             owner: owner.to_owned(),
@@ -216,10 +216,7 @@ impl Token {
 
 impl Page for DockerHub {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        for secret in self.tokens.iter().map(|token| &token.text).chain(self.bearers.keys()) {
-            let shown = asked.path.contains(secret) || asked.query.iter().any(|(_, value)| value == secret);
-            assert!(!shown, "a secret is in the URL");
-        }
+        asked.insist_on_clean_url(self.tokens.iter().map(|token| &token.text).chain(self.bearers.keys()), &[]);
         if let Some(said) = &self.trouble {
             return said.clone();
         }
@@ -255,24 +252,9 @@ fn failure(status: u16, message: &str) -> Said {
 
 /// RFC 3339 with microseconds.
 fn instant(seconds: i64) -> String {
-    let plain = Timestamp::from_second(seconds).expect("an instant of this age").to_string();
-    format!("{}.692416Z", plain.trim_end_matches('Z'))
+    written(seconds, "%Y-%m-%dT%H:%M:%S.692416Z")
 }
 
-/// Characters of an alphabet that follow from the seed alone.
-fn spun(seed: &str, alphabet: &[u8], length: usize) -> String {
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(alphabet[usize::try_from(state >> 33).expect("31 bits") % alphabet.len()])
-    };
-    (0..length).map(|_| letter()).collect()
-}
-
-const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// The user of personal access tokens.
 pub const USER: &str = "sampleuser";
 /// The organization of organization access tokens.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, HEXADECIMAL, drawn, written};
 use super::{Asked, Page, Said};
 
 /// A tenant: its login and its Graph.
@@ -185,9 +186,10 @@ impl Entra {
                 login_error(401, "invalid_client", "AADSTS7000222: The provided client secret keys are expired.")
             }
             Some(_) => {
-                let bearer = format!("eyJ{}.eyJ{}.{}", LETTERS.spun("head", 30), LETTERS.spun("claims", 90), {
-                    LETTERS.spun(&format!("bearer {app_id} {}", self.bearers.len()), 86)
-                });
+                let bearer =
+                    format!("eyJ{}.eyJ{}.{}", drawn("head", ALPHANUMERIC, 30), drawn("claims", ALPHANUMERIC, 90), {
+                        drawn(&format!("bearer {app_id} {}", self.bearers.len()), ALPHANUMERIC, 86)
+                    });
                 self.bearers.insert(bearer.clone(), (app_id, now + self.bearer_lifetime));
                 let lifetime = self.bearer_lifetime;
                 Said::json(
@@ -330,8 +332,11 @@ impl Entra {
         self.made += 1;
         let seed = self.made;
         // Not sourced: the shape, but for its 16 to 64 characters.
-        let secret =
-            format!("{}8Q~{}", LETTERS.spun(&format!("hint {seed}"), 3), LETTERS.spun(&format!("secret {seed}"), 34));
+        let secret = format!(
+            "{}8Q~{}",
+            drawn(&format!("hint {seed}"), ALPHANUMERIC, 3),
+            drawn(&format!("secret {seed}"), ALPHANUMERIC, 34)
+        );
         Password { key_id: guid(&format!("key {seed}")), display_name: None, secret, start, end, usable_from: start }
     }
 
@@ -359,19 +364,15 @@ impl Entra {
 
     /// ISO 8601, always UTC.
     fn instant(&self, seconds: i64) -> String {
-        let plain = Timestamp::from_second(seconds).expect("an instant of this age").to_string();
         let point = if self.fraction.is_empty() { "" } else { "." };
-        format!("{}{point}{}Z", plain.trim_end_matches('Z'), self.fraction)
+        format!("{}{point}{}Z", written(seconds, "%Y-%m-%dT%H:%M:%S"), self.fraction)
     }
 }
 
 impl Page for Entra {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
         let secrets = self.apps.values().flat_map(|app| &app.passwords).map(|password| &password.secret);
-        for secret in secrets.chain(self.bearers.keys()) {
-            let shown = asked.path.contains(secret) || asked.query.iter().any(|(_, value)| value == secret);
-            assert!(!shown, "a secret is in the URL");
-        }
+        asked.insist_on_clean_url(secrets.chain(self.bearers.keys()), &[]);
         let path = plain(&asked.path);
         if path.ends_with("/oauth2/v2.0/token") {
             if let Some(said) = &self.login_trouble {
@@ -429,30 +430,10 @@ fn plain(path: &str) -> String {
 }
 
 fn guid(seed: &str) -> String {
-    let digits = HEX.spun(seed, 32);
+    let digits = drawn(seed, HEXADECIMAL, 32);
     format!("{}-{}-4{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..])
 }
 
-/// Characters to choose from.
-struct Alphabet(&'static [u8]);
-
-impl Alphabet {
-    /// Characters that follow from the seed alone.
-    fn spun(&self, seed: &str, length: usize) -> String {
-        let mut state = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in seed.bytes() {
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        let mut letter = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from(self.0[usize::try_from(state >> 33).expect("31 bits") % self.0.len()])
-        };
-        (0..length).map(|_| letter()).collect()
-    }
-}
-
-const LETTERS: Alphabet = Alphabet(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789");
-const HEX: Alphabet = Alphabet(b"0123456789abcdef");
 /// The tenant of a new page.
 pub const TENANT: &str = "00000000-1111-4222-8333-444444444444";
 /// The scope that the login asks for. Not sourced.

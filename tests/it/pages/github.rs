@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, drawn, rfc_3339, written};
 use super::{Asked, Page, Said};
 
 /// The page: `api.github.com` with its tokens.
@@ -128,7 +129,7 @@ impl GitHub {
 
 impl Page for GitHub {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        self.insist_on_clean_url(asked);
+        asked.insist_on_clean_url(self.tokens.iter().map(|token| &token.text), &["access_token"]);
         if let Some(status) = self.broken {
             // Not sourced: the body.
             return Said::json(status, json!({ "message": "Server Error" }));
@@ -232,7 +233,7 @@ impl GitHub {
     fn listed(&self) -> Value {
         let fine_grained = self.tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::FineGrained);
         let entry = |(number, token): (usize, &Token)| {
-            let expires = token.expires_at.map(|expires| local(expires).replace(' ', "T") + "Z");
+            let expires = token.expires_at.map(rfc_3339);
             json!({ "id": number, "owner": { "login": "octocat" }, "token_expires_at": expires })
         };
         fine_grained.map(entry).collect()
@@ -241,14 +242,6 @@ impl GitHub {
     fn unauthenticated_rate(now: i64) -> Said {
         let reset = (now.div_euclid(HOUR) + 1) * HOUR;
         Said::json(200, rates(UNAUTHENTICATED_LIMIT, 0, reset))
-    }
-
-    fn insist_on_clean_url(&self, asked: &Asked) {
-        for token in &self.tokens {
-            assert!(!asked.path.contains(&token.text), "a token stands in the path");
-            assert!(asked.query.iter().all(|(_, value)| !value.contains(&token.text)), "a token stands in the query");
-        }
-        assert!(asked.query("access_token").is_none(), "the query names a token");
     }
 }
 
@@ -268,13 +261,17 @@ impl Layout {
 fn secret(kind: Kind, number: usize) -> String {
     let seed = format!("github {number}");
     match kind {
-        Kind::Classic => format!("ghp_{}", sample(&seed, 36)),
+        Kind::Classic => format!("ghp_{}", drawn(&seed, ALPHANUMERIC, 36)),
         // Seen by third parties.
-        Kind::FineGrained => format!("github_pat_{}_{}", sample(&seed, 22), sample(&format!("{seed} second"), 59)),
+        Kind::FineGrained => format!(
+            "github_pat_{}_{}",
+            drawn(&seed, ALPHANUMERIC, 22),
+            drawn(&format!("{seed} second"), ALPHANUMERIC, 59)
+        ),
         // Not sourced: the lengths of these three.
-        Kind::OAuth => format!("gho_{}", sample(&seed, 36)),
-        Kind::AppUser => format!("ghu_{}", sample(&seed, 36)),
-        Kind::Installation => format!("ghs_{}", sample(&seed, 36)),
+        Kind::OAuth => format!("gho_{}", drawn(&seed, ALPHANUMERIC, 36)),
+        Kind::AppUser => format!("ghu_{}", drawn(&seed, ALPHANUMERIC, 36)),
+        Kind::Installation => format!("ghs_{}", drawn(&seed, ALPHANUMERIC, 36)),
     }
 }
 
@@ -298,43 +295,10 @@ fn is_date(text: &str) -> bool {
 
 /// `YYYY-MM-DD hh:mm:ss` of a number of seconds since 1970.
 fn local(seconds: i64) -> String {
-    let (mut year, mut day) = (1970, seconds.div_euclid(DAY));
-    let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = |year: i64| if leap(year) { 366 } else { 365 };
-    while day >= days(year) {
-        day -= days(year);
-        year += 1;
-    }
-    let february = if leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if day < length {
-            break;
-        }
-        day -= length;
-        month += 1;
-    }
-    let second = seconds.rem_euclid(DAY);
-    let (hour, minute, second) = (second / HOUR, second % HOUR / 60, second % 60);
-    format!("{year:04}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02}", day + 1)
+    written(seconds, "%Y-%m-%d %H:%M:%S")
 }
 
-/// Letters and digits that follow from the seed alone.
-fn sample(seed: &str, length: usize) -> String {
-    let mut state = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let size = u64::try_from(ALPHABET.len()).expect("it is short");
-        char::from(ALPHABET[usize::try_from((state >> 33) % size).expect("it is short")])
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
 /// Not sourced: the number.
 const UNAUTHENTICATED_LIMIT: i64 = 60;
 

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::spelling::{URL_SAFE, drawn, written};
 use super::{Asked, Page, Said};
 
 /// The page: one installation with its tokens.
@@ -158,10 +161,15 @@ impl GitLab {
     }
 
     fn secret(&self, id: u64) -> String {
-        let body = sample(&format!("gitlab {id}"), 20);
+        let body = drawn(&format!("gitlab {id}"), URL_SAFE, 20);
         if self.routable {
             // Not sourced: that the parts after the dots are two letters and nine characters.
-            format!("{}{body}{}.01.{}", self.prefix, sample("routable", 7), sample(&format!("end {id}"), 9))
+            format!(
+                "{}{body}{}.01.{}",
+                self.prefix,
+                drawn("routable", URL_SAFE, 7),
+                drawn(&format!("end {id}"), URL_SAFE, 9)
+            )
         } else {
             format!("{}{body}", self.prefix)
         }
@@ -170,7 +178,7 @@ impl GitLab {
 
 impl Page for GitLab {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        self.insist_on_clean_url(asked);
+        asked.insist_on_clean_url(self.tokens.iter().map(|token| &token.text), &["private_token", "access_token"]);
         if let Some(status) = self.broken {
             // Not sourced: the page that a proxy shows. It bears no rate headers, as GitLab has not seen the request.
             return Said {
@@ -358,15 +366,6 @@ impl GitLab {
             .with("RateLimit-Remaining", (self.limit - observed).max(0))
             .with("RateLimit-Reset", reset)
     }
-
-    fn insist_on_clean_url(&self, asked: &Asked) {
-        for token in &self.tokens {
-            assert!(!asked.path.contains(&token.text), "a token stands in the path");
-            assert!(asked.query.iter().all(|(_, value)| !value.contains(&token.text)), "a token stands in the query");
-        }
-        let named = asked.query.iter().any(|(name, _)| name == "private_token" || name == "access_token");
-        assert!(!named, "the query names a token");
-    }
 }
 
 /// Why a token is not taken any more.
@@ -414,11 +413,10 @@ fn body_values(asked: &Asked) -> Result<Vec<(String, String)>, Said> {
     if asked.body.is_empty() {
         return Ok(Vec::new());
     }
-    let kind = asked.header("content-type").unwrap_or_default();
-    if kind.starts_with("application/x-www-form-urlencoded") {
-        return Ok(url::form_urlencoded::parse(asked.body.as_bytes()).into_owned().collect());
+    if let Some(values) = asked.form_values() {
+        return Ok(values);
     }
-    if !kind.starts_with("application/json") {
+    if !asked.header("content-type").unwrap_or_default().starts_with("application/json") {
         // Not sourced: which kinds of body are taken, and the status for others.
         return Err(refused(415, "415 Unsupported Media Type"));
     }
@@ -449,82 +447,31 @@ fn reason(status: u16) -> &'static str {
 
 /// RFC 3339 with milliseconds and `Z`.
 fn instant(seconds: i64) -> String {
-    let (hour, minute, second) = time_of(seconds);
-    format!("{}T{hour:02}:{minute:02}:{second:02}.000Z", date_of(seconds.div_euclid(DAY)))
+    written(seconds, "%Y-%m-%dT%H:%M:%S.000Z")
 }
 
 fn http_date(seconds: i64) -> String {
-    let days = seconds.div_euclid(DAY);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = time_of(seconds);
-    let weekday = WEEKDAYS.iter().cycle().nth(index(days.rem_euclid(7))).expect("it is endless");
-    let month = MONTHS[index(month - 1)];
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    written(seconds, "%a, %d %b %Y %H:%M:%S GMT")
 }
 
-fn time_of(seconds: i64) -> (i64, i64, i64) {
-    let second = seconds.rem_euclid(DAY);
-    (second / HOUR, second % HOUR / 60, second % 60)
-}
-
+/// `YYYY-MM-DD` of a number of days since 1970.
 fn date_of(days: i64) -> String {
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}")
+    written(days * DAY, "%Y-%m-%d")
 }
 
 /// The days since 1970 of `YYYY-MM-DD`; `None` for everything else, also for days that do not exist.
 fn day_of(date: &str) -> Option<i64> {
-    let parts: Vec<&str> = date.split('-').collect();
-    let [year, month, day] = parts[..] else { return None };
-    let (year, month, day): (i64, i64, i64) = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
-    // Years are counted from March, so that the leap day is the last of its year.
-    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let days = year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - EPOCH;
+    let begin = Date::strptime("%Y-%m-%d", date).ok()?.to_zoned(TimeZone::UTC).ok()?;
+    let days = begin.timestamp().as_second().div_euclid(DAY);
+    // Reading takes more than the one way to write a date.
     (date_of(days) == date).then_some(days)
 }
 
-/// Year, month and day of a number of days since 1970.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + EPOCH;
-    let era = days.div_euclid(146_097);
-    let day = days.rem_euclid(146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let year = year + era * 400;
-    if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
-}
-
-fn index(number: i64) -> usize {
-    usize::try_from(number).expect("it is not negative")
-}
-
-/// Letters and digits that follow from the seed alone.
-fn sample(seed: &str, length: usize) -> String {
-    let mut state = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let size = u64::try_from(ALPHABET.len()).expect("it is short");
-        char::from(ALPHABET[usize::try_from((state >> 33) % size).expect("it is short")])
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
 const FIRST_ID: u64 = 4001;
 /// That of a maintainer. Not sourced: the number.
 const ACCESS_LEVEL: u64 = 40;
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
-/// The days from 0000-03-01 to 1970-01-01.
-const EPOCH: i64 = 719_468;
-/// From the day of the week that 1970 began with.
-const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 #[test]
 fn a_token_dies_as_its_date_begins_and_a_rotation_lasts_a_week() {
@@ -536,7 +483,7 @@ fn a_token_dies_as_its_date_begins_and_a_rotation_lasts_a_week() {
     assert_eq!(page.answer(&ask("GET", "personal_access_tokens/self", &old), now + 1).status, 401);
 
     let said = page.answer(&ask("POST", "personal_access_tokens/self/rotate", &old), now);
-    let body: Value = serde_json::from_str(&said.body).expect("it is JSON");
+    let body = said.document();
     assert_eq!(body["expires_at"], "2024-03-01");
     assert_eq!(body["created_at"], "2024-02-23T23:59:59.000Z");
     assert_eq!(page.alive(now), [body["token"].as_str().expect("a text")]);
@@ -560,11 +507,5 @@ fn a_second_rotation_of_the_same_token_kills_the_family_and_no_other() {
 
 #[cfg(test)]
 fn ask(method: &str, path: &str, token: &str) -> Asked {
-    Asked {
-        method: method.to_owned(),
-        path: format!("/api/v4/{path}"),
-        query: Vec::new(),
-        headers: BTreeMap::from([("private-token".to_owned(), token.to_owned())]),
-        body: String::new(),
-    }
+    Asked::new(method, &format!("/api/v4/{path}")).with_header("private-token", token)
 }

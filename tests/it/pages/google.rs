@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::grants::fault;
+use super::spelling::{ALPHANUMERIC, drawn};
 use super::{Asked, Page, Said};
 
 /// Google's OAuth host.
@@ -97,7 +99,7 @@ impl Google {
     /// A new refresh token of an app in production.
     pub fn refresh_token(&mut self, seed: &str, now: i64) -> String {
         // Not sourced: the shape of refresh tokens.
-        let token = format!("1//0{}", spun(&format!("refresh {seed}"), 60));
+        let token = format!("1//0{}", drawn(&format!("refresh {seed}"), ALPHANUMERIC, 60));
         let fate = RefreshToken {
             client_id: CLIENT_ID.to_owned(),
             scope: SCOPE.to_owned(),
@@ -132,8 +134,7 @@ impl Google {
     /// The answer to a caller that asks too often.
     pub fn throttled(retry_after: Option<u32>) -> Said {
         // Not sourced: the body, and whether Retry-After is sent.
-        let said = Said::json(429, json!({ "error": "rate_limit_exceeded" }));
-        retry_after.map_or(said.clone(), |seconds| said.with("retry-after", seconds))
+        Said::json(429, json!({ "error": "rate_limit_exceeded" })).with_retry_after(retry_after)
     }
 
     /// An answer of a host that is not well, and no JSON.
@@ -166,6 +167,7 @@ impl Google {
     }
 
     fn token(&mut self, asked: &Asked, now: i64) -> Said {
+        // Of the errors of RFC 6749 the code alone is known of Google, and the status is [U].
         let Some(grant_type) = asked.form("grant_type") else { return fault(400, "invalid_request") };
         if grant_type != "refresh_token" {
             return fault(400, "unsupported_grant_type");
@@ -206,7 +208,7 @@ impl Google {
 
     fn issue(&mut self, seed: &str, client_id: &str, scope: &str, now: i64) -> String {
         // Not sourced: the shape of access tokens.
-        let token = format!("ya29.{}", spun(&format!("access {seed}"), 120));
+        let token = format!("ya29.{}", drawn(&format!("access {seed}"), ALPHANUMERIC, 120));
         let fate = AccessToken {
             client_id: client_id.to_owned(),
             scope: scope.to_owned(),
@@ -236,12 +238,8 @@ impl RefreshToken {
 
 impl Page for Google {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        for (name, value) in &asked.query {
-            let secret = ["access_token", "refresh_token", "client_secret"].contains(&name.as_str())
-                || self.access_tokens.contains_key(value)
-                || self.refresh_tokens.contains_key(value);
-            assert!(!secret, "a secret is in the URL, as {name}");
-        }
+        let tokens = self.access_tokens.keys().chain(self.refresh_tokens.keys());
+        asked.insist_on_clean_url(tokens, &["access_token", "refresh_token", "client_secret"]);
         if let Some(said) = &self.trouble {
             return said.clone();
         }
@@ -253,25 +251,6 @@ impl Page for Google {
             _ => Said::text(404, ""),
         }
     }
-}
-
-/// An error of RFC 6749; of Google, the code alone is known, and the status is [U].
-fn fault(status: u16, code: &str) -> Said {
-    Said::json(status, json!({ "error": code }))
-}
-
-/// Letters and digits that follow from the seed alone.
-fn spun(seed: &str, length: usize) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(LETTERS[usize::try_from(state >> 33).expect("31 bits") % LETTERS.len()])
-    };
-    (0..length).map(|_| letter()).collect()
 }
 
 /// The client that a new page knows.

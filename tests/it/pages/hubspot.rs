@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::grants::{fault, form_proves, refresh_token};
+use super::spelling::{ALPHANUMERIC, HEXADECIMAL, drawn};
 use super::{Asked, Page, Said};
 
 /// HubSpot's API.
@@ -72,7 +74,8 @@ impl HubSpot {
     /// A new access token of the OAuth app and its refresh token; the former is as long as they can be.
     pub fn grant(&mut self, now: i64) -> (String, String) {
         // Not sourced: the shape of both.
-        let refresh_token = format!("na1-{}", spun(&format!("refresh {}", self.refresh_tokens.len()), 60));
+        let refresh_token =
+            format!("na1-{}", drawn(&format!("refresh {}", self.refresh_tokens.len()), ALPHANUMERIC, 60));
         self.refresh_tokens.insert(refresh_token.clone(), false);
         (self.issue(now), refresh_token)
     }
@@ -121,8 +124,7 @@ impl HubSpot {
     /// The answer to a caller that asks too often.
     pub fn throttled(retry_after: Option<u32>) -> Said {
         // Not sourced: status, text, and whether Retry-After is sent.
-        let said = failure(429, "RATE_LIMITS", "You have reached your secondly limit.");
-        retry_after.map_or(said.clone(), |seconds| said.with("retry-after", seconds))
+        failure(429, "RATE_LIMITS", "You have reached your secondly limit.").with_retry_after(retry_after)
     }
 
     /// An answer of a server that is not well.
@@ -132,7 +134,8 @@ impl HubSpot {
     }
 
     fn introspect(&self, asked: &Asked, now: i64) -> Said {
-        if !is_client(asked) {
+        // Not sourced: basic authentication, which is not taken, here and in a refresh.
+        if !form_proves(asked, CLIENT_ID, CLIENT_SECRET) {
             return fault(401, "invalid_client");
         }
         // Not sourced: whether the hint is needed; it is listed without a mark, so it is.
@@ -166,15 +169,13 @@ impl HubSpot {
     fn refresh(&mut self, asked: &Asked, now: i64) -> Said {
         // Not sourced: the paths, which follow from those of introspection, and every failure, which are those of RFC
         // 6749.
-        if !is_client(asked) {
+        if !form_proves(asked, CLIENT_ID, CLIENT_SECRET) {
             return fault(401, "invalid_client");
         }
-        match asked.form("grant_type").as_deref() {
-            Some("refresh_token") => {}
-            Some(_) => return fault(400, "unsupported_grant_type"),
-            None => return fault(400, "invalid_request"),
-        }
-        let Some(token) = asked.form("refresh_token") else { return fault(400, "invalid_request") };
+        let token = match refresh_token(asked) {
+            Ok(token) => token,
+            Err(said) => return said,
+        };
         if self.refresh_tokens.get(&token) != Some(&false) {
             return fault(400, "invalid_grant");
         }
@@ -209,7 +210,7 @@ impl HubSpot {
     }
 
     fn issue(&mut self, now: i64) -> String {
-        let token = spun(&format!("access {}", self.access_tokens.len()), 300);
+        let token = drawn(&format!("access {}", self.access_tokens.len()), ALPHANUMERIC, 300);
         let scopes = vec!["oauth".to_owned(), CONTACTS_SCOPE.to_owned()];
         let fate = AccessToken { expires_at: now + ACCESS_LIFETIME, revoked: false, scopes };
         self.access_tokens.insert(token.clone(), fate);
@@ -220,11 +221,7 @@ impl HubSpot {
 impl Page for HubSpot {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
         let tokens = self.access_tokens.keys().chain(self.refresh_tokens.keys()).chain(self.private_tokens.keys());
-        for token in tokens {
-            let shown = asked.path.contains(token) || asked.query.iter().any(|(_, value)| value == token);
-            assert!(!shown, "a token is in the URL");
-        }
-        assert!(asked.query("client_secret").is_none(), "the app's secret is in the URL");
+        asked.insist_on_clean_url(tokens, &["client_secret"]);
         if let Some(said) = &self.trouble {
             return said.clone();
         }
@@ -258,17 +255,6 @@ fn contacts() -> Value {
     })
 }
 
-/// Whether the form proves the app. Not sourced: basic authentication, which is not taken.
-fn is_client(asked: &Asked) -> bool {
-    let client = (asked.form("client_id"), asked.form("client_secret"));
-    client == (Some(CLIENT_ID.to_owned()), Some(CLIENT_SECRET.to_owned()))
-}
-
-/// An error of RFC 6749.
-fn fault(status: u16, code: &str) -> Said {
-    Said::json(status, json!({ "error": code }))
-}
-
 /// A failure of the API. Not sourced: the shape.
 fn failure(status: u16, category: &str, message: &str) -> Said {
     let id = "00000000-0000-4000-8000-000000000002";
@@ -276,23 +262,8 @@ fn failure(status: u16, category: &str, message: &str) -> Said {
 }
 
 fn private_shape(made: usize) -> String {
-    let letters = spun(&format!("private {made}"), 32).to_ascii_lowercase();
-    let hex = letters.replace(|letter| letter > 'f', "0");
+    let hex = drawn(&format!("private {made}"), HEXADECIMAL, 32);
     format!("pat-na1-{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-/// Letters and digits that follow from the seed alone.
-fn spun(seed: &str, length: usize) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(LETTERS[usize::try_from(state >> 33).expect("31 bits") % LETTERS.len()])
-    };
-    (0..length).map(|_| letter()).collect()
 }
 
 /// The OAuth app.

@@ -14,6 +14,7 @@ use jiff::civil::{Weekday, date};
 use jiff::tz::Offset;
 use serde_json::{Map, Value, json};
 
+use super::spelling::{ALPHANUMERIC, HEXADECIMAL, drawn, written};
 use super::{Asked, Page, Said};
 
 /// The page: one application and the accounts that have allowed it.
@@ -275,7 +276,7 @@ impl Instagram {
         Self {
             wire: Wire::new(OAUTH, 400),
             tokens: Tokens::new("IGAA", INSTAGRAM_APP_ID, INSTAGRAM_SCOPES, 17_841_400_000_000_001),
-            secret: hexadecimal("instagram secret 0", 32),
+            secret: drawn("instagram secret 0", HEXADECIMAL, 32),
             app: App::Live,
             refresh_refusal: RefreshRefusal::Usual,
             newest_version: 26,
@@ -288,7 +289,7 @@ impl Instagram {
     /// Gives the application another secret, which kills the tokens it has, and tells it.
     pub fn reset_secret(&mut self) -> String {
         self.resets += 1;
-        self.secret = hexadecimal(&format!("instagram secret {}", self.resets), 32);
+        self.secret = drawn(&format!("instagram secret {}", self.resets), HEXADECIMAL, 32);
         self.tokens.invalidate_own();
         self.secret.clone()
     }
@@ -809,8 +810,7 @@ impl ExpiredText {
             }
             // Not sourced: more than that the form is East Asian, without seconds and zone.
             Self::Localised => {
-                let at = Offset::UTC.to_datetime(Timestamp::from_second(expires_at).expect("a time of the calendar"));
-                format!("Session has expired on {}.", at.strftime("%Y年%m月%d日 %H:%M"))
+                format!("Session has expired on {}.", written(expires_at, "%Y年%m月%d日 %H:%M"))
             }
         }
     }
@@ -834,29 +834,7 @@ impl Refusal {
 
 /// The text of a token that begins with `prefix`, such as `IGAA`, `THQ` or `EAA`: always the same for the same number.
 pub fn token_text(prefix: &str, number: u64) -> String {
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    format!("{prefix}{}ZD", drawn(letters, &format!("{prefix} {number}"), 172))
-}
-
-/// So many hexadecimal digits, always the same for the same seed.
-pub fn hexadecimal(seed: &str, length: usize) -> String {
-    drawn(b"0123456789abcdef", seed, length)
-}
-
-/// So many of these letters, always the same for the same seed.
-pub fn drawn(letters: &[u8], seed: &str, length: usize) -> String {
-    // FNV-1a mixes the seed, and a linear congruence goes on from there; nothing here is meant to be hard to guess.
-    let mut state = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let count = u64::try_from(letters.len()).expect("few letters");
-    (0..length)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let place = usize::try_from((state >> 33) % count).expect("less than the number of letters");
-            char::from(letters[place])
-        })
-        .collect()
+    format!("{prefix}{}ZD", drawn(&format!("{prefix} {number}"), ALPHANUMERIC, 172))
 }
 
 /// A time as the messages have it: `Tuesday, 05-Apr-16 23:00:00 PDT`. The rule of summer time is that since 2007.
@@ -987,13 +965,7 @@ fn the_dates_in_messages_are_the_documented_ones() {
 
 #[cfg(test)]
 fn get(path: &str, query: &[(&str, &str)]) -> Asked {
-    Asked {
-        method: "GET".to_owned(),
-        path: path.to_owned(),
-        query: query.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        headers: std::collections::BTreeMap::new(),
-        body: String::new(),
-    }
+    Asked::new("GET", path).with_query(query)
 }
 
 #[test]
@@ -1007,7 +979,7 @@ fn a_token_is_refreshed_between_its_first_day_and_its_sixtieth() {
         &[("grant_type", "ig_exchange_token"), ("client_secret", &secret), ("access_token", &short)],
     );
     let said = page.answer(&exchange, begin);
-    let body: Value = serde_json::from_str(&said.body).expect("JSON");
+    let body = said.document();
     assert_eq!((said.status, &body["expires_in"]), (200, &json!(5_183_944)), "{said:?}");
     let long = body["access_token"].as_str().expect("a text").to_owned();
     let refresh = get("/refresh_access_token", &[("grant_type", "ig_refresh_token"), ("access_token", &long)]);
@@ -1015,9 +987,9 @@ fn a_token_is_refreshed_between_its_first_day_and_its_sixtieth() {
     assert_eq!(page.answer(&refresh, begin + 86_400).status, 200);
     page.tokens.renewed = Renewed::NewString;
     let later = begin + 86_400 + LONG_SECONDS;
-    let renewed: Value = serde_json::from_str(&page.answer(&refresh, later - 1).body).expect("JSON");
+    let renewed = page.answer(&refresh, later - 1).document();
     assert_ne!(renewed["access_token"], json!(long));
-    let late: Value = serde_json::from_str(&page.answer(&refresh, later).body).expect("JSON");
+    let late = page.answer(&refresh, later).document();
     assert_eq!(late["error"]["error_subcode"], json!(463), "{late}");
 }
 

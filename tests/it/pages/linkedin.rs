@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use super::grants::described_fault as failed;
+use super::spelling::{URL_SAFE, drawn};
 use super::{Asked, Page, Said};
 
 /// The page: `www.linkedin.com/oauth/v2` with one application and its tokens.
@@ -161,13 +163,13 @@ impl LinkedIn {
 
     fn add_access(&mut self, token: Access) -> String {
         // Not sourced: the shape of either kind of token.
-        let text = format!("AQV{}", sample(&format!("linkedin access {}", self.access_tokens.len()), 120));
+        let text = format!("AQV{}", drawn(&format!("linkedin access {}", self.access_tokens.len()), URL_SAFE, 120));
         self.access_tokens.push(Access { text: text.clone(), ..token });
         text
     }
 
     fn add_refresh(&mut self, expires_at: i64, consent: usize) -> String {
-        let text = format!("AQX{}", sample(&format!("linkedin refresh {}", self.refresh_tokens.len()), 120));
+        let text = format!("AQX{}", drawn(&format!("linkedin refresh {}", self.refresh_tokens.len()), URL_SAFE, 120));
         self.refresh_tokens.push(Refresh { text: text.clone(), expires_at, revoked: false, consent });
         text
     }
@@ -175,7 +177,7 @@ impl LinkedIn {
 
 impl Page for LinkedIn {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        self.insist_on_clean_url(asked);
+        asked.insist_on_clean_url(self.secrets(), &["client_secret", "token", "access_token", "refresh_token"]);
         if let Some(status) = self.broken {
             // Not sourced: the body.
             return Said::text(status, "Internal Server Error");
@@ -191,8 +193,9 @@ impl Page for LinkedIn {
         if asked.method != "POST" {
             return Said::text(405, "Method Not Allowed");
         }
-        // Not sourced: every failure from here on but `invalid_grant`; the names are those of OAuth.
-        if !asked.query.is_empty() || !is_form_of(asked, wanted) {
+        // Not sourced: every failure from here on but `invalid_grant`, and every description; the names are those of
+        // OAuth.
+        if !asked.query.is_empty() || !asked.is_form_of(wanted) {
             return failed(
                 400,
                 "invalid_request",
@@ -302,16 +305,10 @@ impl LinkedIn {
         }
     }
 
-    fn insist_on_clean_url(&self, asked: &Asked) {
+    fn secrets(&self) -> impl Iterator<Item = &String> {
         let access = self.access_tokens.iter().map(|token| &token.text);
         let refresh = self.refresh_tokens.iter().map(|token| &token.text);
-        for secret in access.chain(refresh).chain([&self.client_secret]) {
-            assert!(!asked.path.contains(secret), "a secret stands in the path");
-            assert!(asked.query.iter().all(|(_, value)| !value.contains(secret)), "a secret stands in the query");
-        }
-        for name in ["client_secret", "token", "access_token", "refresh_token"] {
-            assert!(asked.query(name).is_none(), "the query names a secret");
-        }
+        access.chain(refresh).chain([&self.client_secret])
     }
 }
 
@@ -325,54 +322,18 @@ impl Authorization {
     }
 }
 
-/// The body is a form with these values, each once, and no other. `wanted` is sorted.
-fn is_form_of(asked: &Asked, wanted: &[&str]) -> bool {
-    let kind = asked.header("content-type").unwrap_or_default();
-    let mut names: Vec<String> =
-        url::form_urlencoded::parse(asked.body.as_bytes()).map(|(name, _)| name.into()).collect();
-    names.sort();
-    kind.starts_with("application/x-www-form-urlencoded") && names == wanted
-}
-
-/// Not sourced: the descriptions, here and where this is called.
-fn failed(status: u16, error: &str, description: &str) -> Said {
-    Said::json(status, json!({ "error": error, "error_description": description }))
-}
-
-/// Letters and digits that follow from the seed alone.
-fn sample(seed: &str, length: usize) -> String {
-    let mut state = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let size = u64::try_from(ALPHABET.len()).expect("it is short");
-        char::from(ALPHABET[usize::try_from((state >> 33) % size).expect("it is short")])
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-
 #[test]
 fn no_use_extends_a_refresh_token() {
     let mut page = LinkedIn::new();
     let (old, refresh) = page.make(Authorization::ThreeLegged, &["r_ads", "rw_ads"], 0);
     let form = |page: &LinkedIn, path: &str, values: &[(&str, &str)]| {
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.append_pair("client_id", &page.client_id).append_pair("client_secret", &page.client_secret);
-        Asked {
-            method: "POST".to_owned(),
-            path: path.to_owned(),
-            query: Vec::new(),
-            headers: [("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())].into(),
-            body: body.extend_pairs(values).finish(),
-        }
+        let client = [("client_id", page.client_id.as_str()), ("client_secret", &page.client_secret)];
+        Asked::new("POST", path).with_form(&[&client, values].concat())
     };
     let grant = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
     let asked = form(&page, "/oauth/v2/accessToken", &grant);
     let late = 360 * 86_400;
-    let body: Value = serde_json::from_str(&page.answer(&asked, late).body).expect("it is JSON");
+    let body = page.answer(&asked, late).document();
     assert_eq!((&body["expires_in"], &body["refresh_token_expires_in"]), (&json!(432_000), &json!(432_000)));
     let again = page.answer(&asked, late);
     assert!(again.status == 400 && again.body.contains("invalid_grant"));

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, drawn};
 use super::{Asked, Page, Said};
 
 /// The account and its keys.
@@ -105,8 +106,7 @@ impl Messagebird {
 
 impl Page for Messagebird {
     fn answer(&mut self, asked: &Asked, _now: i64) -> Said {
-        assert!(asked.query("access_key").is_none(), "the key stands in the query");
-        no_secret_in_address(asked, self.keys.keys());
+        asked.insist_on_clean_url(self.keys.keys(), &["access_key"]);
         if let Some(status) = self.broken {
             return Said::text(status, "");
         }
@@ -152,29 +152,3 @@ impl Page for Messagebird {
 fn errors(code: u32, description: &str, parameter: Value) -> Value {
     json!({ "errors": [{ "code": code, "description": description, "parameter": parameter }] })
 }
-
-fn no_secret_in_address<'a>(asked: &Asked, secrets: impl Iterator<Item = &'a String> + Clone) {
-    let leaks = |text: &str| secrets.clone().any(|secret| text.contains(secret.as_str()));
-    assert!(!leaks(&asked.path), "a secret stands in the path");
-    assert!(!asked.query.iter().any(|(name, value)| leaks(name) || leaks(value)), "a secret stands in the query");
-}
-
-/// Letters that depend on the seed alone: FNV-1a begins, SplitMix64 goes on.
-fn drawn(seed: &str, alphabet: &[u8], length: usize) -> String {
-    let begin = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mut state = begin;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    let size = u64::try_from(alphabet.len()).expect("an alphabet is short");
-    (0..length)
-        .map(|_| char::from(alphabet[usize::try_from(next() % size).expect("it is below the alphabet's length")]))
-        .collect()
-}
-
-const ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

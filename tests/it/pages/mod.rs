@@ -2,7 +2,10 @@
 //!
 //! A page answers exactly what is documented and refuses everything else, so a request that a real service would not take is not taken here
 //! either. What the reference does not know is marked where it is made up.
+//!
+//! Three files are no pages but serve them: `asking` (how a page tries itself), `grants` (OAuth 2.0), `spelling` (letters and instants).
 
+pub mod asking;
 pub mod bird;
 pub mod cloudflare;
 pub mod dialog360;
@@ -11,6 +14,7 @@ pub mod entra;
 pub mod github;
 pub mod gitlab;
 pub mod google;
+pub mod grants;
 pub mod hubspot;
 pub mod instagram;
 pub mod linkedin;
@@ -18,6 +22,7 @@ pub mod messagebird;
 pub mod oauth2;
 pub mod shopify;
 pub mod slack;
+pub mod spelling;
 pub mod threads;
 pub mod tickets;
 pub mod twilio;
@@ -74,18 +79,46 @@ impl Asked {
 
     /// A value of a form in the body; `None` as well where the content type is not that of a form.
     pub fn form(&self, name: &str) -> Option<String> {
+        self.form_values()?.into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// Every value of a form in the body, in order; `None` where the content type is not that of a form.
+    pub fn form_values(&self) -> Option<Vec<(String, String)>> {
         let kind = self.header("content-type")?;
-        if !kind.starts_with("application/x-www-form-urlencoded") {
-            return None;
-        }
-        let found = url::form_urlencoded::parse(self.body.as_bytes()).find(|(known, _)| known == name);
-        found.map(|(_, value)| value.into_owned())
+        kind.starts_with("application/x-www-form-urlencoded")
+            .then(|| url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect())
+    }
+
+    /// Whether the body is a form with these values, each once, and no other.
+    pub fn is_form_of(&self, wanted: &[&str]) -> bool {
+        let Some(values) = self.form_values() else { return false };
+        let mut names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
+        let mut wanted = wanted.to_vec();
+        names.sort_unstable();
+        wanted.sort_unstable();
+        names == wanted
     }
 
     /// The body as JSON; `None` as well where the content type is another.
     pub fn json(&self) -> Option<serde_json::Value> {
         let kind = self.header("content-type")?;
         if kind.starts_with("application/json") { serde_json::from_str(&self.body).ok() } else { None }
+    }
+
+    /// Fails the test where the URL tells a secret, since proxies and logs keep URLs: where one of these stands anywhere in it, or where the
+    /// query has one of these names, under which only a secret is sent.
+    pub fn insist_on_clean_url<'a>(&self, secrets: impl IntoIterator<Item = &'a String>, names: &[&str]) {
+        for secret in secrets {
+            let shows = |text: &str| text.contains(secret.as_str());
+            assert!(!shows(&self.path), "a secret stands in the path");
+            assert!(
+                !self.query.iter().any(|(name, value)| shows(name) || shows(value)),
+                "a secret stands in the query"
+            );
+        }
+        for name in names {
+            assert!(self.query(name).is_none(), "the query names a secret: {name}");
+        }
     }
 }
 
@@ -118,6 +151,15 @@ impl Said {
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    /// The same to one who is told after how many seconds to ask again, if that is told.
+    #[must_use]
+    pub fn with_retry_after(self, seconds: Option<u32>) -> Self {
+        match seconds {
+            Some(seconds) => self.with("retry-after", seconds),
+            None => self,
+        }
     }
 }
 

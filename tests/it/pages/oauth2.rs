@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::grants::described_fault as fault;
+use super::spelling::{ALPHANUMERIC, drawn};
 use super::{Asked, Page, Said};
 
 /// An authorization server.
@@ -201,8 +203,7 @@ impl OAuth2 {
     /// The answer to a caller that asks too often.
     pub fn throttled(retry_after: Option<u32>) -> Said {
         // Not sourced: the standards do not speak of it.
-        let said = Said::text(429, "Too Many Requests");
-        retry_after.map_or(said.clone(), |seconds| said.with("retry-after", seconds))
+        Said::text(429, "Too Many Requests").with_retry_after(retry_after)
     }
 
     /// An answer of a server that is not well.
@@ -344,7 +345,7 @@ impl OAuth2 {
     }
 
     fn issue_access(&mut self, grant: usize, scope: &str, now: i64) -> String {
-        let token = spun(&format!("access {}", self.access_tokens.len()), 43);
+        let token = drawn(&format!("access {}", self.access_tokens.len()), ALPHANUMERIC, 43);
         let fate = AccessToken {
             grant,
             scope: scope.to_owned(),
@@ -358,7 +359,7 @@ impl OAuth2 {
     }
 
     fn issue_refresh(&mut self, grant: usize, now: i64) -> String {
-        let token = spun(&format!("refresh {}", self.refresh_tokens.len()), 43);
+        let token = drawn(&format!("refresh {}", self.refresh_tokens.len()), ALPHANUMERIC, 43);
         let expires_at = self.refresh_lifetime.map(|lifetime| now + lifetime);
         let fate = RefreshToken { grant, issued_at: now, expires_at, replaced_at: None, revoked: false };
         self.refresh_tokens.insert(token.clone(), fate);
@@ -368,12 +369,8 @@ impl OAuth2 {
 
 impl Page for OAuth2 {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        for (name, value) in &asked.query {
-            let secret = ["token", "refresh_token", "client_secret"].contains(&name.as_str())
-                || self.access_tokens.contains_key(value)
-                || self.refresh_tokens.contains_key(value);
-            assert!(!secret, "a secret is in the URL, as {name}");
-        }
+        let tokens = self.access_tokens.keys().chain(self.refresh_tokens.keys());
+        asked.insist_on_clean_url(tokens, &["token", "refresh_token", "client_secret"]);
         if let Some(said) = &self.trouble {
             return said.clone();
         }
@@ -409,25 +406,6 @@ fn bad_client() -> Said {
     fault(401, "invalid_client", "client authentication failed").with("www-authenticate", "Basic realm=\"sample\"")
 }
 
-/// An error of RFC 6749.
-fn fault(status: u16, code: &str, description: &str) -> Said {
-    Said::json(status, json!({ "error": code, "error_description": description }))
-}
-
-/// Letters and digits that follow from the seed alone.
-fn spun(seed: &str, length: usize) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(LETTERS[usize::try_from(state >> 33).expect("31 bits") % LETTERS.len()])
-    };
-    (0..length).map(|_| letter()).collect()
-}
-
 /// Where tokens are introspected. Not sourced: the standard leaves the place to the server.
 pub const INTROSPECTION: &str = "/oauth2/introspect";
 /// Where grants are refreshed. Not sourced: the standard leaves the place to the server.
@@ -444,15 +422,12 @@ fn a_replayed_refresh_token_is_good_within_the_grace_and_kills_the_grant_after_i
     let mut page = OAuth2::new();
     page.rotation = Rotation::Replaced { grace: 30, reuse: Reuse::RevokesGrant };
     let (first, refresh) = page.grant(0);
-    let asked = Asked {
-        method: "POST".to_owned(),
-        path: TOKEN.to_owned(),
-        query: Vec::new(),
-        headers: BTreeMap::from([("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())]),
-        body: format!(
-            "grant_type=refresh_token&refresh_token={refresh}&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}"
-        ),
-    };
+    let asked = Asked::new("POST", TOKEN).with_form(&[
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &refresh),
+        ("client_id", CLIENT_ID),
+        ("client_secret", CLIENT_SECRET),
+    ]);
     assert_eq!(page.answer(&asked, 100).status, 200);
     assert_eq!(page.answer(&asked, 129).status, 200);
     assert!(page.is_active(&first, 129));

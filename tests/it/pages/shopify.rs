@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::grants::{fault, form_proves, refresh_token};
+use super::spelling::{HEXADECIMAL, drawn};
 use super::{Asked, Page, Said};
 
 /// A shop, as an app that is installed in it sees it.
@@ -110,8 +112,7 @@ impl Shopify {
     /// The answer to a caller that asks too often.
     pub fn throttled(retry_after: Option<u32>) -> Said {
         // Not sourced: status, body, and whether Retry-After is sent.
-        let said = errors(429, "Exceeded the rate limit");
-        retry_after.map_or(said.clone(), |seconds| said.with("retry-after", seconds))
+        errors(429, "Exceeded the rate limit").with_retry_after(retry_after)
     }
 
     /// An answer of a server that is not well.
@@ -134,16 +135,13 @@ impl Shopify {
 
     fn refresh(&mut self, asked: &Asked, now: i64) -> Said {
         // The endpoint is [U]. Not sourced: every failure; those of RFC 6749 are said.
-        let client = (asked.form("client_id"), asked.form("client_secret"));
-        if client != (Some(CLIENT_ID.to_owned()), Some(CLIENT_SECRET.to_owned())) {
+        if !form_proves(asked, CLIENT_ID, CLIENT_SECRET) {
             return fault(401, "invalid_client");
         }
-        match asked.form("grant_type").as_deref() {
-            Some("refresh_token") => {}
-            Some(_) => return fault(400, "unsupported_grant_type"),
-            None => return fault(400, "invalid_request"),
-        }
-        let Some(token) = asked.form("refresh_token") else { return fault(400, "invalid_request") };
+        let token = match refresh_token(asked) {
+            Ok(token) => token,
+            Err(said) => return said,
+        };
         if !self.refreshes(&token, now) {
             return fault(400, "invalid_grant");
         }
@@ -178,14 +176,14 @@ impl Shopify {
 
     fn issue_access(&mut self, expires_at: Option<i64>) -> String {
         // The prefix is [U].
-        let token = format!("shpat_{}", spun(&format!("access {}", self.access_tokens.len()), 32));
+        let token = format!("shpat_{}", drawn(&format!("access {}", self.access_tokens.len()), HEXADECIMAL, 32));
         self.access_tokens.insert(token.clone(), AccessToken { expires_at, revoked: false });
         token
     }
 
     fn issue_refresh(&mut self, now: i64) -> String {
         // Not sourced: the shape of refresh tokens.
-        let token = format!("shprt_{}", spun(&format!("refresh {}", self.refresh_tokens.len()), 32));
+        let token = format!("shprt_{}", drawn(&format!("refresh {}", self.refresh_tokens.len()), HEXADECIMAL, 32));
         let fate = RefreshToken { issued_at: now, used_at: None, replacement: None, revoked: false };
         self.refresh_tokens.insert(token.clone(), fate);
         token
@@ -194,11 +192,8 @@ impl Shopify {
 
 impl Page for Shopify {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        for secret in self.access_tokens.keys().chain(self.refresh_tokens.keys()) {
-            let shown = asked.path.contains(secret) || asked.query.iter().any(|(_, value)| value == secret);
-            assert!(!shown, "a token is in the URL");
-        }
-        assert!(asked.query("client_secret").is_none(), "the app's secret is in the URL");
+        let tokens = self.access_tokens.keys().chain(self.refresh_tokens.keys());
+        asked.insist_on_clean_url(tokens, &["client_secret"]);
         if let Some(said) = &self.trouble {
             return said.clone();
         }
@@ -211,28 +206,9 @@ impl Page for Shopify {
     }
 }
 
-/// An error of RFC 6749.
-fn fault(status: u16, code: &str) -> Said {
-    Said::json(status, json!({ "error": code }))
-}
-
 /// A failure of the admin pages. Not sourced: the shape.
 fn errors(status: u16, text: &str) -> Said {
     Said::json(status, json!({ "errors": text }))
-}
-
-/// Hexadecimal digits that follow from the seed alone.
-fn spun(seed: &str, length: usize) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut digit = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(DIGITS[usize::try_from(state >> 60).expect("4 bits")])
-    };
-    (0..length).map(|_| digit()).collect()
 }
 
 /// The app.
@@ -251,18 +227,14 @@ fn a_refresh_can_be_retried_until_the_replacement_is_used() {
     let mut page = Shopify::new();
     let (_, first) = page.expiring_token(0);
     let refresh = |page: &mut Shopify, token: &str, now| {
-        let asked = Asked {
-            method: "POST".to_owned(),
-            path: "/admin/oauth/access_token".to_owned(),
-            query: Vec::new(),
-            headers: BTreeMap::from([("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())]),
-            body: format!(
-                "client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}&grant_type=refresh_token&refresh_token={token}"
-            ),
-        };
+        let asked = Asked::new("POST", "/admin/oauth/access_token").with_form(&[
+            ("client_id", CLIENT_ID),
+            ("client_secret", CLIENT_SECRET),
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token),
+        ]);
         let said = page.answer(&asked, now);
-        let body: serde_json::Value = serde_json::from_str(&said.body).expect("JSON");
-        (said.status, body["refresh_token"].as_str().unwrap_or_default().to_owned())
+        (said.status, said.document()["refresh_token"].as_str().unwrap_or_default().to_owned())
     };
     let (status, second) = refresh(&mut page, &first, 10);
     assert_eq!(status, 200);

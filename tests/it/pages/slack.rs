@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 
+use super::spelling::{HEXADECIMAL, drawn};
 use super::{Asked, Page, Said};
 
 /// The page: `slack.com/api` with one app and its tokens.
@@ -104,7 +105,7 @@ impl Slack {
     pub fn new() -> Self {
         Self {
             client_id: "1111111111.2222222222".to_owned(),
-            client_secret: sample("slack client", "0123456789abcdef", 32),
+            client_secret: drawn("slack client", HEXADECIMAL, 32),
             tokens: Vec::new(),
             refresh_tokens: Vec::new(),
             shows_expires_in: true,
@@ -157,7 +158,7 @@ impl Slack {
     /// The user's token that stands in the answer to a refresh beside those that are wanted, and must never be seen
     /// again.
     pub fn bystander() -> String {
-        format!("xoxp-{}", sample("slack bystander", ALPHABET, 48))
+        format!("xoxp-{}", drawn("slack bystander", ALPHABET, 48))
     }
 
     fn next_installation(&self) -> usize {
@@ -172,13 +173,13 @@ impl Slack {
             (Kind::User | Kind::Configuration, Some(_)) => "xoxe.xoxp-1-",
         };
         // Not sourced: what follows the prefix, of all kinds.
-        let text = format!("{prefix}{}", sample(&format!("slack token {}", self.tokens.len()), ALPHABET, 64));
+        let text = format!("{prefix}{}", drawn(&format!("slack token {}", self.tokens.len()), ALPHABET, 64));
         self.tokens.push(Token { text: text.clone(), kind, expires_at, fate: Fate::Alive, installation });
         text
     }
 
     fn add_refresh(&mut self, kind: Kind, installation: usize) -> String {
-        let body = sample(&format!("slack refresh {}", self.refresh_tokens.len()), ALPHABET, 64);
+        let body = drawn(&format!("slack refresh {}", self.refresh_tokens.len()), ALPHABET, 64);
         let text = format!("xoxe-1-{body}");
         self.refresh_tokens.push(Refresh { text: text.clone(), kind, revoked: false, installation });
         text
@@ -187,7 +188,7 @@ impl Slack {
 
 impl Page for Slack {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        self.insist_on_clean_url(asked);
+        asked.insist_on_clean_url(self.secrets(), &["token", "client_secret", "refresh_token"]);
         if let Some(status) = self.broken {
             // Not sourced: the body.
             return Said::text(status, "upstream request failed");
@@ -334,50 +335,24 @@ impl Slack {
         (!found.revoked).then_some(found)
     }
 
-    fn insist_on_clean_url(&self, asked: &Asked) {
+    fn secrets(&self) -> impl Iterator<Item = &String> {
         let access = self.tokens.iter().map(|token| &token.text);
         let refresh = self.refresh_tokens.iter().map(|token| &token.text);
-        for secret in access.chain(refresh).chain([&self.client_secret]) {
-            assert!(!asked.path.contains(secret), "a secret stands in the path");
-            assert!(asked.query.iter().all(|(_, value)| !value.contains(secret)), "a secret stands in the query");
-        }
-        for name in ["token", "client_secret", "refresh_token"] {
-            assert!(asked.query(name).is_none(), "the query names a secret");
-        }
+        access.chain(refresh).chain([&self.client_secret])
     }
 }
 
-/// The body is a form with these values, each once, and no other. `wanted` is sorted.
+/// Whether these values are sent and no other, in a form.
 fn is_form_of(asked: &Asked, wanted: &[&str]) -> bool {
     // Not sourced: that an `Authorization` header is refused here, which these methods do not document.
-    if asked.header("authorization").is_some() {
-        return false;
-    }
-    let kind = asked.header("content-type").unwrap_or_default();
-    let mut names: Vec<String> =
-        url::form_urlencoded::parse(asked.body.as_bytes()).map(|(name, _)| name.into()).collect();
-    names.sort();
-    kind.starts_with("application/x-www-form-urlencoded") && names == wanted
+    asked.header("authorization").is_none() && asked.is_form_of(wanted)
 }
 
 fn failed(error: &str) -> Said {
     Said::json(200, json!({ "ok": false, "error": error }))
 }
 
-/// Characters that follow from the seed alone.
-fn sample(seed: &str, alphabet: &str, length: usize) -> String {
-    let mut state = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let size = u64::try_from(alphabet.len()).expect("it is short");
-        char::from(alphabet.as_bytes()[usize::try_from((state >> 33) % size).expect("it is short")])
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
+const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
 const TEAM: &str = "T0SIMULATED";
 const USER: &str = "U0SIMULATED";
 
@@ -385,23 +360,18 @@ const USER: &str = "U0SIMULATED";
 fn a_refresh_token_serves_once_and_for_its_own_kind() {
     let mut page = Slack::new();
     let (access, refresh) = page.make_rotating(Kind::Bot, 0);
-    let asked = |path: &str, headers: [(&str, &str); 1], body: String| Asked {
-        method: "POST".to_owned(),
-        path: format!("/api/{path}"),
-        query: Vec::new(),
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        body,
-    };
-    let form = [("content-type", "application/x-www-form-urlencoded")];
-    let wrong = asked("tooling.tokens.rotate", form, format!("refresh_token={refresh}"));
+    let wrong = Asked::new("POST", "/api/tooling.tokens.rotate").with_form(&[("refresh_token", &refresh)]);
     assert!(page.answer(&wrong, 0).body.contains("invalid_refresh_token"));
-    let credentials = format!("client_id={}&client_secret={}", page.client_id, page.client_secret);
-    let grant = format!("{credentials}&grant_type=refresh_token&refresh_token={refresh}");
-    let grant = asked("oauth.v2.access", form, grant);
+    let grant = Asked::new("POST", "/api/oauth.v2.access").with_form(&[
+        ("client_id", &page.client_id),
+        ("client_secret", &page.client_secret),
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &refresh),
+    ]);
     assert!(page.answer(&grant, 100).body.contains(r#""expires_in":43200"#));
     assert_eq!(page.answer(&grant, 100), failed("invalid_refresh_token"));
 
-    let test = asked("auth.test", [("authorization", &format!("Bearer {access}"))], String::new());
+    let test = Asked::new("POST", "/api/auth.test").with_header("authorization", &format!("Bearer {access}"));
     assert!(page.answer(&test, ACCESS_SECONDS - 1).body.contains(r#""expires_in":1"#));
     assert_eq!(page.answer(&test, ACCESS_SECONDS), failed("token_expired"));
 }

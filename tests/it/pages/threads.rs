@@ -12,9 +12,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::instagram::{
-    App, INVALID, Life, OAUTH, Refusal, Token, Tokens, Wire, chosen_fields, credential, drawn, grant_type, hexadecimal,
-    only_get, only_known, required, unknown_path,
+    App, INVALID, Life, OAUTH, Refusal, Token, Tokens, Wire, chosen_fields, credential, grant_type, only_get,
+    only_known, required, unknown_path,
 };
+use super::spelling::{HEXADECIMAL, URL_SAFE, drawn};
 use super::{Asked, Page, Said};
 
 /// The page: one application and the accounts that have allowed it.
@@ -51,7 +52,7 @@ impl Threads {
             wire: Wire::new("THApiException", 500),
             // `THQ` is one of the beginnings in §11.
             tokens: Tokens::new("THQ", THREADS_APP_ID, THREADS_SCOPES, 7_700_000_000_000_001),
-            secret: hexadecimal("threads secret 0", 32),
+            secret: drawn("threads secret 0", HEXADECIMAL, 32),
             name: "Demo".to_owned(),
             app: App::Live,
             testers: BTreeSet::new(),
@@ -77,7 +78,7 @@ impl Threads {
     /// Gives the application another secret, which kills its tokens of all kinds, and tells it.
     pub fn reset_secret(&mut self) -> String {
         self.resets += 1;
-        self.secret = hexadecimal(&format!("threads secret {}", self.resets), 32);
+        self.secret = drawn(&format!("threads secret {}", self.resets), HEXADECIMAL, 32);
         self.tokens.invalidate_own();
         self.secret.clone()
     }
@@ -258,8 +259,7 @@ impl Threads {
 
     /// The last part of the app token that is asked for: 27 letters, as on Facebook. Not sourced for Threads.
     fn returned_key(&self) -> String {
-        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        drawn(letters, &self.secret, 27)
+        drawn(&self.secret, URL_SAFE, 27)
     }
 }
 
@@ -305,20 +305,9 @@ fn who_may_debug_and_what_is_told() {
     let watcher = page.tokens.make("watcher", Life::Long, now);
     page.testers.insert("watcher".to_owned());
     let debug = |page: &mut Threads, caller: &str, input: &str, now: i64| {
-        let said = page.answer(
-            &Asked {
-                method: "GET".to_owned(),
-                path: "/v1.0/debug_token".to_owned(),
-                query: vec![
-                    ("access_token".to_owned(), caller.to_owned()),
-                    ("input_token".to_owned(), input.to_owned()),
-                ],
-                headers: std::collections::BTreeMap::new(),
-                body: String::new(),
-            },
-            now,
-        );
-        (said.status, serde_json::from_str::<Value>(&said.body).expect("JSON"))
+        let asked = Asked::new("GET", "/v1.0/debug_token");
+        let said = page.answer(&asked.with_query(&[("access_token", caller), ("input_token", input)]), now);
+        (said.status, said.document())
     };
     for caller in [watcher.clone(), page.inline_token(), page.returned_token()] {
         let (status, body) = debug(&mut page, &caller, &token, now);

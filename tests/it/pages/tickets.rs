@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::spelling::rfc_3339;
 use super::{Asked, Page, Said};
 
 /// The ticket system.
@@ -54,12 +55,11 @@ impl Page for Tickets {
         if token.ends <= now {
             return refused(401, "token_expired");
         }
-        let ends = |at: i64| jiff::Timestamp::from_second(at).expect("a date").to_string();
         match (asked.method.as_str(), asked.path.as_str()) {
             ("GET", "/api/tokens/current") => Said::json(
                 200,
                 json!({"token": {
-                    "state": "active", "owner": 17, "created": token.created, "expires": ends(token.ends), "scopes": token.scopes,
+                    "state": "active", "owner": 17, "created": token.created, "expires": rfc_3339(token.ends), "scopes": token.scopes,
                 }}),
             )
             .with("X-Quota", 600)
@@ -70,7 +70,7 @@ impl Page for Tickets {
                 };
                 let new = self.make(days, now);
                 let at = self.tokens[&new].ends;
-                Said::json(201, json!({"token": {"value": new, "expires": ends(at)}}))
+                Said::json(201, json!({"token": {"value": new, "expires": rfc_3339(at)}}))
             }
             _ => refused(404, "not_found"),
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, HEXADECIMAL, URL_SAFE, drawn, rfc_3339, written};
 use super::{Asked, Page, Said};
 
 /// The account, its tokens, its keys and its senders.
@@ -281,7 +282,7 @@ impl Twilio {
 
 impl Page for Twilio {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        no_secret_in_address(asked, &self.issued);
+        asked.insist_on_clean_url(&self.issued, &[]);
         // Not sourced: the header on other answers than 429, and the body of a server error.
         if let Some(status) = self.broken {
             return Said::text(status, "upstream connect error");
@@ -449,8 +450,8 @@ impl Twilio {
             json!({
                 "account_sid": self.account,
                 "secondary_auth_token": token,
-                "date_created": iso_8601(now),
-                "date_updated": iso_8601(now),
+                "date_created": rfc_3339(now),
+                "date_updated": rfc_3339(now),
                 "url": "https://accounts.twilio.com/v1/AuthTokens/Secondary",
             }),
         ))
@@ -478,8 +479,8 @@ impl Twilio {
             json!({
                 "account_sid": self.account,
                 "auth_token": self.primary,
-                "date_created": iso_8601(now),
-                "date_updated": iso_8601(now),
+                "date_created": rfc_3339(now),
+                "date_updated": rfc_3339(now),
                 "url": "https://accounts.twilio.com/v1/AuthTokens/Promote",
             }),
         ))
@@ -714,11 +715,8 @@ fn plain(asked: &Asked, known: &[&str]) -> Result<(), Said> {
 }
 
 fn form(asked: &Asked, known: &[&str]) -> Result<BTreeMap<String, String>, Said> {
-    let kind = asked.header("content-type").unwrap_or_default();
-    if !kind.starts_with("application/x-www-form-urlencoded") {
-        return Err(bad_request("a form is expected"));
-    }
-    let fields: BTreeMap<_, _> = url::form_urlencoded::parse(asked.body.as_bytes()).into_owned().collect();
+    let values = asked.form_values().ok_or_else(|| bad_request("a form is expected"))?;
+    let fields: BTreeMap<_, _> = values.into_iter().collect();
     match fields.keys().find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(bad_request(&format!("{name} is not known here"))),
         None => Ok(fields),
@@ -769,39 +767,7 @@ fn error(status: u16, code: u32, message: &str) -> Said {
 }
 
 fn rfc_2822(at: i64) -> String {
-    formatted(at, "%a, %d %b %Y %H:%M:%S +0000")
-}
-
-fn iso_8601(at: i64) -> String {
-    formatted(at, "%Y-%m-%dT%H:%M:%SZ")
-}
-
-fn formatted(at: i64, layout: &str) -> String {
-    jiff::Timestamp::from_second(at).expect("a time within the calendar").strftime(layout).to_string()
-}
-
-fn no_secret_in_address(asked: &Asked, secrets: &[String]) {
-    let leaks = |text: &str| secrets.iter().any(|secret| text.contains(secret.as_str()));
-    assert!(!leaks(&asked.path), "a secret stands in the path");
-    assert!(!asked.query.iter().any(|(name, value)| leaks(name) || leaks(value)), "a secret stands in the query");
-}
-
-/// Letters that depend on the seed alone: FNV-1a begins, SplitMix64 goes on.
-fn drawn(seed: &str, alphabet: &[u8], length: usize) -> String {
-    let begin = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mut state = begin;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    let size = u64::try_from(alphabet.len()).expect("an alphabet is short");
-    (0..length)
-        .map(|_| char::from(alphabet[usize::try_from(next() % size).expect("it is below the alphabet's length")]))
-        .collect()
+    written(at, "%a, %d %b %Y %H:%M:%S +0000")
 }
 
 /// The permission of a Restricted key to read messages.
@@ -809,26 +775,13 @@ pub const READ_MESSAGES: &str = "/twilio/messaging/messages/read";
 /// The permission of a Restricted key to read senders. Not sourced: its name; only that a matching one is needed.
 pub const READ_SENDERS: &str = "/twilio/messaging/senders/read";
 
-const HEXADECIMAL: &[u8] = b"0123456789abcdef";
-const ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const URL_SAFE: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const DAY: i64 = 86_400;
 
 #[test]
 fn both_slots_open_until_the_promotion_ends_the_old_one() {
     let mut page = Twilio::new("rotation", 0);
     let (account, old) = (page.account.clone(), page.primary.clone());
-    let call = |method: &str, path: &str, password: &str| {
-        use base64::Engine as _;
-        let coded = base64::engine::general_purpose::STANDARD.encode(format!("{account}:{password}"));
-        Asked {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            query: Vec::new(),
-            headers: BTreeMap::from([("authorization".to_owned(), format!("Basic {coded}"))]),
-            body: String::new(),
-        }
-    };
+    let call = |method: &str, path: &str, password: &str| Asked::new(method, path).with_basic(&account, password);
     let check = format!("/2010-04-01/Accounts/{account}.json");
     assert_eq!(page.answer(&call("POST", "/v1/AuthTokens/Promote", &old), 0).status, 404, "there is no second slot");
     assert_eq!(page.answer(&call("POST", "/v1/AuthTokens/Secondary", &old), 0).status, 201);
@@ -846,7 +799,6 @@ fn both_slots_open_until_the_promotion_ends_the_old_one() {
 
 #[test]
 fn each_kind_of_key_opens_its_own_places() {
-    use base64::Engine as _;
     let mut page = Twilio::new("kinds", 0);
     page.add_sender("ONLINE");
     let main = page.add_key(KeyKind::Main, "main", 0);
@@ -854,21 +806,13 @@ fn each_kind_of_key_opens_its_own_places() {
     let reader = page.add_restricted_key(&[READ_SENDERS], 0);
     let stranger = page.add_restricted_key(&[READ_MESSAGES], 0);
     let account = format!("/2010-04-01/Accounts/{}.json", page.account);
-    let senders = vec![("Channel".to_owned(), "whatsapp".to_owned()), ("PageSize".to_owned(), "1".to_owned())];
+    let senders = [("Channel", "whatsapp"), ("PageSize", "1")];
     for (key, on_account, on_senders) in
         [(main, 200, 200), (standard, 401, 200), (reader, 403, 200), (stranger, 403, 403)]
     {
-        let coded = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", key.0, key.1));
-        let mut asked = Asked {
-            method: "GET".to_owned(),
-            path: account.clone(),
-            query: Vec::new(),
-            headers: BTreeMap::from([("authorization".to_owned(), format!("Basic {coded}"))]),
-            body: String::new(),
-        };
+        let asked = Asked::new("GET", &account).with_basic(&key.0, &key.1);
         assert_eq!(page.answer(&asked, 0).status, on_account);
-        "/v2/Channels/Senders".clone_into(&mut asked.path);
-        asked.query.clone_from(&senders);
+        let asked = Asked::new("GET", "/v2/Channels/Senders").with_query(&senders).with_basic(&key.0, &key.1);
         assert_eq!(page.answer(&asked, 0).status, on_senders);
     }
 }

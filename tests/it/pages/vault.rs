@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde_json::{Value, json};
 
+use super::spelling::{ALPHANUMERIC, drawn};
 use super::{Asked, Page, Said};
 
 /// A Vault or OpenBao.
@@ -147,8 +148,7 @@ impl Vault {
     /// The answer to a caller that asks too often; the status is [U].
     pub fn throttled(retry_after: Option<u32>) -> Said {
         // Not sourced: the text, and whether Retry-After is sent.
-        let said = errors(429, "rate limit quota exceeded");
-        retry_after.map_or(said.clone(), |seconds| said.with("retry-after", seconds))
+        errors(429, "rate limit quota exceeded").with_retry_after(retry_after)
     }
 
     /// An answer of a server that is not well.
@@ -251,7 +251,7 @@ impl Vault {
     }
 
     fn make(&mut self, seed: &str, kind: Kind, ttl: Option<i64>, now: i64) -> String {
-        let text = spun(seed, 24);
+        let text = drawn(seed, ALPHANUMERIC, 24);
         let token = match (self.flavour, kind) {
             (Flavour::Vault, Kind::Service) => format!("hvs.{text}"),
             (Flavour::Vault, Kind::Batch) => format!("hvb.{text}"),
@@ -260,7 +260,7 @@ impl Vault {
         };
         let fate = Token {
             // Not sourced: the shape of accessors.
-            accessor: spun(&format!("accessor {seed}"), 24),
+            accessor: drawn(&format!("accessor {seed}"), ALPHANUMERIC, 24),
             kind,
             created_at: now,
             creation_ttl: ttl.unwrap_or(0),
@@ -299,10 +299,7 @@ impl Kind {
 
 impl Page for Vault {
     fn answer(&mut self, asked: &Asked, now: i64) -> Said {
-        for token in self.tokens.keys() {
-            let shown = asked.path.contains(token) || asked.query.iter().any(|(_, value)| value == token);
-            assert!(!shown, "a token is in the URL");
-        }
+        asked.insist_on_clean_url(self.tokens.keys(), &[]);
         if let Some(said) = &self.trouble {
             return said.clone();
         }
@@ -366,20 +363,6 @@ fn seconds(value: &Value) -> Option<i64> {
     (digits.is_empty() && !text.is_empty()).then_some(sum)
 }
 
-/// Letters and digits that follow from the seed alone.
-fn spun(seed: &str, length: usize) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in seed.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(LETTERS[usize::try_from(state >> 33).expect("31 bits") % LETTERS.len()])
-    };
-    (0..length).map(|_| letter()).collect()
-}
-
 /// Where a token looks at itself.
 pub const LOOKUP_SELF: &str = "/v1/auth/token/lookup-self";
 /// Where a token renews itself.
@@ -388,16 +371,9 @@ pub const RENEW_SELF: &str = "/v1/auth/token/renew-self";
 pub const SYSTEM_MAX_TTL: i64 = 32 * 86_400;
 
 fn ask(page: &mut Vault, method: &str, path: &str, token: &str, body: &str, now: i64) -> (u16, Value) {
-    let headers = [("x-vault-token", token), ("content-type", "application/json")];
-    let asked = Asked {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        query: Vec::new(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        body: body.to_owned(),
-    };
+    let asked = Asked::new(method, path).with_header("x-vault-token", token).with_json(body);
     let said = page.answer(&asked, now);
-    (said.status, serde_json::from_str(&said.body).expect("JSON"))
+    (said.status, said.document())
 }
 
 #[test]
