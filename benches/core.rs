@@ -77,6 +77,7 @@ fn spec() -> TokenSpec {
         }),
         rhythm: Rhythm::Every(Span::minutes(15)),
         renew: None,
+        expires: None,
     }
 }
 

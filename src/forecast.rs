@@ -184,7 +184,7 @@ impl Outlook {
                     text: SUCCEEDS.into(),
                     proved,
                     error: None,
-                    kept: false,
+                    kept: None,
                 };
                 let end = step(spec, status, Observation::Ended(report), at);
                 status = end.status;

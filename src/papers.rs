@@ -12,7 +12,6 @@ use crate::settings::{App, Token};
 /// The papers of one token.
 #[derive(Debug)]
 pub struct Papers<'a> {
-    token: &'a Token,
     app: Option<&'a App>,
     /// The token itself, or why it cannot be read.
     pub secret: Result<Secret, String>,
@@ -38,7 +37,7 @@ impl<'a> Papers<'a> {
         });
         let parameters =
             secrets.collect::<Result<_, _>>().map(|secret| Parameters { open: token.parameters.open.clone(), secret });
-        Self { token, app, secret, app_secret, parameters }
+        Self { app, secret, app_secret, parameters }
     }
 
     /// Who asks, where an app with a secret is configured.
@@ -67,10 +66,5 @@ impl<'a> Papers<'a> {
     /// When something that it is asked with cannot be read.
     pub fn question<'q>(&'q self, secret: &'q Secret) -> Result<Question<'q>, CheckError> {
         Ok(Question { token: secret, app: self.credentials()?, parameters: self.parameters()? })
-    }
-
-    /// The token's name, for logs.
-    pub fn name(&self) -> &str {
-        self.token.spec.id.as_str()
     }
 }

@@ -68,6 +68,15 @@ impl Reader {
         }
     }
 
+    /// What one place holds.
+    ///
+    /// # Errors
+    /// When it cannot be read; the error names the place, never the content.
+    pub async fn read_one(&self, place: &SecretRef) -> Result<Secret, String> {
+        let read = self.read(vec![place.clone()]).await.pop();
+        read.unwrap_or_else(|| Err("an internal fault of tokenwatch: nothing was read".to_owned()))
+    }
+
     fn hangs(&self, paths: &[PathBuf]) -> bool {
         let mut hanging = locked(&self.hanging);
         hanging.retain(|_, held| held.strong_count() > 0);

@@ -8,10 +8,11 @@ use super::check::{exit_of, named};
 use super::{Context, Exit, fail, io};
 use crate::clock::System;
 use crate::daemon::wiring::Wiring;
-use crate::domain::inspection::{CheckOutcome, Expiry};
+use crate::domain::inspection::{CheckError, CheckOutcome, Expiry, Inspection};
 use crate::domain::status::TokenStatus;
 use crate::domain::step::{Observation, step};
-use crate::domain::token::TokenSpec;
+use crate::domain::time::Timestamp;
+use crate::domain::token::{Fingerprint, TokenSpec};
 use crate::papers::Papers;
 use crate::ports::Clock;
 use crate::reader::Reader;
@@ -37,7 +38,7 @@ pub async fn run(context: &Context, name: &str) -> Result<Exit, Exit> {
     let papers = Papers::read(wiring.reader(), token, app).await;
     let secret = papers.secret.as_ref().map_err(|problem| fail(Exit::Unknown, problem))?;
     let question = papers.question(secret).map_err(|error| fail(Exit::Unknown, error))?;
-    let (mut answer, told) = wiring.provider(token).rehearse(&question).await;
+    let (answer, told) = wiring.provider(token).rehearse(&question).await;
     let now = clock.now();
     let mut text = String::new();
     for part in &told {
@@ -45,25 +46,22 @@ pub async fn run(context: &Context, name: &str) -> Result<Exit, Exit> {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}\n{}", part.what, indented.join("\n"));
     }
-    if let Ok(facts) = &mut answer.facts {
-        token.typed_end(facts, now);
-        if let Expiry::At(at) = facts.expires.or(Expiry::Unknown)
-            && !facts.basis.in_words().is_empty()
-        {
-            let _ = writeln!(text, "end\n    {at}: {}", facts.basis.in_words());
-        }
-    }
-    let exit = judged(token, CheckOutcome { fingerprint: None, answer: answer.facts, beside: None }, now, &mut text);
+    let exit = judged(token, answer.facts, now, &mut text);
     let printed = io::print(&text);
     Ok(if printed == Exit::Fine { exit } else { printed })
 }
 
-/// What the daemon would think of it.
-fn judged(token: &Token, outcome: CheckOutcome, now: crate::domain::time::Timestamp, text: &mut String) -> Exit {
-    let fingerprint = Some(crate::domain::token::Fingerprint([0; 16]));
-    let outcome = CheckOutcome { fingerprint, ..outcome };
+/// What the daemon would know and think of it, if it never saw the token before.
+fn judged(token: &Token, answer: Result<Inspection, CheckError>, now: Timestamp, text: &mut String) -> Exit {
+    let outcome = CheckOutcome { fingerprint: Some(Fingerprint([0; 16])), answer, beside: None };
     let spec = TokenSpec { policy: Arc::new(token.spec.policy.at_once()), ..token.spec.clone() };
     let step = step(&spec, TokenStatus::new(now), Observation::Checked(outcome), now);
+    if let Some(Inspection { expires: Expiry::At(at), basis, .. }) = step.status.current_facts()
+        && !basis.in_words().is_empty()
+    {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "end\n    {at}: {}", basis.in_words());
+    }
     let findings: Vec<&str> = step.judgement.findings.iter().map(|finding| finding.reason.as_str()).collect();
     let findings = if findings.is_empty() { "no findings".to_owned() } else { findings.join(", ") };
     let _ = writeln!(text, "verdict\n    {} ({findings})", step.judgement.verdict.as_str());

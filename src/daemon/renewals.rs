@@ -216,7 +216,7 @@ impl Work {
                 }
             }
         };
-        let mut carried = std::pin::pin!(self.bench.carry_out(slot, entry, Some(PATIENCE), &news));
+        let mut carried = std::pin::pin!(self.bench.carry_out(slot, entry, PATIENCE, &news));
         let ended = loop {
             tokio::select! {
                 ended = &mut carried => break ended,
@@ -258,7 +258,9 @@ impl Work {
                 Err(Declined::Unknown | Declined::Refused(_) | Declined::NotRenewed(_) | Declined::CutOff(_)) => {
                     // The slot is gone from the configuration, or belongs to another run.
                     let _ = match &journal {
-                        JournalChange::Go(aside) if report.kept => self.bench.store.journal(aside.clone()).await,
+                        JournalChange::Go(aside) if report.kept.is_some() => {
+                            self.bench.store.journal(aside.clone()).await
+                        }
                         _ => self.bench.store.end_run(id.clone(), report.number).await,
                     };
                     break;

@@ -89,7 +89,7 @@ impl Single {
         news: &(dyn Fn(News) + Send + Sync),
     ) -> Result<Report, Declined> {
         let id = &slot.token.spec.id;
-        let end = bench.carry_out(slot, entry, Some(PATIENCE), news).await;
+        let end = bench.carry_out(slot, entry, PATIENCE, news).await;
         let end = end.map_err(|cut| Declined::CutOff(format!("{cut}; the run goes on the next time")))?;
         let ended = Observation::Ended(end.report.clone());
         let step = step(&slot.token.spec, self.status(id).await?, ended, self.clock.now());

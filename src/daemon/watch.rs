@@ -27,7 +27,7 @@ use crate::domain::finding::{Finding, Reason};
 use crate::domain::inspection::CheckError;
 use crate::domain::ledger::{Ledger, Told};
 use crate::domain::number::Beside;
-use crate::domain::renewal::{Outcome, RenewalStatus, Report, Run};
+use crate::domain::renewal::{Kept, Outcome, RenewalStatus, Report, Run};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::step::{
     AppObservation, AppReport, Observation, SideStep, Step, WatcherObservation, WatcherSpec, retire, step, step_app,
@@ -190,7 +190,8 @@ impl Watch {
                 Subject::Token(id) => self.store.run_of(id.clone()).await?,
                 Subject::App(_) | Subject::Watcher => None,
             };
-            let only_copy = run.as_ref().is_some_and(|entry| entry.run.only_copy);
+            let only_copy = run.as_ref().filter(|entry| entry.run.only_copy);
+            let kept_back = only_copy.map(|entry| Kept { ends: entry.run.given_end });
             let (incidents, status) = match before.clone() {
                 SlotStatus::Token(status) => {
                     // When it was last looked at is kept, so that it can be forgotten one day.
@@ -199,7 +200,7 @@ impl Watch {
                         last_check: status.last_check,
                         renewal: RenewalStatus {
                             count: status.renewal.count,
-                            kept: only_copy,
+                            kept: kept_back,
                             ..RenewalStatus::default()
                         },
                         ..TokenStatus::new(status.next_check)
@@ -216,7 +217,7 @@ impl Watch {
                 info!(subject = %subject, incidents = incidents.len(), "no longer watched; its incidents end");
                 let Told { notices, entries } = retire(&subject, incidents, now);
                 let journal = match (run, &subject) {
-                    (Some(entry), _) if only_copy => {
+                    (Some(entry), _) if kept_back.is_some() => {
                         error!(subject = %subject, "its only living secret waits sealed for a place; it stays so until the token comes back");
                         kept(entry)
                     }

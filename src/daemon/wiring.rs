@@ -32,7 +32,6 @@ pub struct Wiring {
     /// How people are reached.
     pub channels: Channels,
     reader: Reader,
-    clock: Arc<dyn Clock>,
     used_apps: BTreeSet<AppName>,
 }
 
@@ -80,8 +79,7 @@ impl Wiring {
         let providers = provider::all(&settings, clock).map_err(|error| WiringError(error.to_string()))?;
         let channels = channels(&settings, reader.sources(), clock)?;
         let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
-        let (reader, clock) = (reader.clone(), Arc::clone(clock));
-        Ok(Self { settings, providers: Arc::new(providers), channels, reader, clock, used_apps })
+        Ok(Self { settings, providers: Arc::new(providers), channels, reader: reader.clone(), used_apps })
     }
 
     /// Who is asked about that token.
@@ -173,10 +171,7 @@ impl Wiring {
             Ok(question) => question,
             Err(error) => return failed(fingerprint, error),
         };
-        let Answer { mut facts, number, telemetry } = self.provider(token).inspect(&question).await;
-        if let Ok(facts) = &mut facts {
-            token.typed_end(facts, self.clock.now());
-        }
+        let Answer { facts, number, telemetry } = self.provider(token).inspect(&question).await;
         let mut of_number = Telemetry::default();
         let beside = match &facts {
             Ok(facts) if facts.validity == Validity::Valid => {

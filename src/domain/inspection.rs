@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::number::Beside;
 use super::time::Timestamp;
-use super::token::Fingerprint;
+use super::token::{Fingerprint, TypedEnd};
 
 /// What the provider said about a token, all of it from one authoritative answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,20 @@ impl Inspection {
     /// Whether it was made to live for hours: Meta tells of long-lived user tokens only when they were issued (reference §3.1).
     pub fn was_short_lived(&self) -> bool {
         self.kind == TokenKind::User && self.issued_at.is_none()
+    }
+
+    /// The same with the date that somebody wrote, where nobody else tells one. Once it has passed and a provider says that the token works all
+    /// the same, it was about another one, and says nothing.
+    #[must_use]
+    pub fn with_typed_end(self, typed: Option<TypedEnd>, now: Timestamp) -> Self {
+        match typed {
+            Some(TypedEnd { at, alone })
+                if self.expires == Expiry::Unknown && self.validity == Validity::Valid && (alone || at > now) =>
+            {
+                Self { expires: Expiry::At(at), basis: Basis::Typed, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The facts of a token about which nothing is known but its validity.
@@ -352,6 +366,11 @@ impl AppFault {
         Self::NotPrivileged,
         Self::SecretUnreadable,
     ];
+
+    /// The fault of that code.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| fault.as_str() == word)
+    }
 
     /// A stable code.
     pub const fn as_str(self) -> &'static str {

@@ -313,8 +313,17 @@ pub struct RenewalStatus {
     pub next_try: Option<Timestamp>,
     /// The last success, of a run or a replacement.
     pub renewed_at: Option<Timestamp>,
-    /// Whether a secret that ended the one in the slot is kept, and waits to be put in place.
-    pub kept: bool,
+    /// When a run gave a secret last, where no person brought another one since.
+    pub given_at: Option<Timestamp>,
+    /// What ended the secret in the slot, is kept, and waits to be put in place.
+    pub kept: Option<Kept>,
+}
+
+/// A secret that is kept sealed because it exists nowhere else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kept {
+    /// When it ends, as the provider said when it gave it.
+    pub ends: Option<Timestamp>,
 }
 
 /// How far a run has come. What a phase names is done, unless it says that it is being done.
@@ -400,7 +409,7 @@ pub struct Run {
     pub proved: Option<Inspection>,
     /// When the new secret ends, as the provider said when it gave it.
     pub given_end: Option<Timestamp>,
-    /// Whether what it was given ended what it was given for, so that it exists nowhere else.
+    /// Whether what it was given, or what was kept for it, ended what it was given for, so that it exists nowhere else.
     pub only_copy: bool,
     /// What speaks against the run, but not hard, does not count: whoever wanted it said so.
     pub anyway: bool,
@@ -425,6 +434,7 @@ impl RenewalStatus {
             last.at = now;
         }
         self.renewed_at = self.renewed_at.map(|at| at.min(now));
+        self.given_at = self.given_at.map(|at| at.min(now));
     }
 }
 
@@ -441,8 +451,8 @@ pub struct Report {
     pub proved: Option<(Fingerprint, Inspection)>,
     /// Why the provider gave nothing, where that says something about the app.
     pub error: Option<CheckError>,
-    /// Whether a secret that ended the old one is kept for the next run.
-    pub kept: bool,
+    /// What ended the old secret and is kept for the next run.
+    pub kept: Option<Kept>,
 }
 
 /// Whether the token may be renewed now, and how. The first reason against it wins.
@@ -472,7 +482,7 @@ pub fn may_renew(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Resu
     let method = method_of(&facts.kind, policy)?;
     match can_be_asked_for(facts, method, policy, now) {
         // There is another one already, which only has to be put in place.
-        Err(Refusal::Expired | Refusal::Dead) if status.renewal.kept => {}
+        Err(Refusal::Expired | Refusal::Dead) if status.renewal.kept.is_some() => {}
         asked => asked?,
     }
     if let Some(until) = old_enough(policy, status, facts).filter(|until| *until > now) {
@@ -548,7 +558,7 @@ pub fn due(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
     let method = method_of(&facts.kind, policy).ok()?;
     if facts.validity != Validity::Valid {
         // It could have been renewed before it ended, if anybody had looked; now is the time.
-        return status.last_answer.filter(|_| method == Method::RefreshToken || status.renewal.kept);
+        return status.last_answer.filter(|_| method == Method::RefreshToken || status.renewal.kept.is_some());
     }
     let old_enough = old_enough(policy, status, facts);
     match &policy.when {
@@ -581,10 +591,8 @@ pub fn due(spec: &TokenSpec, status: &TokenStatus) -> Option<Timestamp> {
 }
 
 /// When a run gave what is in the slot now; `None` where a person did.
-fn given_at(status: &TokenStatus) -> Option<Timestamp> {
-    let last = status.renewal.last.as_ref()?;
-    let by_itself = last.outcome == Outcome::Renewed && !last.origin.is_replacement();
-    (by_itself && last.at >= status.generation.since).then_some(last.at)
+pub(super) fn given_at(status: &TokenStatus) -> Option<Timestamp> {
+    status.renewal.given_at.filter(|at| *at >= status.generation.since)
 }
 
 /// When the next run may begin by itself: when it is due, not before the next try, and never within the floor after whatever was tried last.
@@ -649,6 +657,7 @@ pub fn in_vain(status: &TokenStatus) -> Option<(Reason, &Ended)> {
 
 /// Notes that a run begins.
 pub(super) fn begin(status: &mut TokenStatus, token: &TokenId, origin: Origin, now: Timestamp) -> Run {
+    let old = status.current_facts().cloned();
     let renewal = &mut status.renewal;
     renewal.count = renewal.count.saturating_add(1);
     let number = renewal.count;
@@ -659,10 +668,10 @@ pub(super) fn begin(status: &mut TokenStatus, token: &TokenId, origin: Origin, n
         origin,
         generation: status.generation.number,
         began_at: now,
-        old: status.current_facts().cloned(),
+        old,
         proved: None,
-        given_end: None,
-        only_copy: false,
+        given_end: renewal.kept.and_then(|kept| kept.ends),
+        only_copy: renewal.kept.is_some(),
         anyway: false,
         tried: 0,
         published: false,
@@ -681,6 +690,7 @@ pub(super) fn end(spec: &TokenSpec, status: &mut TokenStatus, report: &Report, n
         status.renewal.failures = 0;
         status.renewal.next_try = None;
         status.renewal.renewed_at = Some(now);
+        status.renewal.given_at = (!ended.origin.is_replacement()).then_some(now);
     } else if !ended.origin.is_replacement() {
         status.renewal.failures = status.renewal.failures.saturating_add(1);
         status.renewal.next_try = Some(retry_at(spec, status, outcome, status.renewal.failures, now));

@@ -460,15 +460,19 @@ fn absorb_answer(spec: &TokenSpec, status: &mut TokenStatus, seen: Inspection, n
         return;
     }
     status.foreign = None;
-    if status.current_facts().is_some_and(|known| renewal::gains(known.expires, seen.expires)) {
+    let known = status.current_facts();
+    let inspection = match known {
+        Some(known) => merged(seen, known),
+        None => seen,
+    };
+    // What somebody typed is about the secret that they know, and not about one that a run gave.
+    let typed = spec.expires.filter(|typed| typed.alone || renewal::given_at(status).is_none());
+    let inspection = inspection.with_typed_end(typed, now);
+    if known.is_some_and(|known| renewal::gains(known.expires, inspection.expires)) {
         // What was tried in vain has come, whoever brought it.
         status.renewal.failures = 0;
         status.renewal.next_try = None;
     }
-    let inspection = match status.current_facts() {
-        Some(known) => merged(seen, known),
-        None => seen,
-    };
     status.facts = Some(Facts { generation: status.generation.number, inspection });
     status.next_check = cadence::regular(&spec.id, spec.rhythm, now);
 }
@@ -520,13 +524,12 @@ fn merged(seen: Inspection, known: &Inspection) -> Inspection {
     }
 }
 
-/// Which end counts, and who says so. What somebody typed counts only as long as it is there to be read and nobody else ever told one.
+/// Which end counts, and who says so. What somebody typed is not known of the token: it is read again each time.
 fn end_of(seen: &Inspection, known: &Inspection) -> (Expiry, Basis) {
-    let told = known.expires != Expiry::Unknown && known.basis != Basis::Typed;
     match seen.expires {
-        Expiry::Unknown if told => (known.expires, known.basis),
-        Expiry::Unknown => (Expiry::Unknown, seen.basis),
-        _ if seen.basis == Basis::Typed && told => (known.expires, known.basis),
+        Expiry::Unknown if known.basis != Basis::Typed && known.expires != Expiry::Unknown => {
+            (known.expires, known.basis)
+        }
         same if renewal::is_the_same_end(known.expires, same) => (known.expires, seen.basis),
         other => (other, seen.basis),
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::renewal::RenewPolicy;
-use super::time::Span;
+use super::time::{Span, Timestamp};
 
 macro_rules! slug {
     ($(#[$doc:meta])* $name:ident) => {
@@ -238,6 +238,17 @@ pub struct TokenSpec {
     pub rhythm: Rhythm,
     /// When it is renewed; `None` is never.
     pub renew: Option<Arc<RenewPolicy>>,
+    /// When it ends, as somebody wrote.
+    pub expires: Option<TypedEnd>,
+}
+
+/// A date that somebody wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TypedEnd {
+    /// The date.
+    pub at: Timestamp,
+    /// Whether nobody but who wrote it knows how the token is.
+    pub alone: bool,
 }
 
 /// One app, as the operator wants it.

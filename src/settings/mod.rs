@@ -21,9 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::finding::Severity;
-use crate::domain::inspection::{Basis, Expiry, Inspection, Validity};
 use crate::domain::route::{ChannelKind, Route};
-use crate::domain::time::{Span, Timestamp};
+use crate::domain::time::Span;
 use crate::domain::token::{AppName, AppSpec, Policy, ProviderName, ReceiverName, TokenId, TokenSpec};
 use crate::zone::Zone;
 use delivery::{Confirm, Delivery, Renew};
@@ -49,9 +48,7 @@ impl Fault {
     pub fn file(origin: &str, what: String) -> Self {
         Self { origin: origin.to_owned(), key: String::new(), what, absence: false }
     }
-}
 
-impl Fault {
     /// The same with the place of a table around it, where that of its own is not written at all.
     #[must_use]
     fn or_at(self, at: &resolve::At<'_>) -> Self {
@@ -362,8 +359,6 @@ pub struct Token {
     pub secret: SecretRef,
     /// The values of its provider's parameters.
     pub parameters: Arc<Values>,
-    /// When it ends, as somebody wrote.
-    pub expires: Option<TypedEnd>,
     /// A page for whoever is woken.
     pub runbook: Option<Arc<str>>,
     /// The WhatsApp number it is for.
@@ -376,15 +371,6 @@ pub struct Token {
     pub probe: Option<Arc<Confirm>>,
 }
 
-/// A date that somebody wrote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TypedEnd {
-    /// The date.
-    pub at: Timestamp,
-    /// Whether nobody but who wrote it knows how the token is.
-    pub alone: bool,
-}
-
 /// The values of a provider's parameters.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Values {
@@ -395,19 +381,6 @@ pub struct Values {
 }
 
 impl Token {
-    /// Adds the date that somebody wrote, where nobody else tells one. Once it has passed and a provider says that the token works all the same,
-    /// it was about another one, and says nothing.
-    pub fn typed_end(&self, facts: &mut Inspection, now: Timestamp) {
-        let Some(TypedEnd { at, alone }) =
-            self.expires.filter(|_| facts.expires == Expiry::Unknown && facts.validity == Validity::Valid)
-        else {
-            return;
-        };
-        if alone || at > now {
-            (facts.expires, facts.basis) = (Expiry::At(at), Basis::Typed);
-        }
-    }
-
     /// How the application is asked whether it works: as `probe` says, else as its confirmation after a renewal, else after a replacement.
     pub fn application_probe(&self) -> Option<&Confirm> {
         let renewed = || self.renew.as_ref().and_then(|renew| renew.delivery.confirm.as_ref());

@@ -15,13 +15,13 @@ use super::providers::{Asked, META, Providers, graph, is_special};
 use super::value::{self, Plan, SecretRef};
 use super::{
     Alertmanager, App, Daemon, Escalate, Fault, Heartbeat, Login, PerToken, QuietHours, Receiver, Relay, Schedule,
-    Settings, Smtp, Token, TypedEnd, Values, Webhook, WhatsApp, WhatsAppTarget,
+    Settings, Smtp, Token, Values, Webhook, WhatsApp, WhatsAppTarget,
 };
 use crate::domain::finding::Severity;
 use crate::domain::route::ChannelKind;
 use crate::domain::time::Span;
 use crate::domain::token::{
-    AppName, AppSpec, Ladder, Policy, ProviderName, ReceiverName, Required, Rhythm, TokenId, TokenSpec,
+    AppName, AppSpec, Ladder, Policy, ProviderName, ReceiverName, Required, Rhythm, TokenId, TokenSpec, TypedEnd,
 };
 use crate::zone::Zone;
 
@@ -610,6 +610,7 @@ impl Tokens<'_, '_> {
             required: share(&mut self.shared.required, Arc::new(required)),
             rhythm,
             renew: renew.as_ref().map(|renew| Arc::clone(&renew.policy)),
+            expires,
         };
         let replace = replace.or_else(|| renew.as_ref().map(|renew| Arc::clone(&renew.delivery)));
         let runbook = at.text("runbook").map(|text| self.shared_text(text));
@@ -617,7 +618,6 @@ impl Tokens<'_, '_> {
             spec,
             secret: secret?,
             parameters: share(&mut self.shared.parameters, Arc::new(parameters)),
-            expires,
             runbook,
             whatsapp: whatsapp.map(Arc::new),
             renew: renew.map(Arc::new),

@@ -20,7 +20,7 @@ use crate::domain::inspection::{
 };
 use crate::domain::ledger::Ledger;
 use crate::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
-use crate::domain::renewal::{Ended, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
+use crate::domain::renewal::{Ended, Kept, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
 use crate::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use crate::domain::summary::Summary;
 use crate::domain::time::{Span, Timestamp};
@@ -413,8 +413,12 @@ struct StoredRenewal {
     next_try: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewed_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given_at: Option<i64>,
     #[serde(default, skip_serializing_if = "is_false")]
     kept: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept_ends: Option<i64>,
 }
 
 impl StoredRenewal {
@@ -427,7 +431,9 @@ impl StoredRenewal {
             failures: renewal.failures,
             next_try: renewal.next_try.map(Timestamp::unix),
             renewed_at: renewal.renewed_at.map(Timestamp::unix),
-            kept: renewal.kept,
+            given_at: renewal.given_at.map(Timestamp::unix),
+            kept: renewal.kept.is_some(),
+            kept_ends: renewal.kept.and_then(|kept| kept.ends).map(Timestamp::unix),
         })
     }
 
@@ -439,7 +445,8 @@ impl StoredRenewal {
             failures: self.failures,
             next_try: self.next_try.map(Timestamp::from_unix),
             renewed_at: self.renewed_at.map(Timestamp::from_unix),
-            kept: self.kept,
+            given_at: self.given_at.map(Timestamp::from_unix),
+            kept: self.kept.then(|| Kept { ends: self.kept_ends.map(Timestamp::from_unix) }),
         })
     }
 }
@@ -1291,7 +1298,7 @@ fn cause(word: &str) -> Result<Cause, Unreadable> {
 }
 
 fn app_fault(word: &str) -> Result<AppFault, Unreadable> {
-    AppFault::ALL.into_iter().find(|fault| fault.as_str() == word).ok_or_else(|| unknown("fault of an app", word))
+    AppFault::parse(word).ok_or_else(|| unknown("fault of an app", word))
 }
 
 fn why(word: &str) -> Result<NotifyReason, Unreadable> {

@@ -26,7 +26,7 @@ use tokenwatch::domain::inspection::{
 };
 use tokenwatch::domain::ledger::{Entry, Ledger};
 use tokenwatch::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
-use tokenwatch::domain::renewal::{Ended, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
+use tokenwatch::domain::renewal::{Ended, Kept, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
 use tokenwatch::domain::route::{ChannelKind, Route};
 use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
 use tokenwatch::domain::summary::Summary;
@@ -1743,7 +1743,8 @@ async fn records_of_renewals_are_written_as_they_always_were() {
         failures: 1,
         next_try: Some(Timestamp::from_unix(64)),
         renewed_at: Some(Timestamp::from_unix(65)),
-        kept: true,
+        given_at: Some(Timestamp::from_unix(67)),
+        kept: Some(Kept { ends: Some(Timestamp::from_unix(68)) }),
     };
     let status = TokenStatus { renewal, ..TokenStatus::new(Timestamp::from_unix(9)) };
     let note =
@@ -1880,7 +1881,7 @@ const RENEWING_TOKEN_RECORD: &str = concat!(
     r#"{"token":{"generation":0,"since":9,"renewal":{"count":2,"run":{"number":2,"since":63,"#,
     r#""origin":{"how":"schedule"},"stuck":"the disk is full"},"last":{"at":61,"outcome":"rolled_back","#,
     r#""text":"run 3: it \"works\"","origin":{"how":"asked","by":"ada (uid 1000)"},"generation":3},"#,
-    r#""failures":1,"next_try":64,"renewed_at":65,"kept":true},"next_check":9}}"#,
+    r#""failures":1,"next_try":64,"renewed_at":65,"given_at":67,"kept":true,"kept_ends":68},"next_check":9}}"#,
 );
 const RENEWAL_NOTICE_RECORD: &str = concat!(
     r#"{"key":"k/r1/info","subject":"token/a","provider":"meta","why":"first","reason":"expiring","#,
@@ -2342,15 +2343,17 @@ fn renewal_status() -> BoxedStrategy<RenewalStatus> {
     let mark = (any::<u32>(), moment(), origins(), option::of(text()))
         .prop_map(|(number, since, origin, stuck)| Mark { number, since, origin, stuck });
     let known = (any::<u32>(), option::of(mark), option::of(endings()), any::<u32>());
-    let some = (known, option::of(moment()), option::of(moment())).prop_map(
-        |((count, run, last, failures), next_try, renewed_at)| RenewalStatus {
+    let kept = option::of(option::of(moment()).prop_map(|ends| Kept { ends }));
+    let some = (known, [(); 3].map(|()| option::of(moment())), kept).prop_map(
+        |((count, run, last, failures), [next_try, renewed_at, given_at], kept)| RenewalStatus {
             count,
             run,
             last,
             failures,
             next_try,
             renewed_at,
-            kept: count % 2 == 0,
+            given_at,
+            kept,
         },
     );
     prop_oneof![Just(RenewalStatus::default()), some].boxed()

@@ -303,13 +303,7 @@ impl Reader<'_> {
             "throttled" => Means::Throttled,
             "unavailable" => Means::Unavailable,
             "unknown" => Means::Unknown,
-            "app_fault" => Means::AppFault(match at.text("fault") {
-                Some("unknown_app") => AppFault::UnknownApp,
-                Some("deleted") => AppFault::Deleted,
-                Some("blocked") => AppFault::Blocked,
-                Some("not_privileged") => AppFault::NotPrivileged,
-                _ => AppFault::WrongSecret,
-            }),
+            "app_fault" => Means::AppFault(at.text("fault").and_then(AppFault::parse).unwrap_or(AppFault::WrongSecret)),
             "foreign" => Means::Foreign,
             _ => return None,
         };

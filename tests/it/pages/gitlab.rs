@@ -46,6 +46,8 @@ pub struct GitLab {
     pub broken: Option<u16>,
     /// Answers every rotation with this status (400 failed, 403 not allowed, 404, 405) and leaves the token as it was.
     pub rotation_refused: Option<u16>,
+    /// Seconds until every server knows a token that was just given. Not sourced: that this happens.
+    pub known_after: i64,
     used: BTreeMap<(u64, i64), i64>,
 }
 
@@ -106,6 +108,7 @@ impl GitLab {
             throttled: None,
             broken: None,
             rotation_refused: None,
+            known_after: 0,
             used: BTreeMap::new(),
         }
     }
@@ -228,7 +231,8 @@ impl GitLab {
         if asked.method != method {
             return refused(405, "405 Method Not Allowed");
         }
-        let Some(index) = self.sent(asked).and_then(|text| self.position(text)) else {
+        let known = |index: &usize| now >= self.tokens[*index].created_at + self.known_after;
+        let Some(index) = self.sent(asked).and_then(|text| self.position(text)).filter(known) else {
             return refused(401, "401 Unauthorized");
         };
         if let Some(death) = death(&self.tokens[index], now) {

@@ -53,6 +53,7 @@ pub fn spec(name: &str, policy: Policy, period: i64) -> TokenSpec {
         required: Arc::new(Required { scopes: vec![SCOPE.into()], targets: Vec::new(), ..Required::default() }),
         rhythm: Rhythm::Every(Span::seconds(period)),
         renew: None,
+        expires: None,
     }
 }
 

@@ -9,12 +9,12 @@ use tokenwatch::domain::finding::Reason::{
     ScopeMissing, SourceUnreadable, Unreadable,
 };
 use tokenwatch::domain::finding::Severity::{Critical, Info, Warning};
-use tokenwatch::domain::inspection::{AppFault, Basis, CheckError, Expiry, Inspection, Validity};
+use tokenwatch::domain::inspection::{AppFault, CheckError, Expiry, Inspection, Validity};
 use tokenwatch::domain::ledger::Entry;
 use tokenwatch::domain::status::TokenStatus;
 use tokenwatch::domain::step::{Observation, retire};
 use tokenwatch::domain::time::Span;
-use tokenwatch::domain::token::{Ladder, Lead, Policy, ProviderName, ReceiverName};
+use tokenwatch::domain::token::{Ladder, Lead, Policy, ProviderName, ReceiverName, TypedEnd};
 use tokenwatch::domain::verdict::Verdict;
 
 use super::{
@@ -177,16 +177,29 @@ fn an_end_that_is_told_in_seconds_left_is_one_end_at_every_check() {
 // 64
 #[test]
 fn a_typed_end_is_passed_over_once_it_has_passed_and_the_token_works() {
+    let typed = |slot: &mut Slot, days: i64, alone| slot.spec.expires = Some(TypedEnd { at: at(days * DAY), alone });
+    let untold = || checked(1, Inspection { expires: Expiry::Unknown, ..valid_until(0) });
     let mut slot = quiet();
-    let typed = |at: i64| checked(1, Inspection { basis: Basis::Typed, ..valid_until(at) });
-    assert_eq!(slot.tells(55 * DAY, typed(60 * DAY)), [(First, Expiring, Warning)]);
-    let after = slot.see(60 * DAY + 1, checked(1, answer(Validity::Valid, Expiry::Unknown)));
+    typed(&mut slot, 60, false);
+    assert_eq!(slot.tells(55 * DAY, untold()), [(First, Expiring, Warning)]);
+    // Somebody corrects it, and back.
+    typed(&mut slot, 90, false);
+    assert!(slot.see(55 * DAY + HOUR, untold()).judgement.find(Expiring).is_none());
+    typed(&mut slot, 60, false);
+    assert!(slot.see(55 * DAY + 2 * HOUR, untold()).judgement.find(Expiring).is_some());
+    let after = slot.see(60 * DAY + 1, untold());
     assert!(after.judgement.find(Expired).is_none() && after.judgement.find(Expiring).is_none(), "{:?}", after.notices);
-    // What the provider itself told stands against what somebody typed.
+    // Where nobody else knows the token, the date is all there is.
     let mut slot = quiet();
+    typed(&mut slot, 60, true);
+    assert_eq!(slot.tells(55 * DAY, untold()), [(First, Expiring, Warning)]);
+    assert_eq!(slot.tells(60 * DAY, untold()), [(Escalated, Expired, Critical)]);
+    // What the provider itself told stands against what somebody typed, even where it is not told again.
+    let mut slot = quiet();
+    typed(&mut slot, 90, false);
     assert_eq!(slot.tells(55 * DAY, checked(1, valid_until(60 * DAY))), [(First, Expiring, Warning)]);
-    assert_eq!(slot.tells(56 * DAY, typed(90 * DAY)), SILENCE);
-    assert_eq!(slot.tells(60 * DAY, typed(90 * DAY)), [(Escalated, Expired, Critical)]);
+    assert_eq!(slot.tells(56 * DAY, untold()), SILENCE);
+    assert_eq!(slot.tells(60 * DAY, untold()), [(Escalated, Expired, Critical)]);
 }
 
 // 6

@@ -15,11 +15,11 @@ use tokenwatch::domain::inspection::{
 };
 use tokenwatch::domain::proof::{self, Objection};
 use tokenwatch::domain::renewal::{
-    self, Bell, DEFAULT_FLOOR, Ended, Mark, Method, Origin, Outcome, Refusal, RenewPolicy, Report, When,
+    self, Bell, DEFAULT_FLOOR, Ended, Kept, Mark, Method, Origin, Outcome, Refusal, RenewPolicy, Report, When,
 };
 use tokenwatch::domain::step::{Observation, Step};
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::domain::token::{AppName, Fingerprint, Lead, Policy, Required, Rhythm, TokenId, TokenSpec};
+use tokenwatch::domain::token::{AppName, Fingerprint, Lead, Policy, Required, Rhythm, TokenId, TokenSpec, TypedEnd};
 
 use super::fates::seconds;
 use super::lives::config;
@@ -739,6 +739,46 @@ fn may(slot: &Slot, seconds: i64) -> Result<Method, Refusal> {
     renewal::may_renew(&slot.spec, &slot.status, at(seconds))
 }
 
+#[test]
+fn what_a_run_left_behind_is_known_to_the_next_one() {
+    let mut slot = renewable(Lead::Before(Span::days(20)));
+    let first = begins(&mut slot, 45 * DAY, user(60 * DAY));
+    let ends = Some(at(90 * DAY));
+    let left = Report {
+        number: first,
+        outcome: Outcome::Failed,
+        text: "why".into(),
+        proved: None,
+        error: None,
+        kept: Some(Kept { ends }),
+    };
+    slot.see(45 * DAY + 1, Observation::Ended(left));
+    let next = slot.see(46 * DAY, checked(1, user(60 * DAY))).run.expect("it begins");
+    assert_eq!((next.only_copy, next.given_end), (true, ends));
+    slot.see(46 * DAY + 1, report(next.number, Outcome::Renewed, Some((2, user(90 * DAY)))));
+    assert_eq!(slot.status.renewal.kept, None);
+}
+
+#[test]
+fn what_somebody_typed_is_not_about_a_secret_that_a_run_gave() {
+    let mut slot = renewable(Lead::Before(Span::days(20)));
+    slot.spec.expires = Some(TypedEnd { at: at(60 * DAY), alone: false });
+    let untold = || answer(Validity::Valid, Expiry::Unknown);
+    let full = || Inspection { kind: TokenKind::User, ..untold() };
+    assert_eq!(begins(&mut slot, 0, full()), 0);
+    let first = begins(&mut slot, 45 * DAY, full());
+    let known = |step: &Step| step.status.current_facts().map(|facts| facts.expires);
+    let renewed = ends(&mut slot, 45 * DAY + 1, first, Outcome::Renewed, Some((2, untold())));
+    assert_eq!(known(&renewed), Some(Expiry::Unknown));
+    // A run that came to nothing gave nothing, and what was given before it stays given.
+    slot.see(46 * DAY, Observation::Asked(Origin::Replaced("ada".into())));
+    let failed = ends(&mut slot, 46 * DAY + 1, first + 1, Outcome::RolledBack, None);
+    assert_eq!(known(&failed), Some(Expiry::Unknown));
+    assert_eq!(known(&slot.see(47 * DAY, checked(2, untold()))), Some(Expiry::Unknown));
+    // A secret that a person brings is the one that the date was typed for.
+    assert_eq!(known(&slot.see(48 * DAY, checked(3, untold()))), Some(Expiry::At(at(60 * DAY))));
+}
+
 fn due(slot: &Slot) -> i64 {
     seconds(renewal::due(&slot.spec, &slot.status).expect("it is due some day"))
 }
@@ -767,7 +807,7 @@ fn ends(slot: &mut Slot, seconds: i64, number: u32, outcome: Outcome, proved: Op
 
 fn report(number: u32, outcome: Outcome, proved: Option<(u8, Inspection)>) -> Observation {
     let proved = proved.map(|(secret, seen)| (Fingerprint([secret; 16]), seen));
-    Observation::Ended(Report { number, outcome, text: "why".into(), proved, error: None, kept: false })
+    Observation::Ended(Report { number, outcome, text: "why".into(), proved, error: None, kept: None })
 }
 
 fn of_renewal(step: &Step) -> Vec<Word> {
@@ -1181,7 +1221,7 @@ impl<'a> World<'a> {
             model.tried = model.tried.or(Some(shown));
         } else {
             model.vain = Some(if outcome == Outcome::WithoutGain { RenewalWithoutGain } else { RenewalFailed });
-            (model.tried, model.given) = (Some(shown), None);
+            model.tried = Some(shown);
             if !run.replaces {
                 model.failures += 1;
                 let longest = (left / 8).clamp(75, DAY);
@@ -1192,7 +1232,7 @@ impl<'a> World<'a> {
         }
         let proved_now = proved.map(|new| (fingerprint(new.secret), inspection(new)));
         let report =
-            Report { number: run.number, outcome, text: "why".into(), proved: proved_now, error: None, kept: false };
+            Report { number: run.number, outcome, text: "why".into(), proved: proved_now, error: None, kept: None };
         let step = self.step(Observation::Ended(report))?;
         prop_assert!(step.run.is_none(), "none begins in the moment in which one ended");
         let heard = step.notices.iter().filter(|notice| notice.reason == Reason::Renewed).count();

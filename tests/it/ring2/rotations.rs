@@ -157,6 +157,83 @@ async fn what_exists_nowhere_else_is_kept_while_its_token_is_gone_from_the_confi
     house.stop().await;
 }
 
+/// The token is written to these places, in this order, and the token's own place is the last.
+fn published(house: &House, site: &Site<GitLab>, copies: &[&str]) -> String {
+    let places = copies.iter().chain(&["ci.token"]).map(|name| format!("{{ file = {} }}", place(house, name)));
+    format!("{}publish = [{}]\n", gitlab(house, site), places.collect::<Vec<_>>().join(", "))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_wrote_into_another_place_is_left_alone_and_the_living_secret_waits() {
+    let (mut house, site, first) = three_days().await;
+    let config = published(&house, &site, &["later/copy", "other.copy"]);
+    put(&house, "other.copy", &first);
+    house.start(&config).await;
+    until(&house, 50 * HOUR).await;
+    assert_eq!((rotations(&site), held(&house, "other.copy")), (1, first.clone()), "it waits for the first place");
+    put(&house, "other.copy", "of somebody");
+    std::fs::create_dir(file(&house, "later")).expect("the folder comes");
+    house.pass(Span::hours(2)).await;
+    let living = held(&house, "later/copy");
+    assert_eq!(site.page().alive(house.clock.now().unix()), [living.as_str()]);
+    assert_eq!((held(&house, "other.copy").as_str(), held(&house, "ci.token")), ("of somebody", first.clone()));
+    let page = house.get("/api/v1/tokens/ci").await.1;
+    assert!(page.contains("other.copy"), "it is said where: {page}");
+    house.kill().await;
+    house.start(&config).await;
+    house.pass(Span::hours(1)).await;
+    assert_eq!(held(&house, "later/copy"), living, "the dead one goes back nowhere");
+    // Whoever wrote there takes it away again.
+    put(&house, "other.copy", &first);
+    house.pass(Span::hours(1)).await;
+    assert_eq!((held(&house, "other.copy"), held(&house, "ci.token")), (living.clone(), living));
+    assert_eq!(rotations(&site), 1);
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_moves_while_a_run_waits_for_it_gets_the_living_secret_where_it_is_now() {
+    let (mut house, site, _) = three_days().await;
+    house.start(&published(&house, &site, &["later/copy"])).await;
+    until(&house, 50 * HOUR).await;
+    assert_eq!(rotations(&site), 1);
+    house.reload(&published(&house, &site, &["here.copy"]));
+    house.pass(Span::hours(1)).await;
+    let now = held(&house, "ci.token");
+    assert_eq!((site.page().alive(house.clock.now().unix()), rotations(&site)), (vec![now.clone()], 1));
+    assert_eq!(held(&house, "here.copy"), now);
+    let told = told(&house, "ci");
+    assert!(told.last().is_some_and(|subject| subject.starts_with("RESOLVED")), "{told:?}");
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_secret_that_is_not_known_everywhere_yet_is_kept_and_put_in_place_once_it_is() {
+    let (mut house, site, first) = three_days().await;
+    site.page().known_after = 10 * 60;
+    house.start(&gitlab(&house, &site)).await;
+    until(&house, DAY).await;
+    while rotations(&site) == 0 {
+        house.pass(Span::minutes(1)).await;
+    }
+    house.pass(Span::minutes(2)).await;
+    assert_eq!(held(&house, "ci.token"), first, "what is called invalid is not put in place");
+    // What it was told meanwhile is in the journal only.
+    house.kill().await;
+    house.start(&gitlab(&house, &site)).await;
+    house.pass(Span::hours(3)).await;
+    let now = held(&house, "ci.token");
+    assert_eq!(
+        (site.page().alive(house.clock.now().unix()), rotations(&site)),
+        (vec![now], 1),
+        "{:?}",
+        house.subjects()
+    );
+    let told = told(&house, "ci");
+    assert!(told.last().is_some_and(|subject| subject.starts_with("RESOLVED")), "{told:?}");
+    house.stop().await;
+}
+
 fn read_only(folder: &std::path::Path, yes: bool) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = if yes { 0o500 } else { 0o700 };
