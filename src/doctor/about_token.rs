@@ -122,7 +122,7 @@ impl Scene<'_> {
         let mut lines = vec![(Step::Secret, self.secret())];
         let replace = self.case.replace();
         lines.extend(self.sight.file.map(|(path, look)| (Step::File, remedy::file(path, look, &replace))));
-        if self.held.secret.is_ok() {
+        if self.held.secret.is_ok() && self.held.token.secret.is_somewhere() {
             lines.push((Step::Exposure, self.exposure()));
         }
         lines.push((Step::Application, self.application()));
@@ -155,6 +155,9 @@ impl Scene<'_> {
 
     fn secret(&self) -> Found {
         match &self.held.secret {
+            Ok(_) if !self.held.token.secret.is_somewhere() => {
+                Found::NotTried("there is none: what is watched is no secret, or its date alone".to_owned())
+            }
             Ok(_) => Found::Right(format!("read from {}", plain(&self.held.token.secret.to_string()))),
             Err(problem) => Found::Wrong(self.case.unreadable(problem)),
         }

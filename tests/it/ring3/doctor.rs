@@ -1154,6 +1154,19 @@ fn an_env_file_without_any_configuration() {
     assert_eq!(stage.run(&["doctor", "--env-file", "/nowhere/x.env"]).code, 3);
 }
 
+/// A date is watched as well as a token: where there is no secret, nothing is said about one.
+#[test]
+fn what_has_no_secret_has_its_date() {
+    let stage = Stage::new();
+    let tokens = "[[tokens]]\nname = \"badge\"\nprovider = \"manual\"\nexpires = \"2199-01-01\"\n";
+    stage.configure(&stage.config("{ url = \"smtp://127.0.0.1:1?tls=none\" }", tokens));
+    let said = stage.run(&["doctor", "badge"]).out;
+    let line = |name: &str| said.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(line("secret").contains("– secret") && line("secret").contains("there is none"), "{said}");
+    assert!(line("deadline").contains("✔ deadline") && line("deadline").contains("2199, 00:00 UTC"), "{said}");
+    assert!(!said.contains("exposure"), "{said}");
+}
+
 /// A message is sent once, by one token, to a number that can exist, and only when somebody asks for it.
 #[test]
 fn nothing_reaches_a_person_unasked() {
