@@ -42,7 +42,7 @@ use crate::store::Sqlite;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Keep running after the story, until interrupted.
+    /// Keep running after the story, which ends today, at the pace of the wall clock until interrupted.
     #[arg(long)]
     forever: bool,
     /// Simulated days per second.
@@ -67,7 +67,9 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
         None => std::env::temp_dir().join(format!("tokenwatch-demo-{}", std::process::id())),
     };
     fs::create_dir_all(folder.join("mails"))?;
-    let lens = Lens::new(System.now(), DAY.saturating_mul(arguments.speed));
+    // The story ends today, so that dates are right for whoever stays to look around, browsers and Prometheus included.
+    let (today, lasts) = (System.now(), Span::hours(SCENES[SCENES.len() - 1].hour + 1));
+    let lens = Lens::catching_up(today.minus(lasts), today, DAY.saturating_mul(arguments.speed));
     let clock: Arc<dyn Clock> = Arc::new(lens);
     let mut backstage = JoinSet::new();
 
@@ -247,7 +249,11 @@ impl Stage {
             .lines()
             .map(|line| if line.starts_with(&format!("{key}=")) { format!("{key}={value}") } else { line.to_owned() })
             .collect();
-        fs::write(&self.env, lines.join("\n") + "\n")
+        // As editors save: nobody reads half of it.
+        let whole = self.env.with_extension("new");
+        fs::write(&whole, lines.join("\n") + "\n")?;
+        fs::set_permissions(&whole, Permissions::from_mode(0o600))?;
+        fs::rename(whole, &self.env)
     }
 }
 
