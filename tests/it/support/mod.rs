@@ -10,5 +10,6 @@ pub mod nspawn;
 pub mod openbao;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod relay;
 pub mod server;
