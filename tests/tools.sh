@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests start themselves: an MTA, an Alertmanager, openssl for certificates, promtool for the metrics' text,
+# Installs what the tests start themselves: an MTA, an Alertmanager and a Prometheus with their tools, openssl for certificates,
 # systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
 # signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), strace, which makes system
 # calls fail, and a small Debian of its own that is booted with systemd, D-Bus and polkit.

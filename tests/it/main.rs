@@ -2,6 +2,7 @@
 
 mod config;
 mod declared;
+mod deploy;
 mod exchange;
 mod hygiene;
 mod numbers;

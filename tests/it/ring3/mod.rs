@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_days;
+mod chain;
 mod channels;
 mod commands;
 mod databases;

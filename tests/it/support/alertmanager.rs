@@ -27,11 +27,15 @@ pub struct Alertmanager {
 impl Alertmanager {
     /// One that tells everything to this webhook; not started yet.
     pub fn closed(webhook: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = format!(
+        Self::configured(&format!(
             "route: {{receiver: team, group_by: [alertname, token, severity], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
              receivers: [{{name: team, webhook_configs: [{{url: '{webhook}', send_resolved: true}}]}}]\n"
-        );
+        ))
+    }
+
+    /// One with a configuration of the test's own; not started yet.
+    pub fn configured(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("am.yml"), config).expect("a file is written");
         Self { port: free_port(), folder, running: None }
     }
@@ -83,11 +87,22 @@ impl Alertmanager {
         })
     }
 
+    /// Posts alerts to it, as anybody who watches something does.
+    pub fn post(&self, alerts: &Value) {
+        let body = alerts.to_string();
+        let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answer = self.send(&format!("POST /api/v2/alerts HTTP/1.0\r\nHost: 127.0.0.1\r\n{head}"));
+        assert!(answer.as_ref().is_some_and(|answer| answer.starts_with("HTTP/1.0 200")), "{answer:?}");
+    }
+
     fn ask(&self, path: &str) -> Option<String> {
+        self.send(&format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Basic {LOGIN_IN_BASE64}\r\n\r\n"))
+    }
+
+    fn send(&self, request: &str) -> Option<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-        let head = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Basic {LOGIN_IN_BASE64}\r\n\r\n");
-        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -38,8 +38,8 @@ impl Sample {
 }
 
 impl Prometheus {
-    /// One that is not started yet. Files beside the configuration are named relative to it, so rule files may be written into
-    /// [`Prometheus::folder`] first.
+    /// One that is not started yet. Files beside the configuration are named relative to it, so rule files may be written with
+    /// [`Prometheus::write`] first.
     pub fn closed(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("prometheus.yml"), config).expect("a file is written");
@@ -59,11 +59,6 @@ impl Prometheus {
             "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
              scrape_configs: [{{job_name: tokenwatch, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
         )
-    }
-
-    /// Where its configuration lies.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Writes a file beside the configuration.
@@ -90,11 +85,6 @@ impl Prometheus {
             assert!(ended.is_none(), "Prometheus ended at once: {}", self.log());
             get(self.port, "/-/ready").is_some_and(|(status, _)| status == 200)
         });
-    }
-
-    /// Its address.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// What it logged.
