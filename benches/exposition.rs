@@ -13,7 +13,7 @@ use tokenwatch::board::{Reload, Row, Table};
 use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{Expiry, TokenKind};
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::domain::token::{AppName, ProviderName, TokenId};
+use tokenwatch::domain::token::{AppName, ProviderName, ReceiverName, TokenId};
 use tokenwatch::domain::verdict::Verdict;
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::OutboxSummary;
@@ -81,6 +81,7 @@ fn row(index: i64) -> Row {
         id: TokenId::parse(&format!("customer-{index:06}-whatsapp")).expect("a name"),
         provider: ProviderName::meta(),
         app: Some(AppName::parse("helpdesk").expect("a name")),
+        receivers: Arc::from([ReceiverName::parse("default").expect("a name")]),
         kind: TokenKind::SystemUser,
         verdict: if ill { Verdict::Expiring } else { Verdict::Healthy },
         findings: if ill { Box::new([(Reason::Expiring, Severity::Warning)]) } else { Box::default() },

@@ -15,7 +15,7 @@ use crate::domain::renewal::{self, Outcome, Report};
 use crate::domain::status::TokenStatus;
 use crate::domain::step::Step;
 use crate::domain::time::{Span, Timestamp};
-use crate::domain::token::{AppName, ProviderName, TokenId, TokenSpec};
+use crate::domain::token::{AppName, ProviderName, ReceiverName, TokenId, TokenSpec};
 use crate::domain::verdict::{Judgement, Verdict};
 
 /// One token.
@@ -27,6 +27,8 @@ pub struct Row {
     pub provider: ProviderName,
     /// Its app.
     pub app: Option<AppName>,
+    /// Who is told of it.
+    pub receivers: Arc<[ReceiverName]>,
     /// What sort of token it is.
     pub kind: TokenKind,
     /// The one word.
@@ -120,6 +122,7 @@ impl Row {
             id: spec.id.clone(),
             provider: spec.provider.clone(),
             app: spec.app.clone(),
+            receivers: Arc::clone(&spec.receivers),
             kind: facts.map_or(TokenKind::Unknown, |facts| facts.kind.clone()),
             verdict: judgement.verdict,
             findings: judgement.findings.iter().map(|finding| (finding.reason, finding.severity)).collect(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::board::{Reload, Row, Table};
-use crate::domain::finding::Reason;
+use crate::domain::finding::{Reason, Severity};
 use crate::domain::inspection::Expiry;
 use crate::domain::number::{Sending, Subscription};
 use crate::domain::time::{Span, Timestamp};
@@ -119,12 +119,13 @@ impl Iterator for Exposition {
     }
 }
 
-const FAMILIES: [Family; 13] = [
+const FAMILIES: [Family; 14] = [
     Family {
         name: "tokenwatch_token_info",
         help: "What is known of a token that does not change; always 1.",
         write: info,
     },
+    Family { name: RECEIVER, help: "Who is told of a token, one series for each; always 1.", write: receivers },
     Family {
         name: "tokenwatch_token_expiry_timestamp_seconds",
         help: "When the token ends; +Inf is never, absent is unknown. Stays while checks fail and after the end.",
@@ -249,6 +250,7 @@ fn head(table: &Table, scene: &Scene) -> Vec<u8> {
 struct Tally {
     verdicts: [i64; Verdict::ALL.len()],
     within: [i64; HORIZONS.len()],
+    findings: [i64; SEVERITIES.len()],
     soonest: Option<Timestamp>,
 }
 
@@ -259,6 +261,9 @@ fn aggregates(out: &mut Vec<u8>, table: &Table, now: Timestamp) {
     for row in rows.iter() {
         let tally = tallies.entry(&row.provider).or_default();
         tally.verdicts[position(&Verdict::ALL, &row.verdict)] += 1;
+        for (_, severity) in &row.findings {
+            tally.findings[position(&SEVERITIES, severity)] += 1;
+        }
         let Some(deadline) = row.deadline() else { continue };
         tally.soonest = Some(tally.soonest.map_or(deadline, |known| known.min(deadline)));
         for (count, (_, horizon)) in tally.within.iter_mut().zip(HORIZONS) {
@@ -274,6 +279,13 @@ fn aggregates(out: &mut Vec<u8>, table: &Table, now: Timestamp) {
         for (verdict, count) in Verdict::ALL.iter().zip(tally.verdicts) {
             let labels = format!("provider=\"{}\",verdict=\"{}\"", provider.as_str(), verdict.as_str());
             plain(out, "tokenwatch_tokens", &labels, count);
+        }
+    }
+    help(out, "tokenwatch_findings", "How many findings about tokens are open, by severity.");
+    for (provider, tally) in &tallies {
+        for (severity, count) in SEVERITIES.iter().zip(tally.findings) {
+            let labels = format!("provider=\"{}\",severity=\"{}\"", provider.as_str(), severity.as_str());
+            plain(out, "tokenwatch_findings", &labels, count);
         }
     }
     help(out, "tokenwatch_tokens_expiring", "How many tokens end within that time, those already ended included.");
@@ -300,8 +312,8 @@ fn position<T: PartialEq>(all: &[T], item: &T) -> usize {
     all.iter().position(|known| known == item).unwrap_or_default()
 }
 
-/// Names of tokens and apps are slugs, and every other label value comes from a closed set, so nothing needs escaping; the token's kind is
-/// reduced to `[a-z0-9_]` where it enters.
+/// Names of tokens, apps and receivers are slugs, and every other label value comes from a closed set, so nothing needs escaping; the
+/// token's kind is reduced to `[a-z0-9_]` where it enters.
 fn info(out: &mut Vec<u8>, row: &Row) {
     open(out, "tokenwatch_token_info", row);
     for part in ["\",provider=\"", row.provider.as_str(), "\",app=\"", row.app.as_ref().map_or("", |app| app.as_str())]
@@ -310,6 +322,22 @@ fn info(out: &mut Vec<u8>, row: &Row) {
     }
     for part in ["\",kind=\"", row.kind.as_str(), "\"} 1\n"] {
         out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// A token that nobody is told of has one series too, with an empty name: whoever selects all receivers by a join still sees it.
+fn receivers(out: &mut Vec<u8>, row: &Row) {
+    let mut one = |receiver: &str| {
+        open(out, RECEIVER, row);
+        for part in ["\",receiver=\"", receiver, "\"} 1\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    };
+    if row.receivers.is_empty() {
+        one("");
+    }
+    for receiver in row.receivers.iter() {
+        one(receiver.as_str());
     }
 }
 
@@ -411,6 +439,8 @@ fn help(out: &mut Vec<u8>, name: &str, text: &str) {
 
 const FINDING: &str = "tokenwatch_token_finding";
 const NUMBER: &str = "tokenwatch_whatsapp_number_info";
+const RECEIVER: &str = "tokenwatch_token_receiver_info";
+const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
 const HORIZONS: [(&str, Span); 6] = [
     ("1d", Span::days(1)),
     ("3d", Span::days(3)),

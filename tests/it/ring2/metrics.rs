@@ -10,7 +10,7 @@ use tokenwatch::board::{AppRow, Reload, Row, Table};
 use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{AppFault, Expiry, TokenKind};
 use tokenwatch::domain::time::{Span, Timestamp};
-use tokenwatch::domain::token::{AppName, ProviderName, TokenId};
+use tokenwatch::domain::token::{AppName, ProviderName, ReceiverName, TokenId};
 use tokenwatch::domain::verdict::{Verdict, app_finding};
 use tokenwatch::metrics::Counters;
 use tokenwatch::ports::{OutboxSummary, Telemetry};
@@ -183,8 +183,9 @@ fn the_reader_itself_is_strict() {
 }
 
 /// What the contract names.
-const FAMILIES: [&str; 27] = [
+const FAMILIES: [&str; 29] = [
     "tokenwatch_token_info",
+    "tokenwatch_token_receiver_info",
     "tokenwatch_token_expiry_timestamp_seconds",
     "tokenwatch_token_data_access_expiry_timestamp_seconds",
     "tokenwatch_token_issued_timestamp_seconds",
@@ -193,6 +194,7 @@ const FAMILIES: [&str; 27] = [
     "tokenwatch_token_last_check_timestamp_seconds",
     "tokenwatch_token_last_answer_timestamp_seconds",
     "tokenwatch_tokens",
+    "tokenwatch_findings",
     "tokenwatch_tokens_expiring",
     "tokenwatch_soonest_expiry_timestamp_seconds",
     "tokenwatch_checks_total",
@@ -254,6 +256,11 @@ async fn a_scrape_of_the_running_daemon_tells_what_is_true() {
         }
     }
     assert_eq!(scrape.count("tokenwatch_token_finding"), 2);
+    let findings = |severity| scrape.value("tokenwatch_findings", &[("provider", "meta"), ("severity", severity)]);
+    assert_eq!(["info", "warning", "critical"].map(findings), [0.0, 0.0, 2.0].map(Some));
+    let receiver = [("token", "soon"), ("receiver", "default")];
+    assert_eq!(scrape.value("tokenwatch_token_receiver_info", &receiver), Some(1.0));
+    assert_eq!(scrape.count("tokenwatch_token_receiver_info"), 4);
     let within = |days| scrape.value("tokenwatch_tokens_expiring", &[("provider", "meta"), ("within", days)]);
     assert_eq!(["1d", "3d", "7d", "14d", "21d", "60d"].map(within), [0.0, 1.0, 1.0, 1.0, 1.0, 1.0].map(Some));
     assert_eq!(scrape.value("tokenwatch_soonest_expiry_timestamp_seconds", &[("provider", "meta")]), expected(2 * DAY));
@@ -303,6 +310,7 @@ fn row(n: usize, verdict: Verdict, findings: &[(Reason, Severity)]) -> Row {
         id: TokenId::parse(&format!("t{n}")).expect("a name"),
         provider: ProviderName::meta(),
         app: None,
+        receivers: Arc::from([ReceiverName::parse("default").expect("a name")]),
         kind: TokenKind::User,
         verdict,
         findings: findings.into(),
@@ -368,12 +376,29 @@ fn per_token_series_are_all_the_urgent_or_none() {
         let all = f64::from(u32::try_from(rows).expect("few"));
         assert!((scrape.total("tokenwatch_tokens") - all).abs() < 0.5, "{rows} {per_token:?}");
         assert_eq!(scrape.count("tokenwatch_tokens_expiring"), 6);
+        assert_eq!(scrape.count("tokenwatch_token_receiver_info"), shown);
+        let urgent = f64::from(u32::try_from(rows.div_ceil(10)).expect("few"));
+        assert!((scrape.total("tokenwatch_findings") - urgent).abs() < 0.5, "{rows} {per_token:?}");
         assert_eq!(scrape.value("tokenwatch_outbox_pending", &[]), Some(3.0));
         assert_eq!(scrape.value("tokenwatch_config_last_reload_successful", &[]), Some(0.0));
         assert_eq!(scrape.count("tokenwatch_last_pass_timestamp_seconds"), 0, "unknown is absent");
         let usage = [("app", "helpdesk"), ("resource", "call_count")];
         assert_eq!(scrape.value("tokenwatch_provider_usage_ratio", &usage), Some(0.25));
     }
+}
+
+/// Each receiver of a token is a series; that nobody is told of it is one as well.
+#[test]
+fn every_receiver_of_a_token_is_told() {
+    let mut rows = vec![row(0, Verdict::Healthy, &[]), row(1, Verdict::Healthy, &[])];
+    rows[0].receivers = ["default", "lead"].map(|name| ReceiverName::parse(name).expect("a name")).into();
+    rows[1].receivers = Arc::from([]);
+    let scrape = expose(&Arc::new(Table::new(rows)), PerToken::All);
+    let told = |token, receiver| {
+        scrape.value("tokenwatch_token_receiver_info", &[("token", token), ("receiver", receiver)]).is_some()
+    };
+    assert!(told("t0", "default") && told("t0", "lead") && told("t1", ""));
+    assert_eq!(scrape.count("tokenwatch_token_receiver_info"), 3);
 }
 
 /// A fault of an app has no token, and must be told however few tokens are shown.
