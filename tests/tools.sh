@@ -2,7 +2,7 @@
 # Installs what the tests start themselves: an MTA, an Alertmanager and a Prometheus with their tools, openssl for certificates,
 # systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
 # signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), strace, which makes system
-# calls fail, and a small Debian of its own that is booted with systemd, D-Bus and polkit.
+# calls fail, Grafana's types of a dashboard, and a small Debian of its own that is booted with systemd, D-Bus and polkit.
 # Does nothing where they are there already.
 set -euo pipefail
 
@@ -78,6 +78,20 @@ if [ "$(cat "$node/stamp" 2>/dev/null)" != "$package" ] || ! "$node/node" -e 're
     echo '{"private":true}' >"$node/package.json"
     "$npm" install --silent --no-audit --no-fund --ignore-scripts --prefix "$node" "$package"
     echo "$package" >"$node/stamp"
+fi
+
+# Grafana's own types of a dashboard, and the compiler that holds ours against them. Neither depends on anything else.
+types=$root/target/tools/grafana
+checked=(@grafana/schema@13.2.1 typescript@5.9.3)
+if [ "$(cat "$types/stamp" 2>/dev/null)" != "${checked[*]}" ] || [ ! -e "$types/node_modules/typescript/bin/tsc" ]; then
+    echo "installing for the tests: ${checked[*]} (into target/tools)"
+    rm -rf "$types"
+    mkdir -p "$types"
+    npm=npm
+    [ ! -x "$python/bin/npm" ] || npm=$python/bin/npm
+    echo '{"private":true}' >"$types/package.json"
+    "$npm" install --silent --no-audit --no-fund --ignore-scripts --save-exact --prefix "$types" "${checked[@]}"
+    echo "${checked[*]}" >"$types/stamp"
 fi
 
 # OpenBao is one large program, packed as a Python package; it needs no Python itself.

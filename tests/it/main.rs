@@ -4,6 +4,7 @@ mod config;
 mod declared;
 mod deploy;
 mod exchange;
+mod grafana;
 mod hygiene;
 mod numbers;
 #[expect(dead_code, reason = "a page models all that is documented, more than any one test asks of it")]
