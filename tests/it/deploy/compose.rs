@@ -46,7 +46,7 @@ fn what_runs_is_pinned_and_may_do_little() {
         assert_eq!(string(&service["cap_drop"][0]), "ALL", "{name}");
         assert_eq!(string(&service["security_opt"][0]), "no-new-privileges:true", "{name}");
         let user = string(&service["user"]);
-        assert!(!user.is_empty() && !user.starts_with("0") && !user.starts_with("root"), "{name} runs as {user:?}");
+        assert!(!user.is_empty() && !user.starts_with('0') && !user.starts_with("root"), "{name} runs as {user:?}");
         assert!(!list(&service["healthcheck"]["test"]).is_empty(), "{name} has no health check");
         for port in list(&service["ports"]) {
             assert!(string(&port).starts_with("127.0.0.1:"), "{name} is open to everybody: {port:?}");

@@ -2,7 +2,7 @@
 //! really says.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_yaml_ng::Value;
 
@@ -17,18 +17,25 @@ pub fn shipped(name: &str) -> PathBuf {
 
 /// A shipped file as text.
 pub fn text(name: &str) -> String {
-    fs::read_to_string(shipped(name)).unwrap_or_else(|problem| panic!("deploy/{name}: {problem}"))
+    read(&shipped(name))
 }
 
 /// A shipped file as YAML.
 fn yaml(name: &str) -> Value {
-    serde_yaml_ng::from_str(&text(name)).unwrap_or_else(|problem| panic!("deploy/{name}: {problem}"))
+    let parsed = serde_yaml_ng::from_str(&text(name));
+    assert!(parsed.is_ok(), "deploy/{name}: {parsed:?}");
+    parsed.expect("it is YAML")
 }
 
 /// A document.
 fn docs(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|problem| panic!("docs/{name}: {problem}"))
+    read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name))
+}
+
+fn read(path: &Path) -> String {
+    let text = fs::read_to_string(path);
+    assert!(text.is_ok(), "{}: {text:?}", path.display());
+    text.expect("it is text")
 }
 
 /// A list in YAML.

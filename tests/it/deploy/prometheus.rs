@@ -26,6 +26,9 @@ struct Alert {
     annotations: Value,
 }
 
+/// A moment of a test, in seconds, and the severities that must fire then.
+type Look = (u64, Vec<String>);
+
 fn rules() -> Vec<Value> {
     let groups = RULES.iter().flat_map(|file| list(&yaml(&format!("prometheus/rules/{file}.yml"))["groups"]));
     groups.flat_map(|group| list(&group["rules"])).collect()
@@ -80,7 +83,7 @@ fn the_rules_do_what_their_tests_say() {
 #[test]
 fn every_alert_is_seen_silent_firing_and_resolved() {
     // By file, number of the test, and alert: when it was looked at, and with which severities it fired.
-    let mut stories: BTreeMap<(String, usize, String), Vec<(u64, Vec<String>)>> = BTreeMap::new();
+    let mut stories: BTreeMap<(String, usize, String), Vec<Look>> = BTreeMap::new();
     for file in tests() {
         for (number, test) in list(&yaml(&format!("prometheus/tests/{file}"))["tests"]).iter().enumerate() {
             for look in list(&test["alert_rule_test"]) {
@@ -94,8 +97,8 @@ fn every_alert_is_seen_silent_firing_and_resolved() {
     }
     for Alert { name, severity, .. } in alerts() {
         let told = stories.iter().filter(|((_, _, known), _)| *known == name).any(|(_, looks)| {
-            let fires = |look: &&(u64, Vec<String>)| look.1.contains(&severity);
-            let silent = |look: &(u64, Vec<String>)| !look.1.contains(&severity);
+            let fires = |look: &&Look| look.1.contains(&severity);
+            let silent = |look: &Look| !look.1.contains(&severity);
             looks.iter().filter(fires).any(|(at, _)| {
                 looks.iter().any(|look| look.0 < *at && silent(look))
                     && looks.iter().any(|look| look.0 > *at && silent(look))
@@ -246,8 +249,10 @@ fn seconds(text: &str) -> u64 {
             'd' => 86_400,
             'h' => 3_600,
             'm' => 60,
-            's' => 1,
-            other => panic!("{text}: {other}"),
+            _ => {
+                assert_eq!(c, 's', "{text}");
+                1
+            }
         };
         sum += digits.parse::<u64>().expect("a number") * unit;
         digits.clear();

@@ -140,12 +140,10 @@ fn prometheus(tokenwatch: u16, alertmanager: u16) -> Prometheus {
     for entry in fs::read_dir(shipped("prometheus/rules")).expect("a folder").filter_map(Result::ok) {
         let name = format!("rules/{}", entry.file_name().to_string_lossy());
         let rules = text(&format!("prometheus/{name}"));
-        let lines = rules.lines().map(|line| match line.trim_start().starts_with("for: ") {
-            true => {
-                cut += 1;
-                "        for: 2s\n".to_owned()
-            }
-            false => line.to_owned() + "\n",
+        let lines = rules.lines().map(|line| {
+            let is_delay = line.trim_start().starts_with("for: ");
+            cut += usize::from(is_delay);
+            if is_delay { "        for: 2s\n".to_owned() } else { line.to_owned() + "\n" }
         });
         let rules: String = lines.collect();
         prometheus.write(&name, &rules);
