@@ -685,7 +685,7 @@ fn process() -> Vec<Panel> {
 /// How a severity looks in a table.
 fn severity() -> Vec<(&'static str, Value)> {
     const WORDS: [Word<'static>; 4] =
-        [("3", "critical", "red"), ("2", "warning", "orange"), ("1", "info", "blue"), ("null", "fine", "green")];
+        [("3", "critical", "red"), ("2", "warning", "orange"), ("1", "info", "blue"), ("null", "none", "transparent")];
     vec![
         ("mappings", mappings(&WORDS)),
         ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
