@@ -23,12 +23,15 @@ mod common;
 mod elsewhere;
 pub mod number;
 pub mod pages;
+mod pieces;
 mod renewal;
 mod watcher;
 
 use pages::{APPS, DEBUGGER, EXPLORER, FACEBOOK, PAGES, STATUS};
 
 pub use common::{Shared, shared, title};
+pub use pieces::{Piece, pieces};
+pub use renewal::planned;
 pub use watcher::summary_in_words;
 
 /// What the configuration adds to a notice: where things stand and whom they belong to. All of it may be missing, for a slot may have

@@ -21,6 +21,8 @@ pub mod explain;
 pub mod forecast;
 pub mod graph;
 pub mod hygiene;
+pub mod ical;
+pub mod ids;
 pub mod metrics;
 pub mod outgoing;
 pub mod papers;

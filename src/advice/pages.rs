@@ -4,6 +4,8 @@
 //! reference), so each is named once, here.
 
 use super::Links;
+use crate::domain::inspection::TokenKind;
+use crate::domain::token::ProviderName;
 use crate::settings::value::is_id;
 
 /// A page of the app's dashboard: `dashboard/`, `settings/basic/`, `settings/advanced/`.
@@ -55,6 +57,27 @@ pub fn templates(links: &Links<'_>) -> String {
 /// The WhatsApp part of the app: its webhooks, its test number and who may be written to from that.
 pub fn whatsapp_setup(links: &Links<'_>) -> String {
     app(links, "whatsapp-business/wa-dev-console/")
+}
+
+/// The pages that concern a token, each with what is there.
+pub fn of_token(provider: &ProviderName, kind: &TokenKind, links: &Links<'_>) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    if provider.is_meta() {
+        all.push(("The app", app(links, "dashboard/")));
+        all.push(match kind {
+            TokenKind::User | TokenKind::Page => ("Where user tokens are made", EXPLORER.to_owned()),
+            TokenKind::SystemUser | TokenKind::App | TokenKind::Other(_) | TokenKind::Unknown => {
+                ("System users and their tokens", system_users(links))
+            }
+        });
+        if links.whatsapp.is_some() {
+            all.push(("Its WhatsApp numbers", phone_numbers(links)));
+        }
+        all.push(("Meta's state", STATUS.to_owned()));
+    }
+    all.extend(links.manage.map(|page| ("Where its tokens are made", page.to_owned())));
+    all.extend(links.runbook.filter(|page| page.starts_with("http")).map(|page| ("Your runbook", page.to_owned())));
+    all
 }
 
 fn of_business(page: &str, links: &Links<'_>) -> String {

@@ -4,9 +4,17 @@ use crate::domain::alert::{Notice, Subject};
 use crate::domain::finding::{Detail, Reason};
 use crate::domain::renewal::{Ended, Origin, Outcome};
 use crate::domain::time::relative;
+use crate::domain::token::TokenId;
 use crate::zone::Zone;
 
 use super::{Links, plain};
+
+/// What an entry in a calendar says about a renewal to come.
+pub fn planned(name: &TokenId) -> String {
+    format!(
+        "tokenwatch renews {name} then, by itself: nothing has to be done.\n`tokenwatch renew {name} --dry-run` says what it will do, and why."
+    )
+}
 
 /// What is wrong, in one line.
 pub(super) fn headline(notice: &Notice) -> String {

@@ -4,17 +4,16 @@
 //! shows a secret or a mail address, and takes what comes from outside as text only.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use askama::Template;
-use sha2::{Digest as _, Sha256};
 
 use super::{Mail, calendar};
-use crate::advice::{self, Links, Shared};
+use crate::advice::{self, Links, Piece, Shared, pieces};
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::digest::Bundle;
 use crate::domain::finding::{Detail, Reason, Severity};
 use crate::domain::token::ReceiverName;
+use crate::ids::{identifier, safe_domain};
 use crate::settings::Settings;
 use crate::zone::Zone;
 
@@ -23,7 +22,7 @@ use crate::zone::Zone;
 pub struct Context<'a> {
     /// The configuration: time zone, runbooks, app ids, where secrets stand.
     pub settings: &'a Settings,
-    /// The domain of message ids; [`id_domain`] of the sender.
+    /// The domain of message ids; [`crate::ids::id_domain`] of the sender.
     pub domain: &'a str,
     /// Failures of earlier deliveries that nobody was told of yet.
     pub failures: &'a [String],
@@ -48,11 +47,6 @@ pub fn thread_id(incident: &str, domain: &str) -> String {
     format!("<{}.incident@{}>", identifier(incident), safe_domain(domain))
 }
 
-/// The domain for message ids: that of the sender, which stays when the daemon moves to another host.
-pub fn id_domain(from: &str) -> String {
-    safe_domain(from.rsplit_once('@').map_or("", |(_, domain)| domain.trim_end_matches('>').trim()))
-}
-
 /// Writes the message.
 pub fn compose(bundle: &Bundle, message_id: &str, context: &Context<'_>) -> Mail {
     let mut roots = roots(bundle, context.domain);
@@ -73,26 +67,6 @@ pub fn compose(bundle: &Bundle, message_id: &str, context: &Context<'_>) -> Mail
         text: letter.text(),
         html: letter.html(),
         calendar,
-    }
-}
-
-/// 128 bits of SHA-256 as hexadecimal digits: short enough to read, long enough to be unique.
-pub(super) fn identifier(text: &str) -> String {
-    let mut hex = String::with_capacity(32);
-    for byte in Sha256::digest(text.as_bytes()).iter().take(16) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
-}
-
-/// What may stand to the right of the `@` of an id.
-pub(super) fn safe_domain(domain: &str) -> String {
-    let safe: String =
-        domain.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).take(200).collect();
-    match safe.trim_matches(['.', '-']) {
-        "" => "tokenwatch.invalid".to_owned(),
-        safe => safe.to_ascii_lowercase(),
     }
 }
 
@@ -153,13 +127,6 @@ enum Block {
     Facts(Vec<(&'static str, String)>),
     Sentence(Vec<Piece>),
     Steps(Vec<Vec<Piece>>),
-}
-
-/// A bit of one of our own sentences. Words from outside never become pieces, so they never become links.
-enum Piece {
-    Words(String),
-    Command(String),
-    Link(String),
 }
 
 struct Row {
@@ -417,29 +384,6 @@ fn by_reason(bundle: &Bundle) -> String {
     let mut counts: Vec<(Reason, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
     counts.iter().map(|(reason, count)| format!("{count} {}", reason.as_str())).collect::<Vec<_>>().join(", ")
-}
-
-/// Finds the commands (between back-ticks) and the addresses in one of our sentences.
-fn pieces(sentence: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    for (n, part) in sentence.split('`').enumerate() {
-        if n % 2 == 1 {
-            pieces.push(Piece::Command(part.to_owned()));
-            continue;
-        }
-        let mut rest = part;
-        while let Some(at) = rest.find("https://").or_else(|| rest.find("http://")) {
-            let (before, tail) = rest.split_at(at);
-            let end = tail.find(char::is_whitespace).unwrap_or(tail.len());
-            let address = tail[..end].trim_end_matches(['.', ',', ';', ':', ')', '"']);
-            pieces.push(Piece::Words(before.to_owned()));
-            pieces.push(Piece::Link(address.to_owned()));
-            rest = &tail[address.len()..];
-        }
-        pieces.push(Piece::Words(rest.to_owned()));
-    }
-    pieces.retain(|piece| !matches!(piece, Piece::Words(words) if words.is_empty()));
-    pieces
 }
 
 /// Appends `text` in lines of at most [`WIDTH`] columns; a longer word, such as an address, keeps a line of its own whole.
@@ -714,7 +658,7 @@ pub(super) mod tests {
             ("Token Watch <tokenwatch@Example.com>", "example.com"),
             ("nobody", "tokenwatch.invalid"),
         ] {
-            assert_eq!(id_domain(from), domain);
+            assert_eq!(crate::ids::id_domain(from), domain);
         }
         let first = write(vec![expiring()], &[]);
         let mut later = expiring();

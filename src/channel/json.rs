@@ -5,7 +5,6 @@
 
 use serde::Serialize;
 
-use super::compose;
 use crate::advice::{self, Links};
 use crate::domain::alert::{Notice, NotifyReason, Subject};
 use crate::domain::answer::{Signed, Silence};
@@ -25,7 +24,7 @@ pub fn document(bundle: &Bundle, id: &str, settings: &Settings) -> Vec<u8> {
 /// The message id of a bundle: a hash of the keys it holds, so the same notices always travel under the same id. It has no full stop,
 /// which the signature uses as a separator.
 pub fn message_id(bundle: &Bundle) -> String {
-    compose::identifier(&bundle.keys().join("\n"))
+    crate::ids::identifier(&bundle.keys().join("\n"))
 }
 
 #[derive(Serialize)]

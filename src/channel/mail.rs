@@ -81,7 +81,7 @@ impl MailChannel {
         let smtp = settings.smtp.clone()?;
         let from: Mailbox = smtp.from.parse().expect("a validated configuration has a mail address in smtp.from");
         Some(Self {
-            domain: compose::id_domain(&smtp.from),
+            domain: crate::ids::id_domain(&smtp.from),
             hello: greeting(),
             settings,
             smtp,

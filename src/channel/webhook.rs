@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::json;
 use super::post::{self, Place};
-use super::{compose, json};
 use crate::domain::digest::Bundle;
 use crate::domain::route::ChannelKind;
 use crate::domain::time::Timestamp;
@@ -93,7 +93,7 @@ fn webhook_id(message: &str) -> String {
     if !message.is_empty() && message.len() <= LONGEST_ID && message.chars().all(fine) {
         message.to_owned()
     } else {
-        compose::identifier(message)
+        crate::ids::identifier(message)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may know. The graph has one direction; adapters never know each other.
-const ROOMS: [(&str, &[&str]); 30] = [
+const ROOMS: [(&str, &[&str]); 32] = [
     ("domain", &[]),
     ("secret", &["domain"]),
     ("redact", &["secret"]),
@@ -15,6 +15,8 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("ports", &["domain", "secret"]),
     ("settings", &["domain", "redact", "secret", "zone"]),
     ("advice", &["domain", "settings", "zone"]),
+    ("ids", &[]),
+    ("ical", &["advice", "domain", "ids"]),
     ("explain", &["advice", "domain", "settings", "zone"]),
     ("forecast", &["advice", "domain", "ports", "settings", "zone"]),
     ("requests", &["domain", "ports", "secret"]),
@@ -28,12 +30,18 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("renewal", &["domain", "graph", "outgoing", "papers", "ports", "reader", "redact", "secret", "settings", "tls"]),
     ("hygiene", &["redact", "renewal", "secret"]),
     ("store", &["domain", "ports", "secret"]),
-    ("channel", &["advice", "domain", "graph", "outgoing", "ports", "redact", "secret", "settings", "tls", "zone"]),
+    (
+        "channel",
+        &[
+            "advice", "domain", "graph", "ical", "ids", "outgoing", "ports", "redact", "secret", "settings", "tls",
+            "zone",
+        ],
+    ),
     (
         "web",
         &[
-            "advice", "board", "domain", "explain", "forecast", "metrics", "ports", "requests", "secret", "settings",
-            "zone",
+            "advice", "board", "domain", "explain", "forecast", "ical", "ids", "metrics", "ports", "requests",
+            "secret", "settings", "zone",
         ],
     ),
     ("sim", &[]),
