@@ -81,7 +81,7 @@ fn change(index: usize, again: i64) -> Change {
     };
     let status = TokenStatus {
         generation: Generation { number: 1, fingerprint: Some(Fingerprint([7; 16])), since: NOW },
-        facts: Some(Facts { generation: 1, inspection }),
+        facts: Some(Facts::new(1, inspection, None, NOW)),
         last_check: Some(now),
         last_answer: Some(now),
         next_check: now.plus(Span::minutes(15)),

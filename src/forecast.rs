@@ -388,7 +388,7 @@ mod tests {
         };
         let status = TokenStatus {
             generation: Generation { number: 1, fingerprint: None, since: NOW.minus(Span::days(30)) },
-            facts: Some(Facts { generation: 1, inspection }),
+            facts: Some(Facts::new(1, inspection, None, NOW)),
             last_check: Some(NOW),
             last_answer: Some(NOW),
             ..TokenStatus::new(NOW)

@@ -132,7 +132,7 @@ mod tests {
 
     fn owned_by(user: Option<&str>) -> TokenStatus {
         let inspection = Inspection { user_id: user.map(Into::into), ..Inspection::bare(Validity::Valid) };
-        TokenStatus { facts: Some(Facts { generation: 1, inspection }), ..TokenStatus::new(NOW) }
+        TokenStatus { facts: Some(Facts::new(1, inspection, None, NOW)), ..TokenStatus::new(NOW) }
     }
 
     fn sorted(mut places: Vec<usize>) -> Vec<usize> {

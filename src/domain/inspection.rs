@@ -58,6 +58,16 @@ impl Inspection {
         }
     }
 
+    /// When the token ends and when data access does, as far as these dates still say when something breaks: of a token that was killed they do
+    /// not.
+    pub const fn dates_to_come(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        match self.validity {
+            Validity::Valid => (self.expires.date(), self.data_access.date()),
+            Validity::Expired => (self.expires.date(), None),
+            Validity::Revoked(_) | Validity::Unreadable => (None, None),
+        }
+    }
+
     /// The facts of a token about which nothing is known but its validity.
     pub const fn bare(validity: Validity) -> Self {
         Self {

@@ -279,6 +279,13 @@ impl Teller<'_> {
         self.notice(&self.open(number, finding, false), finding, NotifyReason::First)
     }
 
+    /// How a finding would be told now: as that of the open incident, where there is one.
+    pub fn shown(&self, ledger: &Ledger, finding: &Finding) -> Notice {
+        let new = || self.open(ledger.count.saturating_add(1), finding, false);
+        let incident = ledger.of(finding.reason.thread()).cloned().unwrap_or_else(new);
+        self.notice(&incident, finding, NotifyReason::First)
+    }
+
     /// Whoever was alarmed hears that it is over, whoever is told of new things by now.
     pub fn resolve(&self, incident: &Incident, detail: Detail) -> Notice {
         Notice {

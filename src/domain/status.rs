@@ -6,7 +6,7 @@ use super::inspection::{AppFault, CheckError, Inspection, Validity};
 use super::ledger::Ledger;
 use super::number::NumberStatus;
 use super::renewal::RenewalStatus;
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 use super::token::Fingerprint;
 
 /// One secret in the slot, from the first time it was seen.
@@ -27,6 +27,45 @@ pub struct Facts {
     pub generation: u32,
     /// What was said.
     pub inspection: Inspection,
+    /// Since when its dates are what they are.
+    pub dated: Dated,
+}
+
+/// Since when the dates to come stand as they do, and which they took the place of: what stands in people's calendars.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dated {
+    /// When one of them last moved, came or went.
+    pub since: Timestamp,
+    /// The end that was known before the last move of it.
+    pub end_before: Option<Timestamp>,
+    /// The same of data access.
+    pub data_access_before: Option<Timestamp>,
+}
+
+impl Dated {
+    /// Nobody noted when the dates last moved; any move to come is later than this.
+    pub const UNKNOWN: Self = Self { since: Timestamp::from_unix(0), end_before: None, data_access_before: None };
+}
+
+impl Facts {
+    /// What is known from now on, after what was known before.
+    pub fn new(generation: u32, inspection: Inspection, before: Option<&Self>, now: Timestamp) -> Self {
+        let fresh = Dated { since: now, end_before: None, data_access_before: None };
+        let dated = before.map_or(fresh, |before| {
+            let (old, new) = (before.inspection.dates_to_come(), inspection.dates_to_come());
+            if old == new {
+                return before.dated;
+            }
+            let moved = |old: Option<Timestamp>, new, earlier| if old == new { earlier } else { old };
+            Dated {
+                // A clock that was moved back makes no move older than the one before it.
+                since: now.max(before.dated.since.plus(Span::seconds(1))),
+                end_before: moved(old.0, new.0, before.dated.end_before),
+                data_access_before: moved(old.1, new.1, before.dated.data_access_before),
+            }
+        });
+        Self { generation, inspection, dated }
+    }
 }
 
 /// What was observed of one token, and what people were told.
@@ -126,4 +165,38 @@ pub struct AppStatus {
     pub streak: u32,
     /// What is open, and how people answered.
     pub ledger: Ledger,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::inspection::{Cause, Expiry};
+
+    const NOW: Timestamp = Timestamp::from_unix(1_752_566_400);
+
+    #[test]
+    fn it_is_known_since_when_dates_stand_and_what_stood_before() {
+        let hour = |n| NOW.plus(Span::hours(n));
+        let dated = |expires, validity| Inspection { expires, ..Inspection::bare(validity) };
+        let until = |n| dated(Expiry::At(hour(n)), Validity::Valid);
+        let first = Facts::new(1, until(10), None, NOW);
+        assert_eq!(first.dated, Dated { since: NOW, end_before: None, data_access_before: None });
+        let same = Facts::new(2, until(10), Some(&first), hour(1));
+        assert_eq!(same.dated, first.dated, "another secret with the same end moves nothing");
+        let moved = Facts::new(2, until(20), Some(&same), hour(2));
+        assert_eq!((moved.dated.since, moved.dated.end_before), (hour(2), Some(hour(10))));
+        let never = Facts::new(3, dated(Expiry::Never, Validity::Valid), Some(&moved), hour(3));
+        assert_eq!((never.dated.since, never.dated.end_before), (hour(3), Some(hour(20))));
+        let still = Facts::new(3, dated(Expiry::Unknown, Validity::Valid), Some(&never), hour(4));
+        assert_eq!(still.dated, never.dated);
+        let killed =
+            Facts::new(2, dated(Expiry::At(hour(20)), Validity::Revoked(Cause::Unstated)), Some(&moved), hour(5));
+        assert_eq!(killed.dated.end_before, Some(hour(20)), "the end of a dead token is none to wait for");
+        let back = Facts::new(2, until(30), Some(&moved), hour(1));
+        assert_eq!(
+            back.dated.since,
+            hour(2).plus(Span::seconds(1)),
+            "whatever the clock did, a move is later than the one before"
+        );
+    }
 }

@@ -473,7 +473,7 @@ fn absorb_answer(spec: &TokenSpec, status: &mut TokenStatus, seen: Inspection, n
         status.renewal.failures = 0;
         status.renewal.next_try = None;
     }
-    status.facts = Some(Facts { generation: status.generation.number, inspection });
+    status.facts = Some(Facts::new(status.generation.number, inspection, status.facts.as_ref(), now));
     status.next_check = cadence::regular(&spec.id, spec.rhythm, now);
 }
 
@@ -634,6 +634,20 @@ fn renewal_note(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Optio
         Err(refusal) => Some(refusal.to_string().into()),
     };
     Some(Box::new(RenewalNote { last, next: renewal::next_run(spec, status), refusal }))
+}
+
+/// The notice that a finding would be told with at this moment, for whoever shows what is to be done about it. Nobody is told, and nothing is
+/// counted.
+pub fn as_notice(spec: &TokenSpec, status: &TokenStatus, finding: &Finding, now: Timestamp) -> Notice {
+    let teller = Teller {
+        subject: Subject::Token(spec.id.clone()),
+        provider: &spec.provider,
+        app: spec.app.as_ref(),
+        receivers: &spec.receivers,
+        facts: notice_facts(spec, status, now),
+        when: Circumstances { policy: &spec.policy, generation: status.generation.number, taken_back: false, now },
+    };
+    teller.shown(&status.ledger, finding)
 }
 
 /// The deadline that matters most: the earlier of the token's own end and the end of data access (reference §15.3).

@@ -21,7 +21,7 @@ use crate::domain::inspection::{
 use crate::domain::ledger::Ledger;
 use crate::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
 use crate::domain::renewal::{Ended, Kept, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
-use crate::domain::status::{AppStatus, Facts, Generation, TokenStatus};
+use crate::domain::status::{AppStatus, Dated, Facts, Generation, TokenStatus};
 use crate::domain::summary::Summary;
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{AppName, Fingerprint, ProviderName, ReceiverName, TokenId};
@@ -562,7 +562,11 @@ struct StoredRun {
 impl StoredRun {
     fn of(run: &Run) -> Self {
         let facts = |inspection: &Inspection| {
-            StoredFacts::of(&Facts { generation: run.generation, inspection: inspection.clone() })
+            StoredFacts::of(&Facts {
+                generation: run.generation,
+                inspection: inspection.clone(),
+                dated: Dated::UNKNOWN,
+            })
         };
         Self {
             token: run.token.to_string(),
@@ -854,6 +858,36 @@ struct StoredFacts {
     lacking: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<Box<str>>,
+    /// Absent in what was written before dates were followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dated: Option<StoredDated>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+struct StoredDated {
+    since: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end_before: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data_access_before: Option<i64>,
+}
+
+impl StoredDated {
+    fn of(dated: &Dated) -> Self {
+        Self {
+            since: dated.since.unix(),
+            end_before: dated.end_before.map(Timestamp::unix),
+            data_access_before: dated.data_access_before.map(Timestamp::unix),
+        }
+    }
+
+    fn dated(self) -> Dated {
+        Dated {
+            since: Timestamp::from_unix(self.since),
+            end_before: self.end_before.map(Timestamp::from_unix),
+            data_access_before: self.data_access_before.map(Timestamp::from_unix),
+        }
+    }
 }
 
 impl StoredFacts {
@@ -878,6 +912,7 @@ impl StoredFacts {
             lacking: seen.lacking.clone(),
             grants: seen.grants.as_ref().map(|grants| grants.iter().map(StoredGrant::of).collect()),
             message: seen.message.clone(),
+            dated: (facts.dated != Dated::UNKNOWN).then(|| StoredDated::of(&facts.dated)),
         }
     }
 
@@ -907,6 +942,7 @@ impl StoredFacts {
                 lacking: self.lacking,
                 message: self.message,
             },
+            dated: self.dated.map_or(Dated::UNKNOWN, StoredDated::dated),
         })
     }
 }

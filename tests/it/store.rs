@@ -28,7 +28,7 @@ use tokenwatch::domain::ledger::{Entry, Ledger};
 use tokenwatch::domain::number::{Entity, Number, NumberStatus, Obstacle, Sending, Subscription};
 use tokenwatch::domain::renewal::{Ended, Kept, Mark, Origin, Outcome, Phase, RenewalStatus, Run};
 use tokenwatch::domain::route::{ChannelKind, Route};
-use tokenwatch::domain::status::{AppStatus, Facts, Generation, TokenStatus};
+use tokenwatch::domain::status::{AppStatus, Dated, Facts, Generation, TokenStatus};
 use tokenwatch::domain::summary::Summary;
 use tokenwatch::domain::time::{Span, Timestamp};
 use tokenwatch::domain::token::{AppName, Fingerprint, ProviderName, ReceiverName, TokenId};
@@ -2115,7 +2115,7 @@ fn full_status() -> TokenStatus {
             fingerprint: Some(Fingerprint(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f_u128.to_be_bytes())),
             since: Timestamp::from_unix(1),
         },
-        facts: Some(Facts { generation: 2, inspection }),
+        facts: Some(Facts { generation: 2, inspection, dated: Dated::UNKNOWN }),
         last_check: Some(Timestamp::from_unix(2)),
         last_answer: Some(Timestamp::from_unix(3)),
         invalid_streak: 4,
@@ -2326,7 +2326,14 @@ fn inspections() -> BoxedStrategy<Inspection> {
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
-    (any::<u32>(), inspections()).prop_map(|(generation, inspection)| Facts { generation, inspection })
+    let dated = (moment(), option::of(moment()), option::of(moment()));
+    let dated =
+        dated.prop_map(|(since, end_before, data_access_before)| Dated { since, end_before, data_access_before });
+    (any::<u32>(), inspections(), dated).prop_map(|(generation, inspection, dated)| Facts {
+        generation,
+        inspection,
+        dated,
+    })
 }
 
 fn origins() -> impl Strategy<Value = Origin> {

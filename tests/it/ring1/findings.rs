@@ -20,7 +20,7 @@ fn knowing(facts: Inspection) -> TokenStatus {
     let mut status = TokenStatus::new(at(0));
     status.generation = Generation { number: 1, fingerprint: Some(Fingerprint([1; 16])), since: at(0) };
     status.last_answer = Some(at(0));
-    status.facts = Some(Facts { generation: 1, inspection: facts });
+    status.facts = Some(Facts::new(1, facts, None, at(0)));
     status
 }
 
@@ -456,8 +456,7 @@ fn the_worst_of_what_is_in_the_way_comes_first() {
 fn a_number_that_is_not_seen_is_a_missing_target() {
     let refused = NumberStatus { id: "5218".into(), refused: Some("no such".into()), ..NumberStatus::default() };
     let mut known = sending_from(refused);
-    known.facts =
-        Some(Facts { generation: 1, inspection: granted(&[("whatsapp_business_messaging", None), (SCOPE, None)]) });
+    known.facts = Some(Facts::new(1, granted(&[("whatsapp_business_messaging", None), (SCOPE, None)]), None, at(0)));
     let found = judged(&strict(), &known, HOUR);
     let finding = found.find(Reason::TargetMissing).expect("missing");
     assert_eq!(finding.detail, Detail::Missing(vec!["phone number 5218".into()]));

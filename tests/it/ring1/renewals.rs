@@ -731,7 +731,7 @@ fn grant(scope: &str, targets: Option<&[&str]>) -> Grant {
 }
 
 fn known(slot: &mut Slot) -> &mut Inspection {
-    let unknown = || tokenwatch::domain::status::Facts { generation: 0, inspection: user(60 * DAY) };
+    let unknown = || tokenwatch::domain::status::Facts::new(0, user(60 * DAY), None, at(0));
     &mut slot.status.facts.get_or_insert_with(unknown).inspection
 }
 
