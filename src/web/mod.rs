@@ -1,42 +1,50 @@
-//! The listener: `/metrics`, health, JSON and the status page. All of it reads; nothing changes anything.
+//! The listener: `/metrics`, health, JSON, the status page and the calendar. All of it reads; nothing changes anything.
 //!
 //! Changes go through the control socket. A fault on one connection never ends the listener.
 
+pub mod calendar;
 pub mod control;
 pub mod exposition;
+pub mod find;
 pub mod json;
-mod page;
+pub mod lifetime;
+pub mod page;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use askama::Template as _;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
 
 use crate::advice;
 use crate::board::{Board, Row};
-use crate::domain::alert::Subject;
+use crate::domain::alert::{Notice, Subject};
 use crate::domain::inspection::Expiry;
 use crate::domain::ledger::Ledger;
 use crate::domain::status::TokenStatus;
-use crate::domain::time::Span;
+use crate::domain::step::as_notice;
+use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{TokenId, TokenSpec};
-use crate::explain::{Explanation, explain};
+use crate::domain::verdict::{self, Case};
+use crate::explain::explain;
 use crate::metrics::Counters;
 use crate::ports::{Clock, History, OutboxSummary, SlotStatus, Store, StoreError};
 use crate::requests::Requests;
 use crate::settings::Settings;
+use crate::zone::Zone;
 use exposition::{Exposition, Scene};
+use find::Wanted;
 use json::{HistoryJson, StandingJson, StatusJson, SubjectJson, TokenJson, TokenPageJson, TokensJson};
-use page::{Past, StatusPage, SubjectPage, TokenPage};
+use page::{Census, FaultPage, ICON, Known, Line, PAGE, STYLE_HASH, StatusPage, SubjectPage, TokenPage, Truth};
 
 /// What the listener reads.
 #[derive(Clone)]
@@ -61,6 +69,8 @@ pub fn router(web: Web) -> Router {
         .route("/", get(status_page))
         .route("/tokens/{name}", get(token_page))
         .route("/subjects/{*name}", get(subject_page))
+        .route("/favicon.svg", get(icon))
+        .route("/calendar.ics", get(calendar::feed))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -69,6 +79,7 @@ pub fn router(web: Web) -> Router {
         .route("/api/v1/subjects/{*name}", get(subject))
         .route("/api/v1/status", get(status))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
+        .layer(axum::middleware::from_fn(faults_are_pages))
         .layer(axum::middleware::map_response(harden))
         .with_state(web)
 }
@@ -135,8 +146,10 @@ async fn tokens(State(web): State<Web>) -> Response {
 }
 
 async fn token(State(web): State<Web>, Path(name): Path<String>) -> Response {
-    match web.explained(&name).await {
-        Ok((row, explanation, history)) => {
+    match web.known(&name).await {
+        Ok((row, spec, status, history)) => {
+            let zone = web.settings.borrow().daemon.zone.clone();
+            let explanation = explain(&spec, &status, &zone, web.clock.now());
             let (token, history) = (TokenJson::of(&row), HistoryJson::of(&history));
             Json(TokenPageJson { token, explanation, history }).into_response()
         }
@@ -158,50 +171,106 @@ async fn subject(State(web): State<Web>, Path(name): Path<String>) -> Response {
     }
 }
 
-async fn status_page(State(web): State<Web>) -> Response {
-    let now = web.clock.now();
-    let zone = web.settings.borrow().daemon.zone.clone();
-    let status = web.status(None).await;
-    let page = StatusPage::new(&web.board.table().rows(), &status.subjects, status.troubles, &zone, now);
-    html(page.render())
+async fn icon() -> Response {
+    ([(header::CONTENT_TYPE, "image/svg+xml")], ICON).into_response()
+}
+
+async fn status_page(State(web): State<Web>, RawQuery(query): RawQuery) -> Response {
+    let wanted = Wanted::parse(query.as_deref());
+    html(web.status_page(wanted).await.render())
 }
 
 async fn subject_page(State(web): State<Web>, Path(name): Path<String>) -> Response {
     let (now, zone) = (web.clock.now(), web.settings.borrow().daemon.zone.clone());
     match web.stood(&name).await {
-        Ok((standing, history)) => html(SubjectPage::new(&standing, &history, &zone, now).render()),
-        Err(missing) => missing.into_response(),
-    }
-}
-
-async fn token_page(State(web): State<Web>, Path(name): Path<String>) -> Response {
-    let zone = web.settings.borrow().daemon.zone.clone();
-    match web.explained(&name).await {
-        Ok((_, explanation, history)) => {
-            let now = web.clock.now();
-            let past = Past::new(&history, &zone, now);
-            html(TokenPage { explanation, past, as_of: zone.long(now) }.render())
+        Ok((standing, history)) => {
+            html(SubjectPage::new(&standing, &history, web.truth(&zone, now), &zone, now).render())
         }
         Err(missing) => missing.into_response(),
     }
 }
 
+async fn token_page(State(web): State<Web>, Path(name): Path<String>) -> Response {
+    let settings = Arc::clone(&web.settings.borrow());
+    match web.known(&name).await {
+        Ok((row, spec, status, history)) => {
+            let now = web.clock.now();
+            let notices = notices(&spec, &status, now);
+            let known = Known { row: &row, spec: &spec, status: &status, notices: &notices, history: &history };
+            let explanation = explain(&spec, &status, &settings.daemon.zone, now);
+            let truth = web.truth(&settings.daemon.zone, now);
+            html(TokenPage::new(&known, explanation, &settings, truth, now).render())
+        }
+        Err(missing) => missing.into_response(),
+    }
+}
+
+/// What is wrong with a token, as mails would say it; the worst first.
+fn notices(spec: &TokenSpec, status: &TokenStatus, now: Timestamp) -> Vec<Notice> {
+    let mut findings = verdict::judge(Case { spec, status, now }).findings;
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings.iter().map(|finding| as_notice(spec, status, finding, now)).collect()
+}
+
 impl Web {
-    /// A token's row, the reasons behind it, and its past.
-    async fn explained(&self, name: &str) -> Result<(Row, Explanation, History), (StatusCode, String)> {
+    /// A token's row, what is wanted of it, what was observed, and its past.
+    async fn known(&self, name: &str) -> Result<(Row, TokenSpec, TokenStatus, History), (StatusCode, String)> {
         let missing = || (StatusCode::NOT_FOUND, format!("no token is called {:?}\n", short(name)));
         let id = TokenId::parse(name).map_err(|_| missing())?;
         let row = self.board.table().rows().iter().find(|row| row.id == id).cloned().ok_or_else(missing)?;
-        let (spec, zone) = {
-            let settings = self.settings.borrow();
-            let token = settings.token(&id).ok_or_else(missing)?;
-            (token.spec.clone(), settings.daemon.zone.clone())
-        };
+        let spec = self.settings.borrow().token(&id).ok_or_else(missing)?.spec.clone();
         let status = self.status_of(&spec).await.map_err(|text| (StatusCode::SERVICE_UNAVAILABLE, text + "\n"))?;
-        let explanation = explain(&spec, &status, &zone, self.clock.now());
         let history = self.store.history(Subject::Token(id), MOST_PAST).await;
         let history = history.map_err(|failure| (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")))?;
-        Ok((row, explanation, history))
+        Ok((row, spec, status, history))
+    }
+
+    /// The list that is wanted. One pass over all rows counts and chooses; of the state only what is shown is read, at once.
+    async fn status_page(&self, wanted: Wanted) -> StatusPage {
+        let (now, settings) = (self.clock.now(), Arc::clone(&self.settings.borrow()));
+        let mut status = self.status(None).await;
+        let (census, found, shown) = {
+            let table = self.board.table();
+            let rows = table.rows();
+            let found = find::find(&rows, &settings, &wanted, PAGE);
+            let shown: Vec<Row> = found.places.iter().filter_map(|place| rows.get(*place)).cloned().collect();
+            (Census::of(&rows, now), found, shown)
+        };
+        let subjects = shown.iter().map(|row| Subject::Token(row.id.clone())).collect();
+        let known = self.store.load(subjects).await.unwrap_or_else(|failure| {
+            status.troubles.push(format!("the rungs of tokens are not known: {failure}"));
+            Vec::new()
+        });
+        let known: BTreeMap<&str, &TokenStatus> = known
+            .iter()
+            .filter_map(|(subject, status)| match status {
+                SlotStatus::Token(status) => Some((subject.name(), &**status)),
+                SlotStatus::App(_) | SlotStatus::Watcher(_) => None,
+            })
+            .collect();
+        let lines = shown.iter().map(|row| {
+            let known = settings.token(&row.id).map(|token| &token.spec).zip(known.get(row.id.as_str()).copied());
+            Line::new(row, known, &settings.daemon.zone, now)
+        });
+        let scene = page::Scene {
+            census,
+            first_pass_done: self.board.vitals.first_pass_done(),
+            troubles: status.troubles,
+            subjects: status.subjects,
+            truth: self.truth(&settings.daemon.zone, now),
+        };
+        StatusPage::new(scene, wanted, found, lines.collect(), &settings, now)
+    }
+
+    /// How old the truth of a page is.
+    fn truth(&self, zone: &Zone, now: Timestamp) -> Truth {
+        let vitals = &self.board.vitals;
+        let silent = match vitals.last_beat().map(|beat| now.since(beat)) {
+            Some(silent) if silent <= LONGEST_SILENCE => None,
+            Some(silent) => Some(format!("The watch loop was last seen {silent} ago.")),
+            None => Some("The watch loop has not started.".to_owned()),
+        };
+        Truth::new(vitals.last_pass(), silent, zone, now)
     }
 
     /// The state of the daemon, with every app that has something to tell, and the watcher itself. Where the state cannot be read, that is a
@@ -267,24 +336,57 @@ fn html(rendered: Result<String, askama::Error>) -> Response {
     }
 }
 
-/// Every answer forbids what no page here needs.
-async fn harden(mut response: Response) -> Response {
-    for (name, value) in HARDENING {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+/// What went wrong is told in text; a browser gets it as a page.
+async fn faults_are_pages(request: Request, next: Next) -> Response {
+    let wants = |headers: &HeaderMap| {
+        headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(|text| text.contains("text/html")))
+    };
+    let for_machines =
+        ["/api/", "/metrics", "/healthz", "/readyz"].iter().any(|path| request.uri().path().starts_with(path));
+    let wants_page = wants(request.headers()) && !for_machines;
+    let response = next.run(request).await;
+    let code = response.status();
+    let is_text = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("text/plain")));
+    if !wants_page || !is_text || !(code.is_client_error() || code.is_server_error()) {
+        return response;
     }
+    let words = axum::body::to_bytes(response.into_body(), LONGEST_FAULT).await.unwrap_or_default();
+    let words = advice::plain(&String::from_utf8_lossy(&words));
+    let title = match code {
+        StatusCode::NOT_FOUND => "There is no such page",
+        StatusCode::SERVICE_UNAVAILABLE => "This cannot be told at present",
+        _ => "That did not work",
+    };
+    (code, html(FaultPage { code: code.as_u16(), title, words }.render())).into_response()
+}
+
+/// Every answer forbids what no page here needs. One that says itself how it may be kept is left that.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in HARDENING {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
-const HARDENING: [(&str, &str); 5] = [
-    (
-        "content-security-policy",
-        "default-src 'none'; style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("x-frame-options", "DENY"),
-    ("cache-control", "no-store"),
-];
+/// No scripts, nothing from elsewhere, no frames; the one style is known by its hash, and forms lead back here.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = format!(
+        "default-src 'none'; style-src {}; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        *STYLE_HASH
+    );
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
+
+const HARDENING: [(&str, &str); 3] =
+    [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY")];
+/// A fault's text that is shown.
+const LONGEST_FAULT: usize = 4_096;
 /// Incidents, answers and deliveries of the past that are shown.
 const MOST_PAST: usize = 50;
 const LONGEST_NAME: usize = 63;
