@@ -2,7 +2,8 @@
 # Installs what the tests start themselves: an MTA, an Alertmanager and a Prometheus with their tools, openssl for certificates,
 # systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
 # signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), strace, which makes system
-# calls fail, Grafana's types of a dashboard, and a small Debian of its own that is booted with systemd, D-Bus and polkit.
+# calls fail, a small Debian of its own that is booted with systemd, D-Bus and polkit, and what judges the pages, the dashboard and the calendar:
+# Chromium with playwright-core, axe-core, the W3C's HTML checker (which needs Java), Grafana's types, and the icalendar library.
 # Does nothing where they are there already.
 set -euo pipefail
 
@@ -13,9 +14,11 @@ contents=systemd,systemd-sysv,dbus,libpam-systemd,polkitd,procps
 release=bookworm
 sudo=()
 [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-libraries=(standardwebhooks==1.0.1 python-dotenv==1.2.4)
+libraries=(standardwebhooks==1.0.1 python-dotenv==1.2.4 icalendar==7.3.2)
 node=$root/target/tools/node
 package=dotenv@17.4.2
+browser=$root/target/tools/browser
+judges=(playwright-core@1.65.1 axe-core@4.14.1 vnu-jar@26.9.27)
 
 missing=()
 need() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing+=("$2"); }
@@ -30,6 +33,8 @@ need systemd-nspawn systemd-container
 need debootstrap debootstrap
 need setfacl acl
 need strace strace
+need chromium chromium
+need java default-jre-headless
 need docker docker.io
 need ruby ruby
 ruby -e 'require "dotenv"' 2>/dev/null || missing+=(ruby-dotenv)
@@ -54,7 +59,7 @@ packages() {
 [ "${#missing[@]}" -eq 0 ] || packages
 
 # The stamp is written last, so an interrupted installation is begun anew.
-if [ "$(cat "$python/stamp" 2>/dev/null)" != "${libraries[*]}" ] || ! "$python/bin/python" -c 'import standardwebhooks, dotenv' 2>/dev/null; then
+if [ "$(cat "$python/stamp" 2>/dev/null)" != "${libraries[*]}" ] || ! "$python/bin/python" -c 'import standardwebhooks, dotenv, icalendar' 2>/dev/null; then
     echo "installing for the tests: ${libraries[*]} (into target/tools)"
     rm -rf "$python" "$node"
     python3 -m venv "$python"
@@ -92,6 +97,18 @@ if [ "$(cat "$types/stamp" 2>/dev/null)" != "${checked[*]}" ] || [ ! -e "$types/
     echo '{"private":true}' >"$types/package.json"
     "$npm" install --silent --no-audit --no-fund --ignore-scripts --save-exact --prefix "$types" "${checked[@]}"
     echo "${checked[*]}" >"$types/stamp"
+fi
+
+# Whoever looks at the pages. Of the packages nothing is run while they are installed; the browser is the system's.
+if [ "$(cat "$browser/stamp" 2>/dev/null)" != "${judges[*]}" ] || [ ! -e "$browser/node_modules/vnu-jar/build/dist/vnu.jar" ]; then
+    echo "installing for the tests: ${judges[*]} (into target/tools)"
+    rm -rf "$browser"
+    mkdir -p "$browser"
+    npm=$(command -v npm || true)
+    [ "$(readlink "$node/node")" != "$python/bin/node" ] || npm=$python/bin/npm
+    echo '{"private":true}' >"$browser/package.json"
+    "$npm" install --silent --no-audit --no-fund --ignore-scripts --prefix "$browser" "${judges[@]}"
+    echo "${judges[*]}" >"$browser/stamp"
 fi
 
 # OpenBao is one large program, packed as a Python package; it needs no Python itself.

@@ -17,6 +17,7 @@ mod init;
 mod kills;
 mod lifecycle;
 mod operators_commands;
+mod pages;
 mod providers;
 mod renewal_crashes;
 mod replacing;

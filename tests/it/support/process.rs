@@ -307,6 +307,11 @@ impl Daemon {
         get(self.port, path)
     }
 
+    /// The same with more headers, each with its line's end: the whole answer.
+    pub fn get_as(&self, path: &str, headers: &str) -> Option<String> {
+        get_with(self.port, path, headers)
+    }
+
     /// Reads a page that must be there.
     pub fn page(&self, path: &str) -> String {
         wait_for(path, PATIENCE, || self.get(path).filter(|(status, _)| *status == 200).map(|(_, body)| body))
@@ -401,11 +406,15 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
 
 /// The same with its headers.
 pub fn get_raw(port: u16, path: &str) -> Option<String> {
+    get_with(port, path, "")
+}
+
+fn get_with(port: u16, path: &str, headers: &str) -> Option<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
     // Version 1.0, because its answers end with the connection.
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n{headers}\r\n").as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     Some(String::from_utf8_lossy(&answer).into_owned())
