@@ -395,6 +395,9 @@ mod tests {
         assert_eq!(message_id(&bundle(&["a", "b"])), message_id(&bundle(&["b", "a"])));
         assert_ne!(message_id(&bundle(&["a", "b"])), message_id(&bundle(&["a"])));
         let id = message_id(&bundle(&["a", "b"]));
-        assert!(compose::message_id(&bundle(&["a", "b"]), "example.com").contains(&id), "mail has the same hash");
+        assert!(
+            super::super::compose::message_id(&bundle(&["a", "b"]), "example.com").contains(&id),
+            "mail has the same hash"
+        );
     }
 }

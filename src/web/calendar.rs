@@ -18,6 +18,7 @@ use crate::domain::renewal;
 use crate::domain::status::{Facts, TokenStatus};
 use crate::domain::step::as_notice;
 use crate::domain::time::{Span, Timestamp};
+use crate::domain::token::{AppName, ProviderName, ReceiverName};
 use crate::domain::verdict;
 use crate::ical::{self, Event, Feed};
 use crate::ids;
@@ -59,13 +60,13 @@ fn unknown(wanted: &Wanted, settings: &Settings) -> Option<String> {
     fn is<'a>(name: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
         name.is_empty() || names.any(|known| known == name)
     }
-    if !is(&wanted.receiver, settings.receivers.keys().map(|name| name.as_str())) {
+    if !is(&wanted.receiver, settings.receivers.keys().map(ReceiverName::as_str)) {
         return Some(format!("no receiver is called {:?}", wanted.receiver));
     }
-    if !is(&wanted.provider, settings.providers.keys().map(|name| name.as_str())) {
+    if !is(&wanted.provider, settings.providers.keys().map(ProviderName::as_str)) {
         return Some(format!("no token comes from a provider called {:?}", wanted.provider));
     }
-    if !is(&wanted.app, settings.apps.keys().map(|name| name.as_str())) {
+    if !is(&wanted.app, settings.apps.keys().map(AppName::as_str)) {
         return Some(format!("no app is called {:?}", wanted.app));
     }
     if !is(&wanted.token, settings.tokens.iter().map(|token| token.spec.id.as_str())) {

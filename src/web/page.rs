@@ -18,7 +18,7 @@ use crate::domain::inspection::Expiry;
 use crate::domain::renewal::Origin;
 use crate::domain::status::TokenStatus;
 use crate::domain::time::{Timestamp, relative};
-use crate::domain::token::TokenSpec;
+use crate::domain::token::{AppName, ProviderName, ReceiverName, TokenSpec};
 use crate::domain::verdict::Verdict;
 use crate::explain::Explanation;
 use crate::ports::{AnswerRecord, DeliveryRecord, History, IncidentRecord};
@@ -443,7 +443,7 @@ fn incident_entry(record: &IncidentRecord, zone: &Zone, now: Timestamp) -> Entry
     }];
     words.push(match incident.told_at {
         Some(at) => {
-            let receivers: Vec<&str> = incident.told.iter().map(|receiver| receiver.as_str()).collect();
+            let receivers: Vec<&str> = incident.told.iter().map(ReceiverName::as_str).collect();
             format!("last told {} ({}) to {}", zone.long(at), relative(at, now), receivers.join(", "))
         }
         None => "told to nobody, by a silence".to_owned(),
@@ -498,7 +498,7 @@ impl Census {
             match row.last_answer {
                 None => census.unanswered += 1,
                 Some(at) if oldest.and_then(|row| row.last_answer).is_none_or(|oldest| at < oldest) => {
-                    oldest = Some(row)
+                    oldest = Some(row);
                 }
                 Some(_) => {}
             }
@@ -649,9 +649,9 @@ fn choices(settings: &Settings, wanted: &Wanted) -> Vec<Choice> {
     let verdict = wanted.verdict.map_or("", Verdict::as_str);
     let mut choices = vec![
         choice("verdict", "Verdict", verdict, &mut Verdict::ALL.iter().map(|verdict| verdict.as_str())),
-        choice("provider", "Provider", &wanted.provider, &mut settings.providers.keys().map(|name| name.as_str())),
-        choice("app", "App", &wanted.app, &mut settings.apps.keys().map(|name| name.as_str())),
-        choice("receiver", "Receiver", &wanted.receiver, &mut settings.receivers.keys().map(|name| name.as_str())),
+        choice("provider", "Provider", &wanted.provider, &mut settings.providers.keys().map(ProviderName::as_str)),
+        choice("app", "App", &wanted.app, &mut settings.apps.keys().map(AppName::as_str)),
+        choice("receiver", "Receiver", &wanted.receiver, &mut settings.receivers.keys().map(ReceiverName::as_str)),
     ];
     // Where there is one at most, there is nothing to choose; where there are too many to list, one can be written.
     choices.retain(|choice| choice.values.len() != 1 || !choice.chosen.is_empty());
@@ -690,7 +690,7 @@ impl Line {
             };
             (what, Moment::new(at, zone, now))
         });
-        let receivers = known.map(|(spec, _)| spec.receivers.iter().map(|name| name.as_str()).collect::<Vec<_>>());
+        let receivers = known.map(|(spec, _)| spec.receivers.iter().map(ReceiverName::as_str).collect::<Vec<_>>());
         Self {
             name: row.id.to_string(),
             verdict: row.verdict.as_str(),

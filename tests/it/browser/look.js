@@ -71,10 +71,8 @@ async function main() {
           if (found.passes.length < 15) return `axe judged by ${found.passes.length} rules only`;
           return none(found.violations.map(words));
         });
-        if (pictures) {
-          const name = `${device}-${colorScheme}${address.replace(/\W+/g, '-')}.png`;
-          await page.screenshot({ path: path.join(pictures, name), fullPage: address !== '/' });
-        }
+        const name = `${device}-${colorScheme}${address.replace(/\W+/g, '-')}.png`;
+        await page.screenshot({ path: path.join(pictures, name), fullPage: address !== '/' });
       }
       await page.goto(base + '/');
       await check(`${colorScheme} on a ${device}: the background is that of the theme`, async () => {

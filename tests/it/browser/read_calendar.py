@@ -25,7 +25,7 @@ def event(it):
         "uid": text(it, "UID"),
         "sequence": int(it["SEQUENCE"]),
         "stamp": it.decoded("DTSTAMP").timestamp(),
-        "start": it.decoded("DTSTART").timestamp(),
+        "start": int(it.decoded("DTSTART").timestamp()),
         "seconds": it.decoded("DURATION").total_seconds(),
         "summary": text(it, "SUMMARY"),
         "description": text(it, "DESCRIPTION"),

@@ -96,8 +96,9 @@ fn settled(stage: &Stage) -> Daemon {
 fn people_and_judges_look_at_the_pages() {
     let stage = colourful();
     let daemon = settled(&stage);
-    // A folder for pictures can be named, for whoever wants to see them.
-    let pictures = std::env::var("TOKENWATCH_TEST_PICTURES").unwrap_or_default();
+    // For whoever wants to see them too.
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
+    fs::create_dir_all(&pictures).expect("a folder");
     let seen = Command::new(tools("node/node"))
         .arg(root().join("tests/it/browser/look.js"))
         .arg(tools("browser/node_modules"))
@@ -228,7 +229,7 @@ fn a_calendar_follows_the_dates() {
         (&json!("PUBLISH"), &json!("tokenwatch"), &json!("tokenwatch"), &json!(3600.0))
     );
     let one = of(&calendar, "first: access token expires");
-    assert_eq!(one["start"].as_f64(), Some((now + 20 * DAY) as f64), "{one:#}");
+    assert_eq!(one["start"].as_i64(), Some(now + 20 * DAY), "{one:#}");
     assert_eq!(one["status"], "CONFIRMED");
     let days = |list: &[f64]| json!(list.iter().map(|days| -days * 86_400.0).collect::<Vec<_>>());
     assert_eq!(one["alarms"], days(&[21.0, 14.0, 7.0, 3.0, 1.0]), "the default ladder");
@@ -295,7 +296,7 @@ fn a_calendar_follows_the_dates() {
     daemon.wait_verdict("first", "healthy");
     let moved = read(&daemon.page("/calendar.ics"));
     let later = of(&moved, "first: access token expires");
-    assert_eq!((&later["uid"], later["start"].as_f64()), (&one["uid"], Some((now + 40 * DAY) as f64)));
+    assert_eq!((&later["uid"], later["start"].as_i64()), (&one["uid"], Some(now + 40 * DAY)));
     assert!(later["sequence"].as_i64() > one["sequence"].as_i64() && later["stamp"].as_f64() > one["stamp"].as_f64());
     assert_eq!(of(&moved, "second: access token expires"), two, "nothing else moves");
 
