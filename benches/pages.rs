@@ -34,7 +34,7 @@ const RUNS: usize = 15;
 fn main() {
     title(
         "pages over 100,000 tokens",
-        "processor time of one answer, its reader included (median of 15), its size, and how far the high-water mark of resident memory rises",
+        "processor time of one answer, its reader included (median of 15), its size, and how far the first one raises the high-water mark of resident memory",
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
@@ -72,15 +72,15 @@ fn main() {
         ("the calendar of one token", "/calendar.ics?token=customer-050000-whatsapp", 40.0, 200.0),
     ] {
         let ask = || runtime.block_on(ask(address, path));
-        let bytes = ask();
-        let times = (0..RUNS).map(|_| timed(ask).0 * 1e3).collect();
+        // The first answer of its kind: what it takes stays with the allocator, and a later one would show nothing.
         forget_peak();
         let before = kib("self", "VmRSS");
-        ask();
+        let bytes = ask();
         let extra = (kib("self", "VmHWM") - before) / 1_024.0;
+        let times = (0..RUNS).map(|_| timed(ask).0 * 1e3).collect();
         aim(&format!("{what}, an answer"), median(times), limit, "ms");
         aim("  its size", number(bytes) / 1e3, size, "kB");
-        plain("  memory while it is written", format!("{extra:.2} MiB"));
+        plain("  memory that the first one adds", format!("{extra:.2} MiB"));
     }
 }
 

@@ -194,7 +194,7 @@ mod tests {
             "page=-1",
             "page=99999999999999999999999",
             "verdict=%3Cscript%3E",
-            &"q=".repeat(5_000),
+            &"q=&".repeat(5_000),
             "%",
             "q=%e2%80%ae",
         ] {
