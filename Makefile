@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo build test test-tools dashboard lint bench clean
+.PHONY: help demo build test test-tools dashboard pictures lint bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -22,6 +22,9 @@ test-tools: ## installs the real servers that the tests start (Debian, needs roo
 
 dashboard: ## writes deploy/grafana/dashboards/tokenwatch.json anew from the code in tests/it/grafana
 	TOKENWATCH_WRITE_DASHBOARD=1 $(CARGO) test --locked --test it -- grafana::the_file_is_what_is_generated
+
+pictures: test-tools ## makes the README's pictures anew from the demo (a few minutes, 500 MB below target/)
+	@docs/pictures/make.sh
 
 lint: ## formatting, clippy, documentation, dependencies
 	$(CARGO) fmt --all --check

@@ -68,7 +68,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     };
     fs::create_dir_all(folder.join("mails"))?;
     // The story ends today, so that dates are right for whoever stays to look around, browsers and Prometheus included.
-    let (today, lasts) = (System.now(), Span::hours(SCENES[SCENES.len() - 1].hour + 1));
+    let (today, lasts) = (System.now(), Span::hours(SCENES[SCENES.len() - 1].hour + 24));
     let lens = Lens::catching_up(today.minus(lasts), today, DAY.saturating_mul(arguments.speed));
     let clock: Arc<dyn Clock> = Arc::new(lens);
     let mut backstage = JoinSet::new();

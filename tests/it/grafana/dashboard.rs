@@ -195,7 +195,7 @@ fn next() -> Vec<Panel> {
         "Timeline: days left",
         (9, 10),
         "The tokens that end first, by severity and then by date; the colour is that of the worst open finding. \
-         Those without an end are not here. Red: renew or replace it today; the token's page has the steps.",
+         Those without an end, and those that were killed before it, are not here. Red: renew or replace it today; the token's page has the steps.",
     )
     .ask(&promql::timeline("critical"), "{{token}}")
     .ask(&promql::timeline("warning"), "{{token}}")

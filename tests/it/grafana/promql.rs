@@ -131,10 +131,11 @@ fn weighed(findings: &str) -> String {
     format!("{findings} * on (severity) group_left () ({weights})")
 }
 
-/// Days that are left to each token whose end is a date.
+/// Seconds that are left to each token whose end is a date; one that was killed before it has none left.
 fn dated() -> String {
     let expiry = format!("tokenwatch_token_expiry_timestamp_seconds{{{NAMED}}}");
-    format!("({expiry} < +Inf) - time()")
+    let killed = format!("tokenwatch_token_verdict{{{NAMED},verdict=\"invalid\"}} == 1");
+    format!("({expiry} < +Inf unless on (instance, token) {killed}) - time()")
 }
 
 /// Days left, the least first; with this severity, or with none where it is empty.
