@@ -1,0 +1,100 @@
+//! One token in one line: how it is, what is left, and its life as a bar.
+
+use super::Moment;
+use crate::advice;
+use crate::board::Row;
+use crate::domain::finding::Severity;
+use crate::domain::inspection::Expiry;
+use crate::domain::status::TokenStatus;
+use crate::domain::time::{Timestamp, relative};
+use crate::domain::token::{ReceiverName, TokenSpec};
+use crate::domain::verdict::Verdict;
+use crate::web::lifetime::Lifetime;
+use crate::zone::Zone;
+
+/// One line of the list.
+#[derive(Debug)]
+pub struct Line {
+    /// The token.
+    pub name: String,
+    /// The one word.
+    pub verdict: &'static str,
+    /// How bad.
+    pub severity: &'static str,
+    /// What is wrong, in words.
+    pub says: String,
+    /// How people answered what was told.
+    pub on_call: String,
+    /// What is left, in large letters.
+    pub left: String,
+    /// What the date is, and it.
+    pub ends: Option<(&'static str, Moment)>,
+    /// Who issued it.
+    pub provider: String,
+    /// Its app.
+    pub app: Option<String>,
+    /// Who is told.
+    pub receivers: String,
+    /// When there last was an answer.
+    pub answered: String,
+    /// Its life.
+    pub life: Lifetime,
+}
+
+impl Line {
+    /// A token in one line; its status adds the rungs of its life and who is told.
+    pub fn new(row: &Row, known: Option<(&TokenSpec, &TokenStatus)>, zone: &Zone, now: Timestamp) -> Self {
+        let worst = row.findings.iter().max_by_key(|(_, severity)| *severity);
+        let others = row.findings.len().saturating_sub(1);
+        let says = match (worst, others) {
+            (None, _) if row.verdict == Verdict::Unverified => "nothing is known of it yet".to_owned(),
+            (None, _) => "nothing is wrong".to_owned(),
+            (Some((reason, _)), 0) => format!("{} ({})", advice::reason_in_words(*reason), reason.as_str()),
+            (Some((reason, _)), n) => {
+                format!("{} ({}), and {n} more", advice::reason_in_words(*reason), reason.as_str())
+            }
+        };
+        let deadline = row.deadline();
+        let what = if deadline == row.expires.date() { "Ends" } else { "Data access ends" };
+        let dead = row.verdict == Verdict::Invalid;
+        let left = match (deadline, row.expires) {
+            _ if dead => "not valid".to_owned(),
+            (Some(at), _) if at > now => at.since(now).to_string(),
+            (Some(at), _) => relative(at, now),
+            (None, Expiry::Never) => "never ends".to_owned(),
+            (None, Expiry::Unknown | Expiry::At(_)) => "end unknown".to_owned(),
+        };
+        let ends = deadline.map(|at| {
+            let what = match (dead, at > now, what) {
+                (true, true, _) => "Would have ended",
+                (_, true, _) => what,
+                (_, false, "Ends") => "Ended",
+                (_, false, _) => "Data access ended",
+            };
+            (what, Moment::new(at, zone, now))
+        });
+        let receivers = known.map(|(spec, _)| spec.receivers.iter().map(ReceiverName::as_str).collect::<Vec<_>>());
+        Self {
+            name: row.id.to_string(),
+            verdict: row.verdict.as_str(),
+            severity: row.severity().map_or("fine", Severity::as_str),
+            says,
+            on_call: on_call(row, zone),
+            left,
+            ends,
+            provider: advice::provider_in_words(&row.provider).to_owned(),
+            app: row.app.as_ref().map(ToString::to_string),
+            receivers: receivers.unwrap_or_default().join(", "),
+            answered: row.last_answer.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
+            life: Lifetime::new(row, known, zone, now),
+        }
+    }
+}
+
+/// How people answered what was told of a token.
+fn on_call(row: &Row, zone: &Zone) -> String {
+    let Some(answered) = &row.answered else { return String::new() };
+    let known = answered.acknowledged.then(|| "acknowledged".to_owned());
+    let silenced = answered.silenced_until.map(|at| format!("silenced until {}", zone.short(at)));
+    known.into_iter().chain(silenced).collect::<Vec<_>>().join(", ")
+}
