@@ -14,8 +14,9 @@ demo: ## the whole product in a minute, nothing to set up
 build: ## the release binary, in target/release
 	$(CARGO) build --locked --release
 
+# Most tests wait for real servers and real time longer than they compute.
 test: test-tools ## every test, real servers included
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 3 / 2))} $(CARGO) test --locked
 
 test-tools: ## installs the real servers that the tests start (Debian, needs root or sudo once)
 	@tests/tools.sh
