@@ -137,7 +137,7 @@ impl Scene<'_> {
         };
         let judged = self.judged(asked);
         lines.push((Step::Token, self.token(asked, &judged)));
-        // As the daemon knows it: with the date that somebody typed, where nobody else told one.
+        // As the daemon would know it, if it never saw the token before: with the date that somebody typed, where nobody else told one.
         if let Some(facts) = judged.status.current_facts() {
             if facts.validity == Validity::Valid && (self.case.is_of_meta() || facts.kind != TokenKind::Unknown) {
                 lines.push((Step::Kind, self.kind(facts)));

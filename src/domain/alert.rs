@@ -53,7 +53,7 @@ pub struct Incident {
     pub thread: Thread,
     /// Its number among the incidents of its subject, from 1. Numbers are never used twice.
     pub number: u32,
-    /// Whose token it was when it began. That outlives the configuration that said so, for who watches alerts knows them by it.
+    /// Whose token it was when somebody last looked. That outlives the configuration that said so, for who watches alerts knows them by it.
     pub provider: ProviderName,
     /// Which generation of the secret it belongs to.
     pub generation: u32,

@@ -180,7 +180,7 @@ impl Circumstances<'_> {
 pub struct Teller<'a> {
     /// What it is about.
     pub subject: Subject,
-    /// Who issued the token, for what begins now.
+    /// Who issued the token.
     pub provider: &'a ProviderName,
     /// The app concerned.
     pub app: Option<&'a AppName>,
@@ -207,6 +207,8 @@ impl Teller<'_> {
         let silence = ledger.silence.as_ref();
         let mut kept = Vec::with_capacity(ledger.incidents.len());
         for mut incident in std::mem::take(&mut ledger.incidents) {
+            // Whose token it is may have been put right meanwhile; what it was last is remembered for when the slot is gone.
+            incident.provider = self.provider.clone();
             let before = incident.clone();
             let finding = findings.iter().find(|finding| finding.reason.thread() == incident.thread);
             let rides_out = self.rides_out(&mut incident, finding);

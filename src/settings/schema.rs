@@ -290,7 +290,7 @@ const TOKEN: &[Key] = &[
     key(
         "expires",
         Kind::Date,
-        "When it ends, where no API tells: `2026-12-31` is its first moment in UTC, or RFC 3339.",
+        "When it ends, where no API tells: `2026-12-31` is its first moment in UTC, or RFC 3339. It is about the secret that you know, so it counts no more once a renewal has given another.",
     ),
     key("receivers", Kind::List(&Kind::Name), "Who is told, from [receivers].").or("[\"default\"]"),
     key("scopes", Kind::List(&Kind::Text), "Permissions that must be granted.").or("[]"),

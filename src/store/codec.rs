@@ -438,14 +438,18 @@ impl StoredRenewal {
     }
 
     fn renewal(self) -> Result<RenewalStatus, Unreadable> {
+        let last = self.last.map(StoredEnded::ended).transpose()?;
+        // Before it was noted it followed from the last run.
+        let by_a_run = |ended: &&Ended| ended.outcome == Outcome::Renewed && !ended.origin.is_replacement();
+        let given_at = self.given_at.or_else(|| last.as_ref().filter(by_a_run).map(|ended| ended.at.unix()));
         Ok(RenewalStatus {
             count: self.count,
             run: self.run.map(StoredMark::mark).transpose()?,
-            last: self.last.map(StoredEnded::ended).transpose()?,
+            last,
             failures: self.failures,
             next_try: self.next_try.map(Timestamp::from_unix),
             renewed_at: self.renewed_at.map(Timestamp::from_unix),
-            given_at: self.given_at.map(Timestamp::from_unix),
+            given_at: given_at.map(Timestamp::from_unix),
             kept: self.kept.then(|| Kept { ends: self.kept_ends.map(Timestamp::from_unix) }),
         })
     }

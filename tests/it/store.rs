@@ -2351,15 +2351,16 @@ fn renewal_status() -> BoxedStrategy<RenewalStatus> {
         .prop_map(|(number, since, origin, stuck)| Mark { number, since, origin, stuck });
     let known = (any::<u32>(), option::of(mark), option::of(endings()), any::<u32>());
     let kept = option::of(option::of(moment()).prop_map(|ends| Kept { ends }));
-    let some = (known, [(); 3].map(|()| option::of(moment())), kept).prop_map(
-        |((count, run, last, failures), [next_try, renewed_at, given_at], kept)| RenewalStatus {
+    // Without a moment it is taken from the last run, so it has one here.
+    let some = (known, [(); 2].map(|()| option::of(moment())), moment(), kept).prop_map(
+        |((count, run, last, failures), [next_try, renewed_at], given_at, kept)| RenewalStatus {
             count,
             run,
             last,
             failures,
             next_try,
             renewed_at,
-            given_at,
+            given_at: Some(given_at),
             kept,
         },
     );

@@ -48,6 +48,7 @@ impl Walk<'_> {
             let mut entry = self.entry.clone();
             entry.run.phase = Phase::Revoking;
             entry.sealed.retain(|name, _| name == OLD);
+            (entry.run.only_copy, entry.run.given_end) = (false, None);
             JournalChange::Go(entry)
         } else if self.entry.run.origin.is_replacement() {
             // What was given before is replaced; what was used up for nothing still is.

@@ -6,7 +6,6 @@ use super::super::{confirm, restart};
 use super::sealed::{NEW, NEW_REFRESH, OLD, sink_name};
 use super::{CutOff, End, LOST, Walk};
 use crate::domain::renewal::{Outcome, Phase};
-use crate::ports::JournalChange;
 use crate::secret::Secret;
 use crate::settings::delivery::Sink;
 
@@ -18,14 +17,8 @@ impl Walk<'_> {
                 "there is no place to publish to: the token has neither [tokens.renew] nor [tokens.replace]".to_owned();
             return Ok(Some(self.set_aside(Outcome::Refused, text, None)));
         }
-        // A person may have brought another token meanwhile; that one counts.
-        if let (false, Some(old)) = (self.entry.run.origin.is_replacement(), self.secret(OLD).await?)
-            && let Ok(now) = self.bench.reader.read_one(&self.slot.token.secret).await
-            && !now.matches(&old)
-            && !self.new_secret().await?.is_some_and(|new| now.matches(&new))
-        {
-            let text = format!("{} was changed by somebody meanwhile; nothing was touched", self.slot.token.secret);
-            return Ok(Some(self.set_aside(Outcome::Failed, text, None)));
+        if let Some(end) = self.overtaken().await? {
+            return Ok(Some(end));
         }
         let mut names = Vec::new();
         for (index, (place, _)) in self.places().into_iter().enumerate() {
@@ -36,6 +29,9 @@ impl Walk<'_> {
                     Err(problem) if self.no_way_back() => {
                         tries += 1;
                         self.stuck(&format!("{place} cannot be written: {problem}; {KEPT}"), tries).await?;
+                        if let Some(end) = self.overtaken().await? {
+                            return Ok(Some(end));
+                        }
                     }
                     Err(problem) => {
                         let text = format!("{place} cannot be written: {problem}; nothing was touched");
@@ -89,6 +85,9 @@ impl Walk<'_> {
                     Err(problem) if self.no_way_back() => {
                         tries += 1;
                         self.stuck(&format!("{place}: {problem}; {KEPT}"), tries).await?;
+                        if let Some(end) = self.overtaken().await? {
+                            return Ok(Some(end));
+                        }
                         continue;
                     }
                     Err(problem) => return self.go_back(&format!("{place}: {problem}")).await,
@@ -119,15 +118,14 @@ impl Walk<'_> {
         loop {
             let why = match self.bench.reader.read_one(&place).await {
                 Ok(seen) if seen.matches(new) => break,
-                Ok(seen) if self.no_way_back() && !self.secret(OLD).await?.is_some_and(|old| old.matches(&seen)) => {
-                    let text = format!("{place} was changed by somebody while it was written");
-                    return Ok(Some(Some(self.set_aside(Outcome::Failed, text, None))));
-                }
                 Ok(_) => format!("{place} still holds another token after the publication"),
                 Err(why) => format!("the token cannot be read back: {why}"),
             };
             if !self.no_way_back() {
                 return self.go_back(&why).await.map(Some);
+            }
+            if let Some(end) = self.overtaken().await? {
+                return Ok(Some(Some(end)));
             }
             tries += 1;
             self.stuck(&format!("{why}; {KEPT}"), tries).await?;
@@ -145,13 +143,11 @@ impl Walk<'_> {
                 if !self.no_way_back() {
                     return self.go_back(&text).await;
                 }
-                if let Some(new) = self.new_secret().await?
-                    && let Some(end) = self.somebody_else_was_here(&new).await
-                {
-                    return Ok(Some(end));
-                }
                 tries += 1;
                 self.stuck(&format!("{text}; {NO_WAY_BACK}"), tries).await?;
+                if let Some(next) = self.still_in_place().await? {
+                    return Ok(next);
+                }
             }
             self.goes_on(tries);
             self.say(format!("{how} was restarted"));
@@ -170,11 +166,11 @@ impl Walk<'_> {
                 if !self.no_way_back() {
                     return self.go_back(&text).await;
                 }
-                if let Some(end) = self.somebody_else_was_here(&new).await {
-                    return Ok(Some(end));
-                }
                 tries += 1;
                 self.stuck(&format!("{text}; {NO_WAY_BACK}"), tries).await?;
+                if let Some(next) = self.still_in_place().await? {
+                    return Ok(next);
+                }
             }
             self.goes_on(tries);
             self.say(format!("{how} confirmed"));
@@ -182,14 +178,41 @@ impl Walk<'_> {
         self.go(Phase::Confirmed).await
     }
 
-    /// Who puts another token into the slot has taken the matter into their own hands, and the run is over.
-    async fn somebody_else_was_here(&self, new: &Secret) -> Option<End> {
-        let place = &self.slot.token.secret;
-        let now = self.bench.reader.read_one(place).await.ok()?;
-        let text = || format!("{place} was changed by somebody while the application did not take up the new token");
-        (!now.matches(new)).then(|| {
-            let report = self.report(Outcome::Failed, self.story(&text()), None);
-            End { report, journal: JournalChange::End }
+    /// Who puts another token into the slot than the old one or the new one has taken the matter into their own hands: the run is over.
+    async fn overtaken(&self) -> Result<Option<End>, CutOff> {
+        // Whoever brings a token may do so because of what stands there.
+        if self.entry.run.origin.is_replacement() {
+            return Ok(None);
+        }
+        Ok(match self.in_slot().await? {
+            InSlot::Another => {
+                let text = format!("{} was changed by somebody meanwhile, and that counts", self.slot.token.secret);
+                Some(self.set_aside(Outcome::Failed, text, None))
+            }
+            InSlot::Old | InSlot::New | InSlot::Unknown => None,
+        })
+    }
+
+    /// Whether the slot still holds what was published, while the application does not take it up; else what follows. A dead token that came back
+    /// is no choice of anybody, and what exists nowhere else is written again.
+    async fn still_in_place(&mut self) -> Result<Option<Option<End>>, CutOff> {
+        if let InSlot::Old = self.in_slot().await? {
+            self.goes_on(1);
+            return self.go(Phase::Proved).await.map(Some);
+        }
+        Ok(self.overtaken().await?.map(Some))
+    }
+
+    /// Which token stands in the slot.
+    async fn in_slot(&self) -> Result<InSlot, CutOff> {
+        let Ok(seen) = self.bench.reader.read_one(&self.slot.token.secret).await else { return Ok(InSlot::Unknown) };
+        if self.new_secret().await?.is_some_and(|new| seen.matches(&new)) {
+            return Ok(InSlot::New);
+        }
+        Ok(match self.secret(OLD).await? {
+            Some(old) if seen.matches(&old) => InSlot::Old,
+            Some(_) => InSlot::Another,
+            None => InSlot::Unknown,
         })
     }
 
@@ -234,6 +257,18 @@ impl Walk<'_> {
         let sealed = (0..all.len()).all(|index| self.entry.sealed.contains_key(&sink_name(index)));
         Ok(sealed && all.iter().all(|(_, held)| matches!(held, Held::Secret(held) if held.matches(new))))
     }
+}
+
+/// Which token stands in the slot.
+enum InSlot {
+    /// The one that was there when the run began.
+    Old,
+    /// The one that the run is to put there.
+    New,
+    /// One that somebody else put there.
+    Another,
+    /// It cannot be read, or there is nothing to compare it with.
+    Unknown,
 }
 
 /// What is said of a new secret that cannot be put in place while the old one is dead.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::sealed::{NEW, NEW_REFRESH, OLD, SPENT, USED};
-use super::{CutOff, End, News, Walk, end_of};
+use super::{CutOff, End, LOST, News, Walk, end_of};
 use crate::domain::inspection::{CheckError, Expiry, Inspection, Validity};
 use crate::domain::proof;
 use crate::domain::renewal::{self, Method, OldSecret, Outcome, Phase};
@@ -30,6 +30,7 @@ impl Walk<'_> {
         if let Ok(old) = &papers.secret {
             self.seal(OLD, old).await?;
         }
+        self.heed_a_later_grant(&papers).await?;
         if self.entry.run.origin.is_replacement() {
             // Nobody has looked at it yet, but there must be something to compare the new one with. A dead one, or no answer, stops nobody.
             if let (None, Ok(old)) = (&self.entry.run.old, &papers.secret) {
@@ -180,16 +181,24 @@ impl Walk<'_> {
         (rotation.old == OldSecret::DiesAtOnce && !rotation.replayable).then_some(old)
     }
 
-    /// The secret that was set aside, when it is still good, or when nothing better is left; `None` to ask for another.
-    async fn take_up(&mut self, papers: &Papers<'_>) -> Result<Option<Option<End>>, CutOff> {
-        let Some(new) = self.secret(NEW).await? else { return Ok(None) };
-        if let Some(spent) = self.secret(SPENT).await?
-            && !refresh_token_of(papers).is_some_and(|now| now.matches(&spent))
-        {
-            // Somebody put another one in its place, which is of a later grant.
+    /// Who put another refresh token in the place of the one that was used up has a later grant: what came for the old one is of no use.
+    async fn heed_a_later_grant(&mut self, papers: &Papers<'_>) -> Result<(), CutOff> {
+        // What cannot be read says nothing.
+        let another = |spent: &Secret| refresh_token_of(papers).is_some_and(|now| !now.matches(spent));
+        if self.secret(SPENT).await?.is_some_and(|spent| another(&spent)) {
             self.entry.sealed.remove(NEW_REFRESH);
             self.entry.sealed.remove(SPENT);
         }
+        Ok(())
+    }
+
+    /// The secret that was set aside, when it is still good, or when nothing better is left; `None` to ask for another.
+    async fn take_up(&mut self, papers: &Papers<'_>) -> Result<Option<Option<End>>, CutOff> {
+        let Some(new) = self.secret(NEW).await? else {
+            self.say(LOST.to_owned());
+            self.forget_kept();
+            return Ok(None);
+        };
         let old_works = self.entry.run.old.as_ref().is_some_and(|old| old.validity == Validity::Valid);
         match self.inspect_given(papers, &new).await {
             Ok(seen) if proof::of_exchange(self.entry.run.old.as_ref(), &seen, self.rotation()).is_ok() => {

@@ -18,23 +18,14 @@ impl Walk<'_> {
         answer.facts
     }
 
-    /// The same of what the provider gave: where it does not tell the end again, what it said then counts.
+    /// The same of what is to be put in place: where its provider does not tell the end again, what it said when it gave it counts.
     pub(super) async fn inspect_given(&self, papers: &Papers<'_>, token: &Secret) -> Result<Inspection, CheckError> {
         let seen = self.inspect(papers, token).await?;
-        Ok(match (seen.expires, self.entry.run.given_end) {
+        let given_end = self.entry.run.given_end.filter(|_| !self.entry.run.origin.is_replacement());
+        Ok(match (seen.expires, given_end) {
             (Expiry::Unknown, Some(end)) => Inspection { expires: Expiry::At(end), basis: Basis::Learned, ..seen },
             _ => seen,
         })
-    }
-
-    /// The same of what is to be put in place. A date that somebody typed is about a token that people know, and not about one that was just
-    /// given.
-    async fn inspect_new(&self, papers: &Papers<'_>, token: &Secret) -> Result<Inspection, CheckError> {
-        if !self.entry.run.origin.is_replacement() {
-            return self.inspect_given(papers, token).await;
-        }
-        let seen = self.inspect(papers, token).await?;
-        Ok(seen.with_typed_end(self.slot.token.spec.expires, self.bench.clock.now()))
     }
 
     pub(super) async fn prove(&mut self) -> Result<Option<End>, CutOff> {
@@ -44,7 +35,7 @@ impl Walk<'_> {
         let papers = Papers::read(&self.bench.reader, self.slot.token, self.slot.app).await;
         let mut tries = 0;
         let seen = loop {
-            match self.inspect_new(&papers, &new).await {
+            match self.inspect_given(&papers, &new).await {
                 // One such answer may come from a part of the provider that does not know the new one yet.
                 Ok(seen) if seen.validity != Validity::Valid && self.no_way_back() => {
                     tries += 1;
@@ -83,7 +74,10 @@ impl Walk<'_> {
         let run = &self.entry.run;
         if run.origin.is_replacement() {
             let now = self.bench.clock.now();
-            let objections = proof::of_replacement(&self.slot.token.spec.required, run.old.as_ref(), &seen, now);
+            // A date that somebody typed is about the token that they bring.
+            let spec = &self.slot.token.spec;
+            let known = seen.clone().with_typed_end(spec.expires, now);
+            let objections = proof::of_replacement(&spec.required, run.old.as_ref(), &known, now);
             let (hard, soft): (Vec<&Objection>, Vec<&Objection>) =
                 objections.iter().partition(|objection| objection.is_hard());
             let listed = |list: &[&Objection]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
