@@ -99,7 +99,7 @@ fn label(word: &str) -> Box<str> {
 /// How people answered what was told of a subject.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answered {
-    /// Something that is open was acknowledged.
+    /// The worst of what is open was acknowledged, all of it.
     pub acknowledged: bool,
     /// A silence holds until then.
     pub silenced_until: Option<Timestamp>,
@@ -108,7 +108,9 @@ pub struct Answered {
 impl Answered {
     /// The answers in a ledger; `None` where there are none.
     pub fn of(ledger: &Ledger) -> Option<Box<Self>> {
-        let acknowledged = ledger.incidents.iter().any(|incident| incident.acknowledged.is_some());
+        let worst = ledger.incidents.iter().map(|incident| incident.severity).max();
+        let mut of_the_worst = ledger.incidents.iter().filter(|incident| Some(incident.severity) == worst);
+        let acknowledged = worst.is_some() && of_the_worst.all(|incident| incident.acknowledged.is_some());
         let silenced_until = ledger.silence.as_ref().map(|silence| silence.until);
         (acknowledged || silenced_until.is_some()).then(|| Box::new(Self { acknowledged, silenced_until }))
     }
@@ -149,6 +151,13 @@ impl Row {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// The nearest of its deadlines that lies ahead. To a token that is dead already no date matters any more.
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let dead = matches!(self.verdict, Verdict::Expired | Verdict::Invalid);
+        let dates = [self.expires.date(), self.data_access.date()].into_iter().flatten();
+        dates.filter(|at| !dead && *at > now).min()
     }
 
     /// The worst of what is wrong.

@@ -268,7 +268,7 @@ impl<'a> Writer<'a> {
             annotations: self.annotations(notice),
             starts_at: json::time(start),
             ends_at: json::time(end.max(start)),
-            generator_url: json::page(self.settings, &notice.subject),
+            generator_url: self.settings.page(&notice.subject),
         }
     }
 

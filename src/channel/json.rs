@@ -166,7 +166,7 @@ impl<'a> Item<'a> {
             evidence: evidence.into_iter().map(|(label, value)| Labelled { label, value }).collect(),
             steps: advice::steps(notice, &links),
             runbook: links.runbook.map(advice::plain),
-            url: page(settings, &notice.subject),
+            url: settings.page(&notice.subject),
             acknowledged: notice.acknowledged.as_ref().map(|signed| Answered::new(signed, None)),
             silence: notice.silence.as_ref().map(|Silence { signed, until, .. }| Answered::new(signed, Some(*until))),
             flaps: notice.flaps,
@@ -215,15 +215,6 @@ impl<'a> Standing<'a> {
             since: summary.since.map(time),
         }
     }
-}
-
-/// The page of a subject, where the configuration says how people reach the status page.
-pub(super) fn page(settings: &Settings, subject: &Subject) -> Option<String> {
-    let mut url = settings.daemon.external_url.clone()?;
-    if let Subject::Token(id) = subject {
-        url.path_segments_mut().ok()?.pop_if_empty().extend(["tokens", id.as_str()]);
-    }
-    Some(url.into())
 }
 
 /// RFC 3339, in UTC.

@@ -91,7 +91,7 @@ fn standing(subject: &Value, zone: &Zone, now: Timestamp, paint: io::Paint) -> V
         return vec!["what the daemon says of it is not understood".to_owned()];
     };
     let word = standing.severity().map_or("", |severity| severity.as_str());
-    standing.in_words(zone, now).iter().map(|line| paint.by_word(line, word)).collect()
+    standing.in_words(zone, now).iter().map(|(_, line)| paint.by_word(line, word)).collect()
 }
 
 /// One subject: how it stands, what is open, what was answered, who was told.

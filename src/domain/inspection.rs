@@ -58,13 +58,12 @@ impl Inspection {
         }
     }
 
-    /// When the token ends and when data access does, as far as these dates still say when something breaks: of a token that was killed they do
-    /// not.
+    /// When the token ends and when data access does, as far as these dates still say when something breaks: of a token that is dead already they
+    /// do not.
     pub const fn dates_to_come(&self) -> (Option<Timestamp>, Option<Timestamp>) {
         match self.validity {
             Validity::Valid => (self.expires.date(), self.data_access.date()),
-            Validity::Expired => (self.expires.date(), None),
-            Validity::Revoked(_) | Validity::Unreadable => (None, None),
+            Validity::Expired | Validity::Revoked(_) | Validity::Unreadable => (None, None),
         }
     }
 

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::alert::Subject;
 use crate::domain::finding::Severity;
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::time::Span;
@@ -97,6 +98,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The page of a subject, where the configuration says how people reach the status page.
+    pub fn page(&self, subject: &Subject) -> Option<String> {
+        let mut url = self.daemon.external_url.clone()?;
+        if let Subject::Token(id) = subject {
+            url.path_segments_mut().ok()?.pop_if_empty().extend(["tokens", id.as_str()]);
+        }
+        Some(url.into())
+    }
+
     /// The token of that name.
     pub fn token(&self, id: &TokenId) -> Option<&Token> {
         self.tokens.get(self.index(id)?)

@@ -82,7 +82,7 @@ impl Web {
         let (count, names) = {
             let table = self.board.table();
             let rows = table.rows();
-            let found = nearest(&rows, settings, wanted, MOST_TOKENS);
+            let found = nearest(&rows, wanted, MOST_TOKENS, now);
             let names = found.places.iter().filter_map(|place| rows.get(*place)).map(|row| row.id.clone());
             (found.count, names.collect::<Vec<_>>())
         };
@@ -213,7 +213,9 @@ impl Scene<'_> {
         // Nothing in it counts from now, for else it would change with every look.
         let notice = as_notice(spec, self.status, &finding, self.now);
         let links = Links::of(self.settings, &subject);
-        let renewed = spec.renew.is_some() && reason == Reason::Expiring;
+        // It says so only where that can come true.
+        let planned = renewal::due(spec, self.status).is_some_and(|run| run < at);
+        let renewed = planned && self.status.renewal.failures == 0 && reason == Reason::Expiring;
         let mut description = advice::what_breaks(&notice, &links);
         if renewed {
             description.push_str(
@@ -228,7 +230,7 @@ impl Scene<'_> {
             at,
             summary: ical::summary(&subject, thread),
             description,
-            url: self.page(),
+            url: self.settings.page(&subject),
             cancelled: false,
             alarms: spec.policy.ladder.rungs(lifetime.max(Span::ZERO)),
         }
@@ -246,18 +248,11 @@ impl Scene<'_> {
             at,
             summary: ical::summary(&subject, Thread::Renewal),
             description: advice::planned(&spec.id),
-            url: self.page(),
+            url: self.settings.page(&subject),
             cancelled: false,
             // Nobody has to get ready for what happens by itself; who is at the screen then knows what is going on.
             alarms: vec![Span::ZERO],
         })
-    }
-
-    /// The token's page, where people can reach it.
-    fn page(&self) -> Option<String> {
-        let mut url = self.settings.daemon.external_url.clone()?;
-        url.path_segments_mut().ok()?.pop_if_empty().extend(["tokens", self.token.spec.id.as_str()]);
-        Some(url.to_string())
     }
 }
 

@@ -173,7 +173,7 @@ const FAMILIES: [Family; 14] = [
     },
     Family {
         name: "tokenwatch_token_acknowledged",
-        help: "1 when somebody acknowledged what is open; absent otherwise.",
+        help: "1 when somebody acknowledged the worst of what is open; absent otherwise.",
         write: |out, row| {
             let known = row.answered.as_ref().is_some_and(|answered| answered.acknowledged);
             moment(out, "tokenwatch_token_acknowledged", row, known.then_some(Timestamp::from_unix(1)));

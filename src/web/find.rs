@@ -10,7 +10,6 @@ use url::form_urlencoded;
 use crate::board::Row;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
-use crate::settings::Settings;
 
 /// The words and choices of an address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -84,8 +83,8 @@ impl Wanted {
         if pairs.is_empty() { String::new() } else { format!("?{pairs}") }
     }
 
-    /// Whether it wants that token. The row and the settings tell of one table, but a reload may lie between them.
-    pub fn takes(&self, place: usize, row: &Row, settings: &Settings) -> bool {
+    /// Whether it wants that token.
+    pub fn takes(&self, row: &Row) -> bool {
         let app = row.app.as_ref().map_or("", |app| app.as_str());
         let has = |text: &str| text.contains(&self.words);
         (!self.open || row.severity().is_some())
@@ -94,13 +93,7 @@ impl Wanted {
             && (self.provider.is_empty() || row.provider.as_str() == self.provider)
             && (self.app.is_empty() || app == self.app)
             && (self.words.is_empty() || has(row.id.as_str()) || has(row.provider.as_str()) || has(app))
-            && (self.receiver.is_empty() || self.is_told(place, row, settings))
-    }
-
-    fn is_told(&self, place: usize, row: &Row, settings: &Settings) -> bool {
-        let here = settings.tokens.get(place).filter(|token| token.spec.id == row.id);
-        let token = here.or_else(|| settings.token(&row.id));
-        token.is_some_and(|token| token.spec.receivers.iter().any(|name| name.as_str() == self.receiver))
+            && (self.receiver.is_empty() || row.receivers.iter().any(|name| name.as_str() == self.receiver))
     }
 }
 
@@ -118,10 +111,10 @@ pub struct Found {
 }
 
 /// The rows of one page, the most urgent first: by what is wrong, then by the date.
-pub fn find(rows: &[Row], settings: &Settings, wanted: &Wanted, size: usize) -> Found {
+pub fn find(rows: &[Row], wanted: &Wanted, size: usize) -> Found {
     let urgency =
         |place: usize, row: &Row| (Reverse(row.severity()), row.deadline().map_or(i64::MAX, Timestamp::unix), place);
-    let taken = rows.iter().enumerate().filter(|(place, row)| wanted.takes(*place, row, settings));
+    let taken = rows.iter().enumerate().filter(|(_, row)| wanted.takes(row));
     let mut keys: Vec<_> = taken.map(|(place, row)| urgency(place, row)).collect();
     let count = keys.len();
     let pages = count.div_ceil(size).max(1);
@@ -130,10 +123,11 @@ pub fn find(rows: &[Row], settings: &Settings, wanted: &Wanted, size: usize) -> 
     Found { count, page, pages, places }
 }
 
-/// The rows with the nearest dates, renewals among them; those without one come last.
-pub fn nearest(rows: &[Row], settings: &Settings, wanted: &Wanted, most: usize) -> Found {
-    let date = |row: &Row| [row.deadline(), row.renewal].into_iter().flatten().min().map_or(i64::MAX, Timestamp::unix);
-    let taken = rows.iter().enumerate().filter(|(place, row)| wanted.takes(*place, row, settings));
+/// The rows whose dates come next, renewals among them; those that have none ahead stand last.
+pub fn nearest(rows: &[Row], wanted: &Wanted, most: usize, now: Timestamp) -> Found {
+    let renewal = |row: &Row| row.renewal.filter(|at| *at > now);
+    let date = |row: &Row| row.next_end(now).into_iter().chain(renewal(row)).min().map_or(i64::MAX, Timestamp::unix);
+    let taken = rows.iter().enumerate().filter(|(_, row)| wanted.takes(row));
     let mut keys: Vec<_> = taken.map(|(place, row)| (date(row), place)).collect();
     let count = keys.len();
     let places = slice(&mut keys, 0, most).iter().map(|(_, place)| *place).collect();
@@ -165,6 +159,10 @@ const LONGEST_WORDS: usize = 63;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::inspection::{Cause, Expiry, Inspection, Validity};
+    use crate::domain::status::{Facts, TokenStatus};
+    use crate::domain::time::Span;
+    use crate::domain::verdict::{Case, judge};
 
     #[test]
     fn a_slice_is_that_of_a_sorted_list() {
@@ -179,6 +177,35 @@ mod tests {
             }
         }
         assert_eq!(slice::<u64>(&mut [], 0, 50), &[] as &[u64]);
+    }
+
+    #[test]
+    fn what_is_past_or_dead_takes_nobodys_place() {
+        let text = ["gone", "killed", "later", "sooner", "never"]
+            .map(|name| format!("[[tokens]]\nname = \"{name}\"\nsecret = {{ env = \"T\" }}\n"));
+        let settings = crate::settings::from_text(&format!("[receivers.default]\n{}", text.concat()), "test", &[]);
+        let settings = settings.expect("a configuration").settings;
+        let now = Timestamp::from_unix(1_752_566_400);
+        let at = |days| Expiry::At(now.plus(Span::days(days)));
+        let seen = [
+            (Validity::Valid, at(-400)),
+            (Validity::Revoked(Cause::Unstated), at(1)),
+            (Validity::Valid, at(9)),
+            (Validity::Valid, at(3)),
+            (Validity::Valid, Expiry::Never),
+        ];
+        let rows = settings.tokens.iter().zip(seen).map(|(token, (validity, expires))| {
+            let inspection = Inspection { expires, ..Inspection::bare(validity) };
+            let status = TokenStatus {
+                invalid_streak: 9,
+                facts: Some(Facts::new(0, inspection, None, now)),
+                ..TokenStatus::new(now)
+            };
+            Row::new(&token.spec, &status, &judge(Case { spec: &token.spec, status: &status, now }))
+        });
+        let rows: Vec<Row> = rows.collect();
+        let found = nearest(&rows, &Wanted::default(), 2, now);
+        assert_eq!((found.count, found.places), (5, vec![3, 2]));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct TokenJson {
     pub next_check: Option<i64>,
     /// When the next renewal is due, or tried again; absent where there is none.
     pub renewal_at: Option<i64>,
-    /// Whether something that is open was acknowledged.
+    /// Whether the worst of what is open was acknowledged, all of it.
     pub acknowledged: bool,
     /// Until when a silence holds.
     pub silenced_until: Option<i64>,
@@ -200,20 +200,35 @@ impl StandingJson {
         open.chain(found).filter_map(Severity::parse).max()
     }
 
-    /// What is wrong, what is open, who knows of it, and who is not told until when and why: a line for each.
-    pub fn in_words(&self, zone: &Zone, now: Timestamp) -> Vec<String> {
+    /// Whether all that is as bad as the worst of it is known to somebody.
+    pub fn is_known(&self) -> bool {
+        let worst = self.severity().map(Severity::as_str);
+        let found = self.findings.iter().filter(|finding| Some(finding.severity.as_ref()) == worst);
+        let signed = |finding: &FindingJson| {
+            self.open.iter().any(|incident| incident.finding == finding.finding && incident.acknowledged.is_some())
+        };
+        let mut open = self.open.iter().filter(|incident| Some(incident.severity.as_str()) == worst);
+        worst.is_some() && found.into_iter().all(signed) && open.all(|incident| incident.acknowledged.is_some())
+    }
+
+    /// What is wrong, what is open, who knows of it, and who is not told until when and why: a line for each, with the word of its severity, which
+    /// a silence has not.
+    pub fn in_words(&self, zone: &Zone, now: Timestamp) -> Vec<(String, String)> {
         let told = |finding: &&FindingJson| !self.open.iter().any(|incident| incident.finding == finding.finding);
         let new = self.findings.iter().filter(told);
-        let mut lines: Vec<String> = new.map(|finding| format!("{} ({})", finding.finding, finding.severity)).collect();
+        let new =
+            new.map(|finding| (finding.severity.to_string(), format!("{} ({})", finding.finding, finding.severity)));
+        let mut lines: Vec<(String, String)> = new.collect();
         lines.extend(self.open.iter().map(|incident| {
             let since = relative(Timestamp::from_unix(incident.began_at), now);
             let nobody = if incident.told_at.is_none() { ", told to nobody yet" } else { "" };
             let known = incident.acknowledged.as_ref();
             let known = known.map(|signed| format!("; acknowledged by {}", signed.in_words(zone, now)));
             let known = known.unwrap_or_default();
-            format!("{} ({}), open, began {since}{nobody}{known}", incident.finding, incident.severity)
+            let words = format!("{} ({}), open, began {since}{nobody}{known}", incident.finding, incident.severity);
+            (incident.severity.clone(), words)
         }));
-        lines.extend(self.silence.as_ref().map(|silence| silence.in_words(zone, now)));
+        lines.extend(self.silence.as_ref().map(|silence| (String::new(), silence.in_words(zone, now))));
         lines
     }
 }
@@ -375,7 +390,7 @@ impl SilenceJson {
     }
 
     /// Until when, what it holds back, who asked for it and why.
-    fn in_words(&self, zone: &Zone, now: Timestamp) -> String {
+    pub fn in_words(&self, zone: &Zone, now: Timestamp) -> String {
         let until = Timestamp::from_unix(self.until);
         let hides = if self.even_critical { "everything, even critical" } else { "all but the end of a token" };
         let (date, left, signed) = (zone.long(until), relative(until, now), self.signed.in_words(zone, now));

@@ -232,7 +232,7 @@ impl Web {
         let (census, found, shown) = {
             let table = self.board.table();
             let rows = table.rows();
-            let found = find::find(&rows, &settings, &wanted, PAGE);
+            let found = find::find(&rows, &wanted, PAGE);
             let shown: Vec<Row> = found.places.iter().filter_map(|place| rows.get(*place)).cloned().collect();
             (Census::of(&rows, now), found, shown)
         };

@@ -42,7 +42,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A token in one line; its status adds the rungs of its life and who is told.
+    /// A token in one line; its status adds the rungs of its life.
     pub fn new(row: &Row, known: Option<(&TokenSpec, &TokenStatus)>, zone: &Zone, now: Timestamp) -> Self {
         let worst = row.findings.iter().max_by_key(|(_, severity)| *severity);
         let others = row.findings.len().saturating_sub(1);
@@ -56,9 +56,11 @@ impl Line {
         };
         let deadline = row.deadline();
         let what = if deadline == row.expires.date() { "Ends" } else { "Data access ends" };
-        let dead = row.verdict == Verdict::Invalid;
+        // What was killed, or has expired before its date, does not wait for it.
+        let dead = deadline.is_some_and(|at| at > now) && matches!(row.verdict, Verdict::Expired | Verdict::Invalid);
         let left = match (deadline, row.expires) {
-            _ if dead => "not valid".to_owned(),
+            _ if row.verdict == Verdict::Invalid => "not valid".to_owned(),
+            _ if dead => "has expired".to_owned(),
             (Some(at), _) if at > now => at.since(now).to_string(),
             (Some(at), _) => relative(at, now),
             (None, Expiry::Never) => "never ends".to_owned(),
@@ -73,7 +75,7 @@ impl Line {
             };
             (what, Moment::new(at, zone, now))
         });
-        let receivers = known.map(|(spec, _)| spec.receivers.iter().map(ReceiverName::as_str).collect::<Vec<_>>());
+        let receivers: Vec<&str> = row.receivers.iter().map(ReceiverName::as_str).collect();
         Self {
             name: row.id.to_string(),
             verdict: row.verdict.as_str(),
@@ -84,7 +86,7 @@ impl Line {
             ends,
             provider: advice::provider_in_words(&row.provider).to_owned(),
             app: row.app.as_ref().map(ToString::to_string),
-            receivers: receivers.unwrap_or_default().join(", "),
+            receivers: receivers.join(", "),
             answered: row.last_answer.map_or_else(|| "never".to_owned(), |at| relative(at, now)),
             life: Lifetime::new(row, known, zone, now),
         }

@@ -82,8 +82,8 @@ pub struct Choice {
     pub label: &'static str,
     /// What is chosen.
     pub chosen: String,
-    /// What can be; empty where there is too much of it.
-    pub values: Vec<String>,
+    /// What can be; `None` where it is too much to list.
+    pub values: Option<Vec<String>>,
 }
 
 /// What one pass over all tokens finds out.
@@ -103,7 +103,7 @@ impl Census {
     pub fn of(rows: &[Row], now: Timestamp) -> Self {
         let mut census = Self { all: rows.len(), ..Self::default() };
         let (mut next, mut oldest): (Option<&Row>, Option<&Row>) = (None, None);
-        let ahead = |row: &Row| row.deadline().filter(|at| *at > now);
+        let ahead = |row: &Row| row.next_end(now);
         for row in rows {
             if let Some(severity) = row.severity() {
                 let place = Severity::ALL.iter().position(|known| *known == severity).unwrap_or(0);
@@ -142,8 +142,8 @@ impl Census {
         }
     }
 
-    /// What is wrong now, in words: the worst first, and then the next date. `others` are apps and the watcher that need somebody now.
-    fn headline(&self, others: &[&str], first_pass_done: bool, now: Timestamp) -> String {
+    /// What is wrong now, in words: the worst first, and then the next date.
+    fn headline(&self, others: &Others<'_>, first_pass_done: bool, now: Timestamp) -> String {
         let tokens = |n: usize, one: &str, many: &str| {
             if n == 1 { format!("1 token {one}") } else { format!("{n} tokens {many}") }
         };
@@ -152,7 +152,7 @@ impl Census {
         let [.., unverified] = self.verdicts;
         let own = match (self.all, critical, warning) {
             (0, _, _) => Some("No tokens are watched".to_owned()),
-            (_, 0, 0) if !others.is_empty() => None,
+            (_, 0, 0) if others.is_bad() => None,
             (all, 0, 0) if !first_pass_done => Some(format!("The first look at {} under way", tokens(all, "is", "is"))),
             (_, 0, 0) if unverified > 0 => Some(tokens(unverified, "could not be verified", "could not be verified")),
             (1, 0, 0) => Some("The only token is in order".to_owned()),
@@ -163,16 +163,17 @@ impl Census {
             }
             (_, critical, _) => Some(format!("{} somebody now", needs(critical))),
         };
-        let others = match others {
-            [] => None,
-            [one] => Some(format!("{one} needs somebody now")),
-            [one, rest @ ..] => Some(format!("{one} and {} more need somebody now", rest.len())),
-        };
         let next = self.next.as_ref().map(|(at, _)| {
-            let which = if self.all > 1 { "the next one" } else { "it" };
+            let which = match (self.all, own.is_some() && others.is_empty()) {
+                (1, true) => "it",
+                (1, false) => "the token",
+                (_, true) => "the next one",
+                (_, false) => "the next token",
+            };
             format!("{which} ends {}", relative(*at, now))
         });
-        others.into_iter().chain(own).chain(next).collect::<Vec<_>>().join("; ")
+        let (own, others) = (own.into_iter(), others.in_words().into_iter());
+        others.chain(own).chain(next).collect::<Vec<_>>().join("; ")
     }
 
     /// What else is to be said.
@@ -205,6 +206,68 @@ impl Census {
     }
 }
 
+/// Apps, and the watcher itself, that need somebody.
+#[derive(Debug, Default)]
+struct Others<'a> {
+    /// Now.
+    now: Vec<&'a str>,
+    /// Now, and somebody knows.
+    known: Vec<&'a str>,
+    /// Some time.
+    later: Vec<&'a str>,
+}
+
+impl<'a> Others<'a> {
+    fn of(subjects: &'a [Standing], watcher_is_ill: bool) -> Self {
+        let mut others = Self::default();
+        for standing in subjects {
+            let name = standing.name.as_str();
+            match standing.severity {
+                "critical" if standing.known => others.known.push(name),
+                "critical" => others.now.push(name),
+                "warning" => others.later.push(name),
+                _ => {}
+            }
+        }
+        if watcher_is_ill && !others.now.contains(&WATCHER) {
+            others.known.retain(|name| *name != WATCHER);
+            others.later.retain(|name| *name != WATCHER);
+            others.now.push(WATCHER);
+        }
+        others
+    }
+
+    /// Whether one of them is as bad as can be.
+    const fn is_bad(&self) -> bool {
+        !self.now.is_empty() || !self.known.is_empty()
+    }
+
+    const fn is_empty(&self) -> bool {
+        !self.is_bad() && self.later.is_empty()
+    }
+
+    fn in_words(&self) -> Vec<String> {
+        let named = |names: &[&str], one: &str, many: &str| match names {
+            [] => None,
+            [name] => Some(format!("{name} {one}")),
+            [name, rest @ ..] => Some(format!("{name} and {} more {many}", rest.len())),
+        };
+        let now = named(&self.now, "needs somebody now", "need somebody now");
+        let known = named(&self.known, "needs somebody, and somebody knows", "need somebody, and somebody knows");
+        let later = named(&self.later, "needs a look", "need a look");
+        [now, known, later].into_iter().flatten().collect()
+    }
+
+    /// The worse of how bad these are and how bad the tokens are.
+    fn worse_than(&self, tokens: &'static str) -> &'static str {
+        match tokens {
+            _ if self.is_bad() => "critical",
+            "fine" if !self.later.is_empty() => "warning",
+            tokens => tokens,
+        }
+    }
+}
+
 /// The state that the list is drawn over.
 #[derive(Debug)]
 pub struct Scene {
@@ -233,17 +296,12 @@ impl StatusPage {
         let (zone, census) = (&settings.daemon.zone, &scene.census);
         let subjects: Vec<Standing> =
             scene.subjects.iter().map(|standing| Standing::new(standing, zone, now)).collect();
-        let critical = subjects.iter().filter(|standing| standing.severity == Severity::Critical.as_str());
-        let mut others: Vec<&str> = critical.map(|standing| standing.name.as_str()).collect();
         let is_ill = !scene.troubles.is_empty() || scene.truth.stale.is_some();
-        if is_ill && !others.contains(&WATCHER) {
-            others.push(WATCHER);
-        }
-        let is_bad = !others.is_empty();
+        let others = Others::of(&subjects, is_ill);
         let headline = census.headline(&others, scene.first_pass_done, now);
         let tally = Verdict::ALL.iter().zip(census.verdicts).map(|(verdict, count)| (verdict.as_str(), count));
         Self {
-            severity: if is_bad { "critical" } else { census.severity() },
+            severity: others.worse_than(census.severity()),
             headline,
             more: census.more(zone),
             oldest: census.oldest.as_ref().map(|(at, name)| (name.clone(), Moment::new(*at, zone, now))),
@@ -264,12 +322,11 @@ impl StatusPage {
 fn choices(settings: &Settings, wanted: &Wanted) -> Vec<Choice> {
     let choice = |key, label, chosen: &str, values: &mut dyn Iterator<Item = &str>| {
         let mut values: Vec<String> = values.take(MOST_CHOICES + 1).map(ToOwned::to_owned).collect();
-        if values.len() > MOST_CHOICES {
-            values.clear();
-        } else if !chosen.is_empty() && !values.iter().any(|value| value == chosen) {
+        let fits = values.len() <= MOST_CHOICES;
+        if fits && !chosen.is_empty() && !values.iter().any(|value| value == chosen) {
             values.push(chosen.to_owned());
         }
-        Choice { key, label, chosen: chosen.to_owned(), values }
+        Choice { key, label, chosen: chosen.to_owned(), values: Some(values).filter(|_| fits) }
     };
     let verdict = wanted.verdict.map_or("", Verdict::as_str);
     let mut choices = vec![
@@ -279,7 +336,7 @@ fn choices(settings: &Settings, wanted: &Wanted) -> Vec<Choice> {
         choice("receiver", "Receiver", &wanted.receiver, &mut settings.receivers.keys().map(ReceiverName::as_str)),
     ];
     // Where there is one at most, there is nothing to choose; where there are too many to list, one can be written.
-    choices.retain(|choice| choice.values.len() != 1 || !choice.chosen.is_empty());
+    choices.retain(|choice| choice.values.as_ref().is_none_or(|values| values.len() > 1) || !choice.chosen.is_empty());
     choices
 }
 
@@ -302,24 +359,55 @@ mod tests {
 
     #[test]
     fn the_head_line_says_the_worst_first() {
+        let none = Others::default;
+        let now = |names: &'static [&'static str]| Others { now: names.to_vec(), ..none() };
+        let fine = "in 3 days";
         for (census, others, line) in [
-            (census(0, [0; 3], 0), &[][..], "No tokens are watched"),
-            (census(1, [0; 3], 0), &[], "The only token is in order; it ends in 3 days"),
-            (census(9, [2, 0, 0], 0), &[], "All 9 tokens are in order; the next one ends in 3 days"),
-            (census(9, [0, 1, 0], 0), &[], "1 token needs somebody within days; the next one ends in 3 days"),
-            (census(9, [0, 4, 2], 0), &[], "2 tokens need somebody now; the next one ends in 3 days"),
-            (census(9, [0, 4, 2], 2), &[], "2 tokens need somebody, and somebody knows; the next one ends in 3 days"),
-            (census(9, [0; 3], 0), &["App shop"], "App shop needs somebody now; the next one ends in 3 days"),
+            (census(0, [0; 3], 0), none(), "No tokens are watched".to_owned()),
+            (census(1, [0; 3], 0), none(), format!("The only token is in order; it ends {fine}")),
+            (census(9, [2, 0, 0], 0), none(), format!("All 9 tokens are in order; the next one ends {fine}")),
+            (census(9, [0, 1, 0], 0), none(), format!("1 token needs somebody within days; the next one ends {fine}")),
+            (census(9, [0, 4, 2], 0), none(), format!("2 tokens need somebody now; the next one ends {fine}")),
+            (
+                census(9, [0, 4, 2], 2),
+                none(),
+                format!("2 tokens need somebody, and somebody knows; the next one ends {fine}"),
+            ),
+            (
+                census(9, [0; 3], 0),
+                now(&["App shop"]),
+                format!("App shop needs somebody now; the next token ends {fine}"),
+            ),
+            (
+                census(1, [0; 3], 0),
+                now(&["tokenwatch"]),
+                format!("tokenwatch needs somebody now; the token ends {fine}"),
+            ),
             (
                 census(9, [0, 0, 1], 0),
-                &["App shop", "tokenwatch"],
-                "App shop and 1 more need somebody now; 1 token needs somebody now; the next one ends in 3 days",
+                now(&["App shop", "tokenwatch"]),
+                format!(
+                    "App shop and 1 more need somebody now; 1 token needs somebody now; the next token ends {fine}"
+                ),
+            ),
+            (
+                census(9, [0; 3], 0),
+                Others { known: vec!["App shop"], ..none() },
+                format!("App shop needs somebody, and somebody knows; the next token ends {fine}"),
+            ),
+            (
+                census(9, [0; 3], 0),
+                Others { later: vec!["tokenwatch"], ..none() },
+                format!("tokenwatch needs a look; All 9 tokens are in order; the next token ends {fine}"),
             ),
         ] {
-            assert_eq!(census.headline(others, true, NOW), line);
+            assert_eq!(census.headline(&others, true, NOW), line);
         }
         let new = Census { verdicts: [0, 0, 0, 0, 9], next: None, ..census(9, [0; 3], 0) };
-        assert_eq!(new.headline(&[], false, NOW), "The first look at 9 tokens is under way");
-        assert_eq!(new.headline(&[], true, NOW), "9 tokens could not be verified");
+        assert_eq!(new.headline(&none(), false, NOW), "The first look at 9 tokens is under way");
+        assert_eq!(new.headline(&none(), true, NOW), "9 tokens could not be verified");
+        let warned = Others { later: vec!["tokenwatch"], ..none() };
+        assert_eq!((warned.worse_than("fine"), warned.worse_than("critical")), ("warning", "critical"));
+        assert_eq!((none().worse_than("fine"), now(&["App shop"]).worse_than("fine")), ("fine", "critical"));
     }
 }

@@ -85,8 +85,10 @@ pub struct Standing {
     pub page: String,
     /// How bad.
     pub severity: &'static str,
-    /// What is wrong, open, acknowledged and silenced.
-    pub lines: Vec<String>,
+    /// Whether somebody knows of the worst of it.
+    pub known: bool,
+    /// What is wrong, open, acknowledged and silenced: how bad, which a silence is not, and the words.
+    pub lines: Vec<(String, String)>,
     /// Where its tokens are listed.
     pub tokens: Option<String>,
 }
@@ -100,7 +102,14 @@ impl Standing {
             None => (subject.clone(), None),
         };
         let severity = standing.severity().map_or("fine", Severity::as_str);
-        Self { name, page: format!("/subjects/{subject}"), severity, lines: standing.in_words(zone, now), tokens }
+        Self {
+            name,
+            page: format!("/subjects/{subject}"),
+            severity,
+            known: standing.is_known(),
+            lines: standing.in_words(zone, now),
+            tokens,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::token::TokenSpec;
 use crate::explain::Explanation;
 use crate::ports::{History, IncidentRecord};
 use crate::settings::Settings;
+use crate::web::json::SilenceJson;
 use crate::zone::Zone;
 
 /// A token.
@@ -93,12 +94,8 @@ impl TokenPage {
             let record = IncidentRecord { incident: incident.clone(), ended: None };
             incident_entry(&record, zone, now)
         });
-        let silence = known.status.ledger.silence.as_ref().filter(|silence| silence.holds(now)).map(|silence| {
-            let why = silence.signed.why.as_deref().map(|why| format!(": {}", advice::plain(why))).unwrap_or_default();
-            let hides = if silence.even_critical { "everything, even critical" } else { "all but the end of a token" };
-            let (until, by) = (zone.long(silence.until), advice::plain(&silence.signed.by));
-            format!("Silenced until {until} by {by}, which holds back {hides}{why}")
-        });
+        let silence = known.status.ledger.silence.as_ref().filter(|silence| silence.holds(now));
+        let silence = silence.map(|silence| SilenceJson::of(silence).in_words(zone, now));
         let name = &known.spec.id;
         let mut commands = vec![
             ("Look again now", format!("tokenwatch check {name}")),

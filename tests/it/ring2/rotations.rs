@@ -192,6 +192,40 @@ async fn what_a_person_wrote_into_another_place_is_left_alone_and_the_living_sec
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_a_person_puts_in_its_place_ends_a_run_that_waits_for_another() {
+    let (mut house, site, first) = three_days().await;
+    house.start(&published(&house, &site, &["later/copy"])).await;
+    until(&house, 50 * HOUR).await;
+    assert_eq!((rotations(&site), held(&house, "ci.token")), (1, first), "it waits for the first place");
+    let own = site.page().make(Kind::Personal, &["api"], Some("2026-02-01"), house.clock.now().unix());
+    put(&house, "ci.token", &own);
+    house.pass(Span::hours(2)).await;
+    let page = house.get("/api/v1/tokens/ci").await.1;
+    let page: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+    let ended = page["history"]["renewals"][0]["text"].as_str().unwrap_or_default();
+    assert!(ended.contains("changed by somebody"), "{page}");
+    assert_eq!((page["verdict"].as_str(), held(&house, "ci.token")), (Some("healthy"), own), "and it is watched");
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_token_that_comes_back_is_overwritten_by_the_living_one() {
+    let (mut house, site, first) = three_days().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    house
+        .start(&format!("{}confirm = {{ http = \"http://{nobody}/\", within = \"1s\" }}\n", gitlab(&house, &site)))
+        .await;
+    until(&house, 50 * HOUR).await;
+    let living = held(&house, "ci.token");
+    assert_eq!(site.page().alive(house.clock.now().unix()), [living.as_str()], "it waits for the application");
+    // Whatever looks after that file puts back what it knows.
+    put(&house, "ci.token", &first);
+    house.pass(Span::hours(1)).await;
+    assert_eq!((rotations(&site), held(&house, "ci.token")), (1, living));
+    house.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_that_moves_while_a_run_waits_for_it_gets_the_living_secret_where_it_is_now() {
     let (mut house, site, _) = three_days().await;
     house.start(&published(&house, &site, &["later/copy"])).await;
