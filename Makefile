@@ -9,7 +9,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: ## the whole product in a minute, nothing to set up
-	$(CARGO) run --locked --quiet -- demo
+	$(CARGO) run --locked -- demo
 
 build: ## the release binary, in target/release
 	$(CARGO) build --locked --release

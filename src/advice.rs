@@ -362,7 +362,8 @@ pub fn steps(notice: &Notice, links: &Links<'_>) -> Vec<String> {
     if notice.why == NotifyReason::Resolved || notice.reason == Reason::Renewed {
         return Vec::new();
     }
-    let mut steps = cure(notice, links);
+    let mut steps: Vec<String> = renewal::wait(notice).into_iter().collect();
+    steps.extend(cure(notice, links));
     steps.extend(confirmation(notice));
     steps.extend(runbook(links));
     steps

@@ -16,6 +16,17 @@ pub fn planned(name: &TokenId) -> String {
     )
 }
 
+/// That nothing has to be done yet, where a renewal is planned before the end and none has failed.
+pub(super) fn wait(notice: &Notice) -> Option<String> {
+    let note = notice.facts.renewal.as_deref().filter(|_| notice.reason == Reason::Expiring)?;
+    let in_time = note.next.zip(notice.deadline).is_some_and(|(next, end)| next < end);
+    let in_vain = note.last.as_ref().is_some_and(|last| last.outcome != Outcome::Renewed);
+    (in_time && note.refusal.is_none() && !in_vain).then(|| {
+        "Nothing yet: tokenwatch is to renew it before that, by itself, and tells you if it cannot. Only then:"
+            .to_owned()
+    })
+}
+
 /// What is wrong, in one line.
 pub(super) fn headline(notice: &Notice) -> String {
     let name = notice.subject.name();

@@ -81,7 +81,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
 
     let relay = TcpListener::bind("127.0.0.1:0").await?;
     let relay_address = relay.local_addr()?;
-    let (mailbox, arrivals) = Mailbox::new();
+    let (mailbox, mut arrivals) = Mailbox::new();
     backstage.spawn(mailbox.clone().serve(relay));
 
     let site = TcpListener::bind("127.0.0.1:0").await?;
@@ -116,16 +116,23 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
          status page  http://{page}/\n\
          metrics      http://{page}/metrics\n\
          mails        {}\n\
-         on-call      tokenwatch --config {} status | ack | silence | forecast | test-alert\n",
+         on-call      {} --config {} status | ack | silence | forecast | test-alert\n",
         folder.join("mails").display(),
+        std::env::current_exe().map_or_else(|_| "tokenwatch".to_owned(), |path| path.display().to_string()),
         folder.join("tokenwatch.toml").display()
     ));
-    stage.play(arrivals, arguments.forever).await?;
+    let mut count = 0;
+    stage.play(&mut arrivals, &mut count, arguments.forever).await?;
     stage.call_the_doctor(&text).await?;
     stop.cancel();
     while running.join_next().await.is_some() {}
-    let mails = mailbox.mails().len();
-    tell(&format!("\nThe end: 62 days, {mails} mails, kept in {}", folder.join("mails").display()));
+    // What the daemon said with its last words.
+    while let Ok(mail) = arrivals.try_recv() {
+        count += 1;
+        stage.read_out(&mail, count)?;
+    }
+    tell(&format!("\nThe end: 62 days, {count} mails, kept in {}", folder.join("mails").display()));
+    tell("All of it is simulated and has stopped. To look around: cargo run -- demo --forever");
     Ok(())
 }
 
@@ -163,9 +170,13 @@ impl Scene {
 
 impl Stage {
     /// Lets the scenes happen, and reads out every mail that arrives.
-    async fn play(&self, mut arrivals: UnboundedReceiver<Received>, forever: bool) -> anyhow::Result<()> {
+    async fn play(
+        &self,
+        arrivals: &mut UnboundedReceiver<Received>,
+        count: &mut u32,
+        forever: bool,
+    ) -> anyhow::Result<()> {
         let mut scenes = SCENES.iter().peekable();
-        let mut count = 0;
         loop {
             let next = scenes.peek().map(|scene| self.start.plus(Span::hours(scene.hour)));
             let now = self.clock.now();
@@ -177,8 +188,8 @@ impl Stage {
             tokio::select! {
                 biased;
                 Some(mail) = arrivals.recv() => {
-                    count += 1;
-                    self.read_out(&mail, count)?;
+                    *count += 1;
+                    self.read_out(&mail, *count)?;
                 }
                 _ = tokio::signal::ctrl_c() => return Ok(()),
                 () = self.clock.sleep(wait) => {
@@ -240,6 +251,13 @@ impl Stage {
     fn account_is(&self, health: &Health) {
         self.sim
             .with_world(|world| world.waba_mut(WABA).into_iter().for_each(|account| account.health = health.clone()));
+    }
+
+    /// What the application reads.
+    fn reads(&self, key: &str) -> std::io::Result<String> {
+        let text = fs::read_to_string(&self.env)?;
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        Ok(value.unwrap_or_default().trim_matches('"').to_owned())
     }
 
     /// Somebody edits the env file by hand.
@@ -394,7 +412,8 @@ const SCENES: [Scene; 19] = [
     }),
     Scene::told(62 * 24 + 12, "all is well again"),
     Scene::played(62 * 24 + 14, "until somebody withdraws the new token; whoever is woken calls the doctor", |stage| {
-        stage.sim.with_world(|world| world.user_event(MACHINE, Event::LoggedOut, stage.clock.now().unix()));
+        let token = stage.reads("WHATSAPP_ACCESS_TOKEN")?;
+        stage.sim.with_world(|world| world.revoke(&token, stage.clock.now().unix()));
         Ok(())
     }),
 ];

@@ -148,6 +148,12 @@ pub fn lifetime(status: &TokenStatus, facts: &Inspection, deadline: Timestamp) -
     deadline.since(renewed.map_or(born, |at| at.max(born)))
 }
 
+/// The same for the window in which an app may use a person's data: it opens with the person's login, for 90 days (reference §2.4), and no token
+/// that is issued meanwhile makes it shorter.
+pub fn data_access_window(status: &TokenStatus, facts: &Inspection, deadline: Timestamp) -> Span {
+    lifetime(status, facts, deadline).max(DATA_ACCESS_WINDOW)
+}
+
 /// A date already crossed beats doubt; proof of death beats a date to come; doubt beats everything else.
 fn verdict(case: Case<'_>, findings: &[Finding]) -> Verdict {
     let has = |reason: Reason| findings.iter().any(|finding| finding.reason == reason);
@@ -238,7 +244,7 @@ fn expiry(case: Case<'_>) -> Ruling {
         return Ruling::Holds(ended(Reason::Expired, facts.expires.date(), Detail::None));
     }
     match facts.expires {
-        Expiry::At(at) => climb(case, facts, at, Reason::Expiring, Reason::Expired),
+        Expiry::At(at) => climb(case, at, lifetime(case.status, facts, at), Reason::Expiring, Reason::Expired),
         Expiry::Never | Expiry::Unknown => Ruling::Clear,
     }
 }
@@ -248,7 +254,10 @@ fn data_access(case: Case<'_>) -> Ruling {
     let Some(facts) = case.status.current_facts() else { return Ruling::Clear };
     let Expiry::At(at) = facts.data_access else { return Ruling::Clear };
     match facts.validity {
-        Validity::Valid => climb(case, facts, at, Reason::DataAccessExpiring, Reason::DataAccessExpired),
+        Validity::Valid => {
+            let window = data_access_window(case.status, facts, at);
+            climb(case, at, window, Reason::DataAccessExpiring, Reason::DataAccessExpired)
+        }
         Validity::Revoked(cause @ Cause::Inactive) if at <= case.now => {
             Ruling::Holds(ended(Reason::DataAccessExpired, Some(at), Detail::Cause(cause)))
         }
@@ -256,12 +265,11 @@ fn data_access(case: Case<'_>) -> Ruling {
     }
 }
 
-/// Where `now` stands on the ladder to `deadline`.
-fn climb(case: Case<'_>, facts: &Inspection, deadline: Timestamp, near: Reason, past: Reason) -> Ruling {
+/// Where `now` stands on the ladder to `deadline`, the end of a life of that length.
+fn climb(case: Case<'_>, deadline: Timestamp, lifetime: Span, near: Reason, past: Reason) -> Ruling {
     if deadline <= case.now {
         return Ruling::Holds(ended(past, Some(deadline), Detail::None));
     }
-    let lifetime = lifetime(case.status, facts, deadline);
     let rungs = case.spec.policy.ladder.rungs(lifetime);
     let left = deadline.since(case.now);
     let crossed = rungs.iter().filter(|rung| left <= **rung).count();
@@ -452,6 +460,8 @@ pub(super) const fn finding(reason: Reason, severity: Severity, detail: Detail) 
 
 /// Everything is critical this close to the end of a long life (contract §3).
 const URGENT_LEAD: Span = Span::days(3);
+/// Reference §2.4.
+const DATA_ACCESS_WINDOW: Span = Span::days(90);
 /// Of a short life a renewal in vain is critical in the last quarter of the time that there was for it.
 const URGENT_SHARE: i64 = 4;
 /// A renewal is overdue after a tenth of the time that there is for it, …

@@ -200,7 +200,8 @@ impl Scene<'_> {
 
     fn deadline(&self, facts: &Facts, reason: Reason, at: Timestamp) -> Event {
         let (spec, subject, thread) = (&self.token.spec, self.subject(), reason.thread());
-        let lifetime = verdict::lifetime(self.status, &facts.inspection, at);
+        let life = if reason == Reason::Expiring { verdict::lifetime } else { verdict::data_access_window };
+        let lifetime = life(self.status, &facts.inspection, at);
         let finding = Finding {
             reason,
             severity: Severity::Info,
@@ -213,15 +214,7 @@ impl Scene<'_> {
         // Nothing in it counts from now, for else it would change with every look.
         let notice = as_notice(spec, self.status, &finding, self.now);
         let links = Links::of(self.settings, &subject);
-        // It says so only where that can come true.
-        let planned = renewal::due(spec, self.status).is_some_and(|run| run < at);
-        let renewed = planned && self.status.renewal.failures == 0 && reason == Reason::Expiring;
         let mut description = advice::what_breaks(&notice, &links);
-        if renewed {
-            description.push_str(
-                "\n\ntokenwatch is to renew the token before that, by itself; then this date moves. Where it cannot:",
-            );
-        }
         description.push_str("\n\n");
         description.push_str(&ical::numbered(&advice::steps(&notice, &links)));
         Event {

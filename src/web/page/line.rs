@@ -1,6 +1,6 @@
 //! One token in one line: how it is, what is left, and its life as a bar.
 
-use super::Moment;
+use super::{FINE, Moment, UNKNOWN};
 use crate::advice;
 use crate::board::Row;
 use crate::domain::finding::Severity;
@@ -47,7 +47,13 @@ impl Line {
         let worst = row.findings.iter().max_by_key(|(_, severity)| *severity);
         let others = row.findings.len().saturating_sub(1);
         let says = match (worst, others) {
-            (None, _) if row.verdict == Verdict::Unverified => "nothing is known of it yet".to_owned(),
+            (None, _) if row.verdict == Verdict::Unverified => {
+                let failure = known.and_then(|(_, status)| status.last_error.as_ref());
+                failure.map_or_else(
+                    || "nothing is known of it yet".to_owned(),
+                    |failure| format!("it could not be checked: {}", advice::plain(&failure.to_string())),
+                )
+            }
             (None, _) => "nothing is wrong".to_owned(),
             (Some((reason, _)), 0) => format!("{} ({})", advice::reason_in_words(*reason), reason.as_str()),
             (Some((reason, _)), n) => {
@@ -79,7 +85,9 @@ impl Line {
         Self {
             name: row.id.to_string(),
             verdict: row.verdict.as_str(),
-            severity: row.severity().map_or("fine", Severity::as_str),
+            severity: row
+                .severity()
+                .map_or(if row.verdict == Verdict::Unverified { UNKNOWN } else { FINE }, Severity::as_str),
             says,
             on_call: on_call(row, zone),
             left,

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::line::Line;
-use super::{Moment, Standing, Truth};
+use super::{FINE, Moment, Standing, Truth, UNKNOWN};
 use crate::board::Row;
 use crate::domain::alert::WATCHER;
 use crate::domain::finding::Severity;
@@ -157,7 +157,7 @@ impl Census {
             (_, 0, 0) if unverified > 0 => Some(tokens(unverified, "could not be verified", "could not be verified")),
             (1, 0, 0) => Some("The only token is in order".to_owned()),
             (all, 0, 0) => Some(format!("All {all} tokens are in order")),
-            (_, 0, warning) => Some(format!("{} somebody within days", needs(warning))),
+            (_, 0, warning) => Some(format!("{} somebody soon", needs(warning))),
             (_, critical, _) if critical == self.acknowledged => {
                 Some(format!("{} somebody, and somebody knows", needs(critical)))
             }
@@ -181,7 +181,7 @@ impl Census {
         let (critical, warning) = (self.count(Severity::Critical), self.count(Severity::Warning));
         let mut more = Vec::new();
         if critical > 0 && warning > 0 {
-            more.push(format!("{warning} more within days."));
+            more.push(format!("{warning} more soon."));
         }
         if self.acknowledged > 0 {
             more.push(format!("{} of {critical} acknowledged.", self.acknowledged));
@@ -198,8 +198,10 @@ impl Census {
     }
 
     const fn severity(&self) -> &'static str {
+        let [.., unverified] = self.verdicts;
         match (self.count(Severity::Critical), self.count(Severity::Warning)) {
-            (0, 0) => "fine",
+            (0, 0) if unverified > 0 => UNKNOWN,
+            (0, 0) => FINE,
             (0, _) => "warning",
             (_, _) => "critical",
         }
@@ -262,7 +264,7 @@ impl<'a> Others<'a> {
     fn worse_than(&self, tokens: &'static str) -> &'static str {
         match tokens {
             _ if self.is_bad() => "critical",
-            "fine" if !self.later.is_empty() => "warning",
+            FINE | UNKNOWN if !self.later.is_empty() => "warning",
             tokens => tokens,
         }
     }
@@ -366,7 +368,7 @@ mod tests {
             (census(0, [0; 3], 0), none(), "No tokens are watched".to_owned()),
             (census(1, [0; 3], 0), none(), format!("The only token is in order; it ends {fine}")),
             (census(9, [2, 0, 0], 0), none(), format!("All 9 tokens are in order; the next one ends {fine}")),
-            (census(9, [0, 1, 0], 0), none(), format!("1 token needs somebody within days; the next one ends {fine}")),
+            (census(9, [0, 1, 0], 0), none(), format!("1 token needs somebody soon; the next one ends {fine}")),
             (census(9, [0, 4, 2], 0), none(), format!("2 tokens need somebody now; the next one ends {fine}")),
             (
                 census(9, [0, 4, 2], 2),

@@ -101,7 +101,7 @@ impl Standing {
             Some((_, name)) => (name.to_owned(), None),
             None => (subject.clone(), None),
         };
-        let severity = standing.severity().map_or("fine", Severity::as_str);
+        let severity = standing.severity().map_or(FINE, Severity::as_str);
         Self {
             name,
             page: format!("/subjects/{subject}"),
@@ -144,12 +144,18 @@ pub struct FaultPage {
     pub words: String,
 }
 
+/// Nothing is wrong.
+const FINE: &str = "fine";
+/// Nobody could tell whether something is: that is not the same.
+const UNKNOWN: &str = "unknown";
+
 /// The word beside the sign of a severity.
 pub fn in_words(severity: impl AsRef<str>) -> &'static str {
     match severity.as_ref() {
         "critical" => "Critical",
         "warning" => "Warning",
         "info" => "Notice",
+        UNKNOWN => "Not known",
         _ => "In order",
     }
 }
@@ -160,6 +166,9 @@ pub fn shape(severity: impl AsRef<str>) -> &'static str {
         "critical" => r#"<path d="M5 1h6l4 4v6l-4 4H5l-4-4V5z"/><path class="on" d="M8 4v5M8 11v1"/>"#,
         "warning" => r#"<path d="M8 1l7.5 14H.5z"/><path class="on" d="M8 6v4M8 12v1"/>"#,
         "info" => r#"<circle cx="8" cy="8" r="7"/><path class="on" d="M8 7v5M8 4v1"/>"#,
+        UNKNOWN => {
+            r#"<circle cx="8" cy="8" r="7"/><path class="on" d="M5.8 6.2a2.2 2.2 0 1 1 3.2 2c-.7.4-1 .7-1 1.5M8 11.2v1"/>"#
+        }
         _ => r#"<circle cx="8" cy="8" r="7"/><path class="on" d="M4.5 8.5l2.5 2.5 4.5-5"/>"#,
     }
 }

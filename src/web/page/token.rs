@@ -2,15 +2,16 @@
 
 use askama::Template;
 
-use super::Truth;
 use super::line::Line;
 use super::past::{Entry, Past, incident_entry, over};
+use super::{FINE, Truth, UNKNOWN};
 use crate::advice::{self, Links, Piece, pieces};
 use crate::board::Row;
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::status::TokenStatus;
 use crate::domain::time::Timestamp;
 use crate::domain::token::TokenSpec;
+use crate::domain::verdict::Verdict;
 use crate::explain::Explanation;
 use crate::ports::{History, IncidentRecord};
 use crate::settings::Settings;
@@ -23,6 +24,8 @@ use crate::zone::Zone;
 pub struct TokenPage {
     /// It in one line of a list.
     pub line: Line,
+    /// What it means that a rule finds nothing: that nothing is wrong, or, of a token that is not verified, nothing.
+    pub no_finding: &'static str,
     /// Why this verdict.
     pub explanation: Explanation,
     /// What to do about what is wrong.
@@ -109,6 +112,7 @@ impl TokenPage {
         }
         Self {
             line: Line::new(known.row, Some((known.spec, known.status)), zone, now),
+            no_finding: if known.row.verdict == Verdict::Unverified { UNKNOWN } else { FINE },
             explanation,
             remedies: known.notices.iter().map(|notice| Remedy::new(notice, &links, zone)).collect(),
             open: open.collect(),

@@ -517,7 +517,8 @@ impl Memory {
             });
         }
         let born = self.known.and_then(|known| known.issued).unwrap_or(self.first_seen);
-        let lifetime = deadline - born;
+        // Access to data is given for 90 days, whatever is issued meanwhile.
+        let lifetime = if near == DataAccessExpiring { (deadline - born).max(90 * DAY) } else { deadline - born };
         let rungs = rungs(policy, lifetime);
         let place = rungs.iter().rposition(|rung| deadline - now <= *rung)?;
         let severity = match () {

@@ -216,6 +216,22 @@ fn a_token_of_an_hour_has_a_ladder_of_its_own() {
 
 // 6
 #[test]
+fn a_renewal_shortens_no_window_of_data_access() {
+    let mut slot = quiet();
+    let seen = |issued: i64, end: i64| Inspection {
+        issued_at: Some(at(issued)),
+        data_access: Expiry::At(at(90 * DAY)),
+        ..valid_until(end)
+    };
+    assert_eq!(slot.tells(70 * DAY, checked(1, seen(50 * DAY, 110 * DAY))), [(First, DataAccessExpiring, Info)]);
+    assert_eq!(slot.tells(76 * DAY, checked(1, seen(50 * DAY, 110 * DAY))), [(Escalated, DataAccessExpiring, Warning)]);
+    // Another token, issued ten days before the window closes, begins anew, and nobody hears that access is there again.
+    assert_eq!(slot.tells(80 * DAY, checked(2, seen(80 * DAY, 140 * DAY))), [(First, DataAccessExpiring, Warning)]);
+    assert_eq!(slot.tells(83 * DAY, checked(2, seen(80 * DAY, 140 * DAY))), [(Escalated, DataAccessExpiring, Warning)]);
+}
+
+// 6
+#[test]
 fn a_ladder_never_ends_up_empty() {
     let mut slot = Slot::new(Policy { ladder: days(&[30]), repeat: Span::ZERO, ..Policy::default() });
     let seen = || checked(1, valid_until(20 * DAY));
