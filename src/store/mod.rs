@@ -28,7 +28,7 @@
 //! 13. **A failure is an error.** Disk full and read-only folders come back as [`crate::ports::StoreError`]; the store stays usable.
 //! 14. **A run is never lost.** It is where it was noted last, over any number of restarts, with what was sealed then; it begins and ends with
 //!     its status. `journal` returns when its entry would outlive a power cut. What is sealed of a run that was set aside is kept for the next
-//!     one, unless that one brings a secret of its own; the end removes all of it.
+//!     one, unless that one brings a secret of its own; the end removes all of it. Nothing is noted of a run where a later one is.
 //!
 //! The suite in `tests/it/store.rs` holds any store against these sentences.
 

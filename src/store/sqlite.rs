@@ -219,7 +219,13 @@ impl Store for Sqlite {
     fn journal(&self, entry: Journaled) -> BoxFuture<'_, Result<(), StoreError>> {
         self.run(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            note_run(&transaction, &Subject::Token(entry.run.token.clone()), &JournalChange::Go(entry))?;
+            let subject = Subject::Token(entry.run.token.clone());
+            // A run that was under way while its token was taken out of the configuration and back must not undo the next one.
+            let sql = "SELECT 1 FROM runs WHERE subject = ?1 AND run ->> 'number' > ?2";
+            if transaction.prepare_cached(sql)?.exists(params![subject.to_string(), entry.run.number])? {
+                return Err(Problem::Other(format!("a later run of {subject} is in the journal")));
+            }
+            note_run(&transaction, &subject, &JournalChange::Go(entry))?;
             transaction.commit()?;
             Ok(())
         })

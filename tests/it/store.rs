@@ -1074,6 +1074,12 @@ mod contract {
         assert_eq!(shelf.run_of("a").await.as_ref(), Some(&entry), "another run is left alone");
         shelf.store().end_run(entry.run.token.clone(), 1).await.expect("ended");
         assert_eq!(shelf.run_of("a").await, None);
+        let next = journaled("a", 2, Phase::Ordered, &[]);
+        shelf.note("a", JournalChange::Begin(next.clone())).await;
+        let late = shelf.store().journal(entry.clone()).await;
+        assert!(matches!(late, Err(StoreError::Failed(_))), "a run that was thought to be over: {late:?}");
+        assert_eq!(shelf.run_of("a").await, Some(next));
+        shelf.note("a", JournalChange::End).await;
         shelf.note("a", JournalChange::Go(entry)).await;
         shelf.note("a", JournalChange::End).await;
         shelf.note("c", JournalChange::End).await;
