@@ -88,6 +88,7 @@ fn row(index: i64) -> Row {
         expires: Expiry::At(NOW.plus(Span::minutes(index + 1))),
         data_access: Expiry::At(NOW.plus(Span::days(90))),
         issued_at: Some(NOW.minus(Span::days(7))),
+        lifetime: Some(Span::days(60)),
         last_check: Some(NOW),
         last_answer: Some(NOW),
         next_check: NOW.plus(Span::minutes(15)),

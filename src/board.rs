@@ -1,14 +1,14 @@
 //! What is known now, as everyone may see it: the projection of committed state that metrics, pages and the control socket read.
 //!
 //! Rows are written by the watch loop after a commit, and by nobody else. It holds no secret and no history, and it is small: one row
-//! is about 150 bytes, so that a hundred thousand tokens stay cheap.
+//! is about 170 bytes, so that a hundred thousand tokens stay cheap.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::domain::finding::{Finding, Reason, Severity};
-use crate::domain::inspection::{Expiry, TokenKind};
+use crate::domain::inspection::{Expiry, Inspection, TokenKind};
 use crate::domain::ledger::Ledger;
 use crate::domain::number::{Number, NumberStatus, Sending, Subscription};
 use crate::domain::renewal::{self, Outcome, Report};
@@ -16,7 +16,7 @@ use crate::domain::status::TokenStatus;
 use crate::domain::step::Step;
 use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::{AppName, ProviderName, ReceiverName, TokenId, TokenSpec};
-use crate::domain::verdict::{Judgement, Verdict};
+use crate::domain::verdict::{self, Judgement, Verdict};
 
 /// One token.
 #[derive(Clone, PartialEq, Debug)]
@@ -41,6 +41,8 @@ pub struct Row {
     pub data_access: Expiry,
     /// When it was issued.
     pub issued_at: Option<Timestamp>,
+    /// The lifetime that shares of it are measured against; none where it has no end, or had ended before it was first seen.
+    pub lifetime: Option<Span>,
     /// The last attempt.
     pub last_check: Option<Timestamp>,
     /// The last authoritative answer.
@@ -131,6 +133,7 @@ impl Row {
             expires: facts.map_or(Expiry::Unknown, |facts| facts.expires),
             data_access: facts.map_or(Expiry::Unknown, |facts| facts.data_access),
             issued_at: facts.and_then(|facts| facts.issued_at),
+            lifetime: facts.and_then(|facts| lifetime(status, facts)),
             last_check: status.last_check,
             last_answer: status.last_answer,
             next_check: status.next_check,
@@ -164,6 +167,11 @@ impl Row {
     pub fn severity(&self) -> Option<Severity> {
         self.findings.iter().map(|(_, severity)| *severity).max()
     }
+}
+
+fn lifetime(status: &TokenStatus, facts: &Inspection) -> Option<Span> {
+    let end = facts.expires.date()?;
+    Some(verdict::lifetime(status, facts, end)).filter(|lifetime| *lifetime > Span::ZERO)
 }
 
 /// One app that has something wrong.

@@ -119,7 +119,7 @@ impl Iterator for Exposition {
     }
 }
 
-const FAMILIES: [Family; 14] = [
+const FAMILIES: [Family; 15] = [
     Family {
         name: "tokenwatch_token_info",
         help: "What is known of a token that does not change; always 1.",
@@ -140,6 +140,11 @@ const FAMILIES: [Family; 14] = [
         name: "tokenwatch_token_issued_timestamp_seconds",
         help: "When the token was issued.",
         write: |out, row| moment(out, "tokenwatch_token_issued_timestamp_seconds", row, row.issued_at),
+    },
+    Family {
+        name: "tokenwatch_token_lifetime_seconds",
+        help: "How long the token lives from its issue, its last renewal or the first sight of it; absent where it has no end.",
+        write: |out, row| value(out, "tokenwatch_token_lifetime_seconds", row, row.lifetime.map(Span::as_seconds)),
     },
     Family {
         name: "tokenwatch_token_renewal_timestamp_seconds",
@@ -176,7 +181,7 @@ const FAMILIES: [Family; 14] = [
         help: "1 when somebody acknowledged the worst of what is open; absent otherwise.",
         write: |out, row| {
             let known = row.answered.as_ref().is_some_and(|answered| answered.acknowledged);
-            moment(out, "tokenwatch_token_acknowledged", row, known.then_some(Timestamp::from_unix(1)));
+            value(out, "tokenwatch_token_acknowledged", row, known.then_some(1));
         },
     },
     Family {
@@ -372,10 +377,14 @@ fn expiry(out: &mut Vec<u8>, name: &str, row: &Row, expiry: Expiry) {
 }
 
 fn moment(out: &mut Vec<u8>, name: &str, row: &Row, at: Option<Timestamp>) {
-    if let Some(at) = at {
+    value(out, name, row, at.map(Timestamp::unix));
+}
+
+fn value(out: &mut Vec<u8>, name: &str, row: &Row, value: Option<i64>) {
+    if let Some(value) = value {
         open(out, name, row);
         out.extend_from_slice(b"\"} ");
-        number(out, at.unix());
+        number(out, value);
     }
 }
 

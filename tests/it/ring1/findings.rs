@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokenwatch::board::Row;
 use tokenwatch::domain::finding::Severity::{self, Critical, Info, Warning};
 use tokenwatch::domain::finding::{Detail, Reason, Stage};
 use tokenwatch::domain::inspection::{
@@ -480,5 +481,27 @@ fn what_arrives_and_reaches_nobody() {
         let status = sending_from(NumberStatus { subscription: now, was_subscribed, ..NumberStatus::default() });
         let found = judged(&spec, &status, HOUR).find(Reason::WebhooksMissing).map(|finding| finding.severity);
         assert_eq!(found, expected, "{wanted:?} {was_subscribed} {now:?}");
+    }
+}
+
+/// Whoever reckons with shares of a lifetime from outside must reckon with ours: a life begins at the issue, at the first sight where that is not
+/// told, and anew with a renewal that left the secret the same.
+#[test]
+fn a_row_shows_the_lifetime_that_its_shares_are_of() {
+    let lifetime = |facts: Inspection, first_seen: i64, renewed: Option<i64>| {
+        let (spec, mut status) = (strict(), knowing(facts));
+        status.generation.since = at(first_seen);
+        status.renewal.renewed_at = renewed.map(at);
+        Row::new(&spec, &status, &judged(&spec, &status, first_seen)).lifetime.map(Span::as_seconds)
+    };
+    let told = || valid_until(60 * DAY);
+    let untold = || Inspection { issued_at: None, ..told() };
+    assert_eq!(lifetime(told(), 10 * DAY, None), Some(60 * DAY));
+    assert_eq!(lifetime(untold(), 10 * DAY, None), Some(50 * DAY));
+    assert_eq!(lifetime(told(), 10 * DAY, Some(59 * DAY)), Some(DAY), "renewed in place");
+    assert_eq!(lifetime(untold(), 10 * DAY, Some(5 * DAY)), Some(50 * DAY), "the secret came after that renewal");
+    assert_eq!(lifetime(untold(), 60 * DAY, None), None, "it had ended when it was first seen");
+    for endless in [Expiry::Never, Expiry::Unknown] {
+        assert_eq!(lifetime(Inspection { expires: endless, ..told() }, 0, None), None);
     }
 }

@@ -183,12 +183,13 @@ fn the_reader_itself_is_strict() {
 }
 
 /// What the contract names.
-const FAMILIES: [&str; 29] = [
+const FAMILIES: [&str; 30] = [
     "tokenwatch_token_info",
     "tokenwatch_token_receiver_info",
     "tokenwatch_token_expiry_timestamp_seconds",
     "tokenwatch_token_data_access_expiry_timestamp_seconds",
     "tokenwatch_token_issued_timestamp_seconds",
+    "tokenwatch_token_lifetime_seconds",
     "tokenwatch_token_verdict",
     "tokenwatch_token_finding",
     "tokenwatch_token_last_check_timestamp_seconds",
@@ -238,6 +239,8 @@ async fn a_scrape_of_the_running_daemon_tells_what_is_true() {
     let expected = |moment: i64| Some(f64::from(i32::try_from(START + moment).expect("before 2038")));
     assert_eq!((expiry("never"), expiry("soon"), expiry("lost")), (Some(f64::INFINITY), expected(2 * DAY), None));
     assert_eq!(scrape.of("tokenwatch_token_issued_timestamp_seconds", "soon"), expected(0));
+    let lifetime = |token| scrape.of("tokenwatch_token_lifetime_seconds", token);
+    assert_eq!((lifetime("soon"), lifetime("never"), lifetime("lost")), (Some(2.0 * 86_400.0), None, None));
     for (token, verdict, finding) in [
         ("never", "healthy", None),
         ("soon", "healthy", None),
@@ -317,6 +320,7 @@ fn row(n: usize, verdict: Verdict, findings: &[(Reason, Severity)]) -> Row {
         expires: Expiry::At(Timestamp::from_unix(START + DAY * i64::try_from(n % 90).unwrap_or_default())),
         data_access: Expiry::Never,
         issued_at: None,
+        lifetime: Some(Span::days(60)),
         last_check: Some(Timestamp::from_unix(START)),
         last_answer: Some(Timestamp::from_unix(START)),
         next_check: Timestamp::from_unix(START + 900),
