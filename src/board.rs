@@ -446,12 +446,17 @@ impl Vitals {
         lock(&self.served_version).clone()
     }
 
-    /// An answer of a provider showed how far our clock is off.
+    /// An answer of a provider showed how far our clock is off. The smallest offset counts: ours is wrong for all, a stranger's for that one.
     pub fn clock_is(&self, offset: Span) {
-        self.clock_offset.store(offset.as_seconds(), Ordering::Relaxed);
+        let nearer = |known: i64| {
+            let is_news = known == i64::MIN || offset.abs() < Span::seconds(known).abs();
+            is_news.then_some(offset.as_seconds())
+        };
+        // That it stays as it was is no failure.
+        let _ = self.clock_offset.fetch_update(Ordering::Relaxed, Ordering::Relaxed, nearer);
     }
 
-    /// How far our clock was off by the newest answer since this was last asked; `None` when there was none.
+    /// How far our clock was off by the best of the answers since this was last asked; `None` when there was none.
     pub fn take_clock_offset(&self) -> Option<Span> {
         match self.clock_offset.swap(i64::MIN, Ordering::Relaxed) {
             i64::MIN => None,

@@ -146,6 +146,12 @@ impl Counters {
         }
     }
 
+    /// Forgets what providers said of our clock and of budgets: after a reload some are asked no more, and what they said would stay for ever.
+    pub fn forget(&self) {
+        self.clock_offset.reset();
+        self.usage.reset();
+    }
+
     /// Counts one renewal or replacement that ended.
     pub fn renewed(&self, outcome: Outcome) {
         self.renewals.with_label_values(&[outcome.as_str()]).inc();

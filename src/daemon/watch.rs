@@ -653,6 +653,7 @@ impl Watch {
         while round.flying.join_next().await.is_some() {}
         info!(before = round.wiring.settings.tokens.len(), now = wiring.settings.tokens.len(), "another configuration");
         round.wiring = wiring;
+        self.counters.forget();
         round.courtesy = Courtesy::default();
         round.probes = Probes::default();
         round.served_version = None;

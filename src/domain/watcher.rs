@@ -14,7 +14,7 @@ pub struct Signs {
     pub stuck: Vec<Stuck>,
     /// Undelivered notices that were tried and should have left long ago.
     pub overdue: u64,
-    /// Our clock minus the provider's, where that was heard since the last look.
+    /// Our clock minus that of the provider that it agrees with best, where any was heard since the last look.
     pub clock_offset: Option<Span>,
     /// The folder of the state.
     pub disk: Option<Disk>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokenwatch::board::Vitals;
 use tokenwatch::domain::alert::NotifyReason::{Escalated, First, Repeated, Resolved};
 use tokenwatch::domain::alert::Subject;
 use tokenwatch::domain::answer::{Answer, Refused};
@@ -128,6 +129,20 @@ impl Watched {
 }
 
 const SILENCE: [Word; 0] = [];
+
+/// Our own wrong clock is wrong for every provider. One of them that is wrong alone is a stranger's trouble.
+#[test]
+fn the_provider_that_agrees_best_is_believed() {
+    let vitals = Vitals::default();
+    assert_eq!(vitals.take_clock_offset(), None);
+    for (heard, believed) in [(&[600, -2, 61][..], -2), (&[-2, 600], -2), (&[-600, 601], -600), (&[70], 70)] {
+        for seconds in heard {
+            vitals.clock_is(Span::seconds(*seconds));
+        }
+        assert_eq!(vitals.take_clock_offset(), Some(Span::seconds(believed)), "{heard:?}");
+        assert_eq!(vitals.take_clock_offset(), None, "it is told once");
+    }
+}
 
 #[test]
 fn a_clock_is_off_at_two_looks_in_a_row() {

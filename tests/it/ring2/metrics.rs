@@ -436,3 +436,22 @@ fn a_scrape_while_checks_come_in_is_well_formed() {
     assert_eq!(scrape.count("tokenwatch_token_verdict"), 100_000);
     assert_eq!(Span::days(1).as_seconds(), DAY);
 }
+
+/// What a provider said of our clock must not be said for ever when nobody asks it any more.
+#[test]
+fn what_providers_said_is_forgotten_and_what_was_counted_is_not() {
+    let counters = Counters::default();
+    let meta = ProviderName::meta();
+    let telemetry =
+        Telemetry { usage: vec![("call_count", 0.25)], clock_offset: Some(Span::seconds(600)), ..Telemetry::default() };
+    let scrape = || parse(&String::from_utf8(counters.render()).expect("UTF-8"));
+    let offset = |scrape: &Scrape| scrape.value("tokenwatch_clock_offset_seconds", &[("provider", "meta")]);
+    counters.checked(&meta, "helpdesk", &telemetry, None);
+    assert_eq!(offset(&scrape()), Some(600.0));
+    counters.forget();
+    let forgotten = scrape();
+    assert_eq!((offset(&forgotten), forgotten.count("tokenwatch_provider_usage_ratio")), (None, 0));
+    assert_eq!(forgotten.value("tokenwatch_checks_total", &[("provider", "meta")]), Some(1.0));
+    counters.checked(&meta, "helpdesk", &telemetry, None);
+    assert_eq!(offset(&scrape()), Some(600.0));
+}
