@@ -194,7 +194,7 @@ fn next() -> Vec<Panel> {
         Kind::Bars,
         "Timeline: days left",
         (9, 10),
-        "The tokens that end first, by severity and then by date; the colour is that of the worst open finding. \
+        "The tokens that end first, or lose data access first, by severity and then by date; the colour is that of the worst open finding. \
          Those without an end, and those that were killed before it, are not here. Red: renew or replace it today; the token's page has the steps.",
     )
     .ask(&promql::timeline("critical"), "{{token}}")
@@ -244,7 +244,7 @@ fn next() -> Vec<Panel> {
         Kind::Table,
         "What ends next",
         (24, 10),
-        "The hundred tokens that end first, then those that never end, then those whose end nobody knows. The \
+        "The hundred tokens that end first, or lose data access first, then those that never end, then those whose end nobody knows. The \
          colour is that of the worst open finding. The link leads to the token's page. Beyond 5,000 tokens only \
          those with an open finding are here (metrics.per_token).",
     )
@@ -378,7 +378,7 @@ fn watcher() -> Vec<Panel> {
             (12, 4),
             "undeliverable: notices fail on every way. outbox_growing: more come than leave. clock_off: our clock \
              is wrong, so every date is. state_nearly_full: the disk of the state. version_retiring: the API version \
-             that is asked ends. Each is told to people as well; docs/alerts.md says what to do.",
+             that is asked ends. Each is told to people as well; docs/runbook.md says what to do.",
         )
         .ask(&format!("max by (finding) ({})", own("tokenwatch_watcher_finding")), "{{finding}}")
         .unit("none", 0)

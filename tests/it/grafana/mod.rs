@@ -227,14 +227,25 @@ impl Scene {
         });
         let ends =
             [("ended", -DAY / 2), ("soon", 2 * DAY), ("warned", 10 * DAY), ("noted", 20 * DAY), ("shop", 58 * DAY)];
+        // The token itself never ends, and tomorrow it reads nothing any more.
+        let page = stage.issue(-89 * DAY, 60 * DAY);
+        stage.sim().with_world(|world| {
+            assert!(world.set_expiry(&page, None) && world.set_data_access(&page, Some(unix_now() + DAY)));
+        });
         let secrets: Vec<(String, String)> =
             ends.iter().map(|(name, ends)| (name.to_uppercase(), stage.issue(ends - 60 * DAY, *ends))).collect();
         let mut lines: Vec<(&str, &str)> = secrets.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        lines.extend([("MACHINE", sender.as_str()), ("CLAIM", CLAIM), ("FOREIGN", secrets[4].1.as_str())]);
+        lines.extend([
+            ("MACHINE", sender.as_str()),
+            ("CLAIM", CLAIM),
+            ("FOREIGN", secrets[4].1.as_str()),
+            ("PAGE", page.as_str()),
+        ]);
         stage.write_env(&lines);
         let env = quoted(&stage.path("config.env"));
         let key = quoted(&stage.write("hook-key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
         let tokens: String = ends.iter().map(|(name, _)| stage.token(name, &name.to_uppercase())).collect();
+        let tokens = stage.token("page", "PAGE") + &tokens;
         let rest = format!(
             "webhook = {{ url = {:?}, secret = {{ file = {key} }} }}\n\
              [receivers.lead]\nemail = [\"lead@example.com\"]\n\
@@ -309,6 +320,7 @@ impl Scene {
         };
         near("ended", -0.5);
         near("soon", 2.0);
+        near("page", 1.0);
         near("warned", 10.0);
         near("shop", 60.0);
         near("machine", f64::from(promql::NEVER));
@@ -323,7 +335,10 @@ impl Scene {
         let series = "tokenwatch_token_expiry_timestamp_seconds{token=\"soon\"}";
         assert_eq!(of(&moments, "soon"), self.daemon.metric(series).map(|seconds| 1_000.0 * seconds));
         assert_eq!(of(&moments, "machine"), Some(253_402_300_800_000.0));
-        assert_eq!(of(&moments, "claim"), None);
+        assert_eq!((of(&moments, "claim"), of(&moments, "page")), (None, Some(253_402_300_800_000.0)));
+        let access = asked(promql::next_moment("tokenwatch_token_data_access_expiry_timestamp_seconds"));
+        let series = "tokenwatch_token_data_access_expiry_timestamp_seconds{token=\"page\"}";
+        assert_eq!(of(&access, "page"), self.daemon.metric(series).map(|seconds| 1_000.0 * seconds));
         let severities = asked(promql::next_severity());
         assert_eq!(
             ["ended", "warned", "noted", "shop"].map(|token| of(&severities, token)),
@@ -342,7 +357,7 @@ impl Scene {
         }
         let bars = asked(promql::timeline("critical"));
         let order: Vec<&str> = bars.iter().map(|sample| sample.label("token")).collect();
-        assert_eq!(order, ["ended", "soon"]);
+        assert_eq!(order, ["ended", "page", "soon"]);
         assert_eq!(asked(promql::up()).iter().map(|sample| sample.value).collect::<Vec<_>>(), [1.0]);
         let renewals = asked(promql::next_renewals());
         assert!(of(&renewals, "shop").is_some_and(|seconds| (seconds / 86_400.0 - 55.0).abs() < 0.05), "{renewals:?}");
@@ -356,9 +371,9 @@ impl Scene {
             (
                 "receiver",
                 "(default|lead)",
-                &["claim", "ended", "foreign", "machine", "noted", "paper", "shop", "soon", "warned"],
+                &["claim", "ended", "foreign", "machine", "noted", "page", "paper", "shop", "soon", "warned"],
             ),
-            ("app", "(helpdesk)", &["ended", "machine", "noted", "shop", "soon", "warned"]),
+            ("app", "(helpdesk)", &["ended", "machine", "noted", "page", "shop", "soon", "warned"]),
             ("token", "(soon|warned)", &["soon", "warned"]),
         ] {
             let choices = all.but(variable, value);

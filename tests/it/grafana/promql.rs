@@ -131,11 +131,18 @@ fn weighed(findings: &str) -> String {
     format!("{findings} * on (severity) group_left () ({weights})")
 }
 
-/// Seconds that are left to each token whose end is a date; one that was killed before it has none left.
+/// The nearest deadline of each token: its end, or that of its data access where this is sooner. That access never ends says nothing of
+/// an end that nobody knows.
+fn deadline() -> String {
+    let end = named("tokenwatch_token_expiry_timestamp_seconds");
+    let access = named("tokenwatch_token_data_access_expiry_timestamp_seconds");
+    format!("({end} <= {access} or {access} < +Inf or {end})")
+}
+
+/// Seconds that are left to each token whose nearest deadline is a date; one that was killed before it has none left.
 fn dated() -> String {
-    let expiry = format!("tokenwatch_token_expiry_timestamp_seconds{{{NAMED}}}");
     let killed = format!("tokenwatch_token_verdict{{{NAMED},verdict=\"invalid\"}} == 1");
-    format!("({expiry} < +Inf unless on (instance, token) {killed}) - time()")
+    format!("({} < +Inf unless on (instance, token) {killed}) - time()", deadline())
 }
 
 /// Days left, the least first; with this severity, or with none where it is empty.
@@ -162,7 +169,7 @@ pub fn timeline(severity: &str) -> String {
 
 /// The tokens that end first, as days left: dates, then those that never end, then those of which nobody knows.
 fn next() -> String {
-    let days = format!("clamp_max((tokenwatch_token_expiry_timestamp_seconds{{{NAMED}}} - time()) / 86400, {NEVER})");
+    let days = format!("clamp_max(({} - time()) / 86400, {NEVER})", deadline());
     let unknown = format!("(0 * tokenwatch_token_info{{{NAMED}}} + {UNKNOWN})");
     let all = format!("({days} or on (instance, token) {unknown})");
     format!("bottomk({ROWS}, {all} * on (instance, token) group_left (provider, app, kind) {})", chosen())
