@@ -337,6 +337,8 @@ pub struct Troubles {
     pub store: BTreeMap<&'static str, String>,
     /// The last failure by way (`mail to oncall`), until something gets through that way.
     pub ways: BTreeMap<String, String>,
+    /// Why the listener's certificate or users are not those of its files.
+    pub listener: Option<String>,
 }
 
 impl Default for Vitals {
@@ -419,6 +421,11 @@ impl Vitals {
     /// Notes how that way to people fares; true when that is news.
     pub fn way_is(&self, way: &str, trouble: Option<String>) -> bool {
         note(&mut lock(&self.troubles).ways, way.to_owned(), trouble)
+    }
+
+    /// Notes how the listener fares with its files.
+    pub fn listener_is(&self, trouble: Option<String>) {
+        lock(&self.troubles).listener = trouble;
     }
 
     /// Forgets the troubles of ways that are gone.

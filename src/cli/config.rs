@@ -7,6 +7,7 @@ use crate::daemon::wiring::Wiring;
 use crate::reader::Reader;
 use crate::settings::show;
 use crate::settings::source::Sources;
+use crate::web::gate::Policy;
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum What {
@@ -40,6 +41,9 @@ pub fn run(context: &Context, what: What) -> Exit {
     }
     let clock: std::sync::Arc<dyn crate::ports::Clock> = std::sync::Arc::new(crate::clock::System);
     let reader = Reader::new(Sources::new(context.environment.iter().cloned()));
+    if let Err(faults) = Policy::of(&loaded.settings) {
+        return super::fail(Exit::BadConfiguration, format_args!("the configuration is refused:\n{faults}"));
+    }
     let counts = (loaded.settings.tokens.len(), loaded.settings.apps.len(), loaded.settings.receivers.len());
     if let Err(error) = Wiring::new(loaded.settings, &reader, &clock) {
         return super::fail(Exit::BadConfiguration, format_args!("the configuration is refused:\n{error}"));

@@ -106,7 +106,8 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring, Keyring::new(None, state.with_file_name(KEY_FILE)));
     let (start, requests) = (clock.now(), daemon.requests());
     let stage = Stage { sim, clock, start, folder: folder.clone(), env, works, requests };
-    let doors = Doors { listener: Some(listener), control: Some(bind_control(&control_path(None, &state))?) };
+    let doors =
+        Doors { listener: Some(listener), probes: None, control: Some(bind_control(&control_path(None, &state))?) };
     let mut running = JoinSet::new();
     running.spawn(daemon.run(doors, stop.clone(), now));
 

@@ -3,6 +3,7 @@
 //! Everything that can fail fails before READY=1, with an error that names the place. SIGHUP validates the whole configuration before it
 //! changes anything; SIGTERM ends in order, a second one at once.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::renewal::keyring::{KEY_FILE, Keyring};
 use crate::settings::source::Sources;
 use crate::settings::{self, Loaded, Settings};
 use crate::store::Sqlite;
+use crate::web::gate::Policy;
 
 /// How the process was started. It holds the environment, which may hold secrets, so it cannot be printed.
 #[derive(Clone)]
@@ -47,14 +49,17 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     drop((warnings, tree));
     let state = state_path(&settings, &start.environment)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state)?);
-    let doors = open_doors(&settings, &state, &start.environment).await?;
+    let policy = Policy::of(&settings).map_err(Fatal::Web)?;
+    let doors = open_doors(&settings, &policy, &state, &start.environment).await?;
+    make_room_for_connections(&settings);
     let (tokens, zone) = (settings.tokens.len(), settings.daemon.zone.clone());
-    warn_of_open_files(&settings).await;
+    warn_of_open_files(&settings, policy.secret_files()).await;
     let wiring = Wiring::new(settings, &reader, &clock)?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
     let keyring = keyring(&state, &start.environment);
-    let daemon =
-        Daemon::new(Arc::clone(&clock), store, wiring, keyring).with_folder(state.parent().map(Path::to_path_buf));
+    let daemon = Daemon::new(Arc::clone(&clock), store, wiring, keyring)
+        .with_folder(state.parent().map(Path::to_path_buf))
+        .with_policy(policy);
     let (board, reloader) = (daemon.board(), daemon.reloader());
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     info!(
@@ -96,13 +101,16 @@ async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader
     }
     let loaded = settings::load(&start.config, &start.environment);
     let wiring = match loaded {
-        Ok(loaded) => Wiring::new(loaded.settings, reader, clock).map_err(|error| error.to_string()),
+        Ok(loaded) => Policy::of(&loaded.settings).map_err(|faults| faults.to_string()).and_then(|policy| {
+            Ok((Wiring::new(loaded.settings, reader, clock).map_err(|error| error.to_string())?, policy))
+        }),
         Err(faults) => Err(faults.to_string()),
     };
     match wiring {
-        Ok(wiring) => {
-            warn_of_open_files(&wiring.settings).await;
-            reloader.put_in_force(wiring);
+        Ok((wiring, policy)) => {
+            warn_of_open_files(&wiring.settings, policy.secret_files()).await;
+            make_room_for_connections(&wiring.settings);
+            reloader.put_in_force(wiring, policy);
         }
         Err(faults) => {
             for fault in faults.lines() {
@@ -114,14 +122,17 @@ async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader
     unit::tell(&[NotifyState::Ready]);
 }
 
-async fn open_doors(settings: &Settings, state: &Path, environment: &[(String, String)]) -> Result<Doors, Fatal> {
-    let listener = match settings.daemon.listen {
-        None => None,
-        Some(address) => {
-            let bound = TcpListener::bind(address).await;
-            Some(bound.map_err(|problem| Fatal::Listen { address: address.to_string(), problem })?)
-        }
-    };
+async fn open_doors(
+    settings: &Settings,
+    policy: &Policy,
+    state: &Path,
+    environment: &[(String, String)],
+) -> Result<Doors, Fatal> {
+    let listener = bind(settings.daemon.listen).await?;
+    let probes = bind(settings.daemon.probe_listen).await?;
+    if let Some(address) = settings.daemon.listen {
+        warn_of_clear_text(address, policy);
+    }
     let path = control_path(variable(environment, "RUNTIME_DIRECTORY"), state);
     let control = match bind_control(&path) {
         Ok(control) => Some(control),
@@ -130,7 +141,39 @@ async fn open_doors(settings: &Settings, state: &Path, environment: &[(String, S
             None
         }
     };
-    Ok(Doors { listener, control })
+    Ok(Doors { listener, probes, control })
+}
+
+async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fatal> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|problem| Fatal::Listen { address: address.to_string(), problem })
+}
+
+fn warn_of_clear_text(address: SocketAddr, policy: &Policy) {
+    if !address.ip().is_loopback() && policy.tls.is_none() && !policy.users.is_everybody() {
+        warn!(%address, "passwords cross the network in the clear; name a certificate in tls_server_config of daemon.web_config");
+    }
+}
+
+/// A process may have so many files open, and every connection is one. The usual limit is raised where more are asked for and the system allows it.
+fn make_room_for_connections(settings: &Settings) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = u64::try_from(settings.daemon.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let limit = getrlimit(Resource::Nofile);
+    if settings.daemon.listen.is_none() || limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let possible = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(possible), maximum: limit.maximum });
+    if raised.is_err() || possible < wanted {
+        let connections = possible.saturating_sub(OTHER_FILES);
+        warn!(
+            wanted,
+            possible,
+            "so many connections cannot be kept open: raise LimitNOFILE= in the unit, or set daemon.max_connections to {connections}"
+        );
+    }
 }
 
 /// The state file: as configured, else in systemd's state folder, else in the user's. The folder is made when it is missing.
@@ -169,6 +212,9 @@ pub fn keyring(state: &Path, environment: &[(String, String)]) -> Keyring {
 pub fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&'a str> {
     environment.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
 }
+
+/// What is open beside connections: the state, questions to providers, mails, renewals.
+const OTHER_FILES: u64 = 256;
 
 /// What the process was told.
 enum Told {

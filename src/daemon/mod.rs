@@ -44,7 +44,9 @@ use crate::metrics::Counters;
 use crate::ports::{Clock, Store, StoreError};
 use crate::renewal::keyring::Keyring;
 use crate::requests::{Inbox, Requests};
-use crate::settings::Settings;
+use crate::settings::{Faults, Settings};
+use crate::web::gate::{Gate, Policy};
+use crate::web::listener::Kind;
 use crate::web::{self, Web};
 
 /// The daemon, built and not yet running.
@@ -59,6 +61,7 @@ pub struct Daemon {
     inbox: Inbox,
     folder: Option<PathBuf>,
     keyring: Arc<Keyring>,
+    gate: Arc<Gate>,
 }
 
 /// Where the daemon listens. Everything is bound before it says that it is ready.
@@ -66,6 +69,8 @@ pub struct Daemon {
 pub struct Doors {
     /// The status page and the metrics.
     pub listener: Option<TcpListener>,
+    /// Nothing but the probes.
+    pub probes: Option<TcpListener>,
     /// The control socket.
     pub control: Option<UnixListener>,
 }
@@ -84,6 +89,9 @@ pub enum Fatal {
         /// What the system says.
         problem: std::io::Error,
     },
+    /// The web configuration file, or a file that it names, cannot be used.
+    #[error("the listener's files are refused:\n{0}")]
+    Web(Faults),
     /// A valid configuration that cannot be put to work.
     #[error(transparent)]
     Wiring(#[from] WiringError),
@@ -99,6 +107,7 @@ pub struct Reloader {
     board: Arc<Board>,
     wiring: latest::Sender<Arc<Wiring>>,
     settings: latest::Sender<Arc<Settings>>,
+    gate: Arc<Gate>,
 }
 
 impl Daemon {
@@ -112,7 +121,15 @@ impl Daemon {
         let (requests, inbox) = Requests::new();
         let wiring = latest::Sender::new(Arc::new(wiring));
         let keyring = Arc::new(keyring);
-        Self { clock, store, board, counters, wiring, settings, requests, inbox, folder: None, keyring }
+        let gate = Arc::new(Gate::new(Policy::open()));
+        Self { clock, store, board, counters, wiring, settings, requests, inbox, folder: None, keyring, gate }
+    }
+
+    /// Lets in at the listener whom these rules let in.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        self.gate.put(policy);
+        self
     }
 
     /// Keeps an eye on the disk that this folder is on: the state's.
@@ -138,6 +155,7 @@ impl Daemon {
             board: Arc::clone(&self.board),
             wiring: self.wiring.clone(),
             settings: self.settings.clone(),
+            gate: Arc::clone(&self.gate),
         }
     }
 
@@ -285,12 +303,23 @@ impl Daemon {
             requests: self.requests.clone(),
         };
         let router = web::router(web.clone());
-        if let Some(listener) = doors.listener {
-            let (router, stop) = (router.clone(), stop.clone());
+        let mut open = |task: Task, socket: Option<TcpListener>, kind: Kind| {
+            let Some(socket) = socket else { return };
+            let served = web::listener::serve(socket, kind, router.clone(), self.settings.subscribe(), stop.clone());
             tasks.spawn(async move {
-                let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-                log_end("listener", served);
-                (Task::Listener, Ok(()))
+                served.await;
+                (task, Ok(()))
+            });
+        };
+        let has_listener = doors.listener.is_some();
+        open(Task::Listener, doors.listener, Kind::Pages(Arc::clone(&self.gate)));
+        open(Task::Probes, doors.probes, Kind::Probes);
+        if has_listener {
+            let (gate, board) = (Arc::clone(&self.gate), Arc::clone(&self.board));
+            let (settings, stop) = (self.settings.subscribe(), stop.clone());
+            tasks.spawn(async move {
+                gate.keep(settings, &board, stop).await;
+                (Task::Gate, Ok(()))
             });
         }
         if let Some(control) = doors.control {
@@ -305,8 +334,9 @@ impl Daemon {
 }
 
 impl Reloader {
-    /// Puts the wiring in force.
-    pub fn put_in_force(&self, wiring: Wiring) {
+    /// Puts the wiring in force, and with it whom the listener lets in.
+    pub fn put_in_force(&self, wiring: Wiring, policy: Policy) {
+        self.gate.put(policy);
         self.settings.send_replace(Arc::clone(&wiring.settings));
         self.wiring.send_replace(Arc::new(wiring));
         self.board.vitals.reloaded(true, self.clock.now());
@@ -353,6 +383,8 @@ enum Task {
     Heart,
     Sustain,
     Listener,
+    Probes,
+    Gate,
     Control,
 }
 
@@ -367,6 +399,8 @@ impl Task {
             Self::Heart => "heartbeat",
             Self::Sustain => "sustain",
             Self::Listener => "listener",
+            Self::Probes => "probe listener",
+            Self::Gate => "listener's files",
             Self::Control => "control",
         }
     }

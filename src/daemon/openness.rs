@@ -14,11 +14,12 @@ use crate::hygiene::{Readers, privacy};
 use crate::settings::Settings;
 use crate::settings::value::SecretRef;
 
-/// Looks at every file that holds a secret of a token or of an app, once.
-pub async fn warn_of_open_files(settings: &Settings) {
+/// Looks at every file that holds a secret of a token, of an app or of the listener, once.
+pub async fn warn_of_open_files(settings: &Settings, of_listener: &[PathBuf]) {
     let tokens = settings.tokens.iter().map(|token| &token.secret);
     let apps = settings.apps.values().filter_map(|app| app.secret.as_ref());
-    let paths: BTreeSet<PathBuf> = tokens.chain(apps).filter_map(SecretRef::path).map(Path::to_owned).collect();
+    let paths = tokens.chain(apps).filter_map(SecretRef::path).map(Path::to_owned);
+    let paths: BTreeSet<PathBuf> = paths.chain(of_listener.iter().cloned()).collect();
     let looked = spawn_blocking(move || {
         for path in paths {
             look(&path);

@@ -68,7 +68,7 @@ pub fn status_text(board: &Board, zone: &Zone, now: Timestamp) -> String {
         text.push_str(&format!(", next check {}", zone.short(next)));
     }
     let troubles = board.vitals.troubles();
-    for trouble in troubles.store.values().chain(troubles.ways.values()) {
+    for trouble in troubles.store.values().chain(troubles.ways.values()).chain(&troubles.listener) {
         text.push_str("; trouble: ");
         text.push_str(trouble);
     }

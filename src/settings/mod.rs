@@ -13,6 +13,7 @@ pub mod schema;
 pub mod show;
 pub mod source;
 pub mod value;
+pub mod web_file;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -156,6 +157,16 @@ fn name_at(tokens: &[Token], place: u32) -> Option<&TokenId> {
 pub struct Daemon {
     /// Where the status page and the metrics are served.
     pub listen: Option<SocketAddr>,
+    /// TLS and users of that listener.
+    pub web_config: Option<PathBuf>,
+    /// Whether its probes are answered without a user.
+    pub open_probes: bool,
+    /// Where nothing but the probes is served, in the clear and to everybody.
+    pub probe_listen: Option<SocketAddr>,
+    /// Connections that the listener keeps at once.
+    pub max_connections: usize,
+    /// How long a client may take for its part.
+    pub client_timeout: Span,
     /// The state file, when the configuration names one.
     pub state: Option<PathBuf>,
     /// Zone of cron expressions and dates.

@@ -242,6 +242,14 @@ fn daemon(at: &At<'_>) -> Daemon {
     let listen = at.text("listen").unwrap_or(DEFAULT_LISTEN);
     Daemon {
         listen: value::listen(listen).ok().flatten(),
+        web_config: at.parsed("web_config", value::path),
+        open_probes: at.flag("open_probes").unwrap_or(false),
+        probe_listen: at.parsed("probe_listen", value::listen).flatten(),
+        max_connections: at
+            .count("max_connections")
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(DEFAULT_MAX_CONNECTIONS),
+        client_timeout: at.parsed("client_timeout", value::period).unwrap_or(DEFAULT_CLIENT_TIMEOUT),
         state: at.parsed("state", value::state),
         zone: at.parsed("timezone", Zone::parse).unwrap_or(Zone::UTC),
         concurrency: at.count("concurrency").and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_CONCURRENCY),
@@ -778,6 +786,9 @@ const DEFAULT_RESEND: Span = Span::minutes(1);
 const DEFAULT_LANGUAGE: &str = "en";
 const DEFAULT_LISTEN: &str = "127.0.0.1:9847";
 const DEFAULT_CONCURRENCY: usize = 32;
+/// Half of the files that a process may have open where nobody says otherwise.
+const DEFAULT_MAX_CONNECTIONS: usize = 512;
+const DEFAULT_CLIENT_TIMEOUT: Span = Span::seconds(30);
 const DEFAULT_GRACE: Span = Span::seconds(10);
 const DEFAULT_RELAY_TIMEOUT: Span = Span::seconds(30);
 const DEFAULT_RETRY: Span = Span::seconds(60);

@@ -136,6 +136,30 @@ const DAEMON: &[Key] = &[
     key("listen", Kind::Listen, "Address of the status page and /metrics; empty turns it off.")
         .or("\"127.0.0.1:9847\""),
     key(
+        "web_config",
+        Kind::Path,
+        "TLS and users of the listener: a web configuration file as Prometheus reads it; see docs/listener.md.",
+    ),
+    key("open_probes", Kind::Bool, "`/healthz` and `/readyz` answer yes or no to those who give no user, too.").or("false"),
+    key(
+        "probe_listen",
+        Kind::Listen,
+        "A second address for nothing but `/healthz` and `/readyz`: in the clear, without a user, with connections of its own.",
+    )
+    .or("\"\""),
+    key(
+        "max_connections",
+        Kind::Count(100_000),
+        "Connections of the listener at once; a new one beyond takes the place of the idlest.",
+    )
+    .or("512"),
+    key(
+        "client_timeout",
+        Kind::Period,
+        "How long a client may take for a handshake, for the head of a request, and to take in more of an answer.",
+    )
+    .or("\"30s\""),
+    key(
         "state",
         Kind::StateUrl,
         "Where the state is kept. Default: `tokenwatch.db` in $STATE_DIRECTORY, else in the XDG state folder.",

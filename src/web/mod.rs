@@ -6,8 +6,11 @@ pub mod calendar;
 pub mod control;
 pub mod exposition;
 pub mod find;
+pub mod gate;
 pub mod json;
 pub mod lifetime;
+pub mod listener;
+mod login;
 pub mod page;
 
 use std::collections::BTreeMap;
@@ -131,6 +134,7 @@ async fn readyz(State(web): State<Web>) -> Response {
         lines.push("notices: ok".to_owned());
     }
     lines.extend(troubles.ways.iter().map(|(way, text)| format!("{way}: {text}")));
+    lines.extend(troubles.listener.iter().map(|text| format!("listener: {text}")));
     lines.extend(vitals.findings().iter().map(|finding| format!("finding: {}", finding.reason.as_str())));
     if let Ok(outbox) = store {
         lines.push(format!("outbox: {} pending", outbox.pending));

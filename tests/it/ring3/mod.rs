@@ -16,6 +16,7 @@ mod handing_over;
 mod init;
 mod kills;
 mod lifecycle;
+mod listener;
 mod operators_commands;
 mod pages;
 mod providers;

@@ -20,6 +20,7 @@ use tokenwatch::settings;
 use tokenwatch::settings::source::Sources;
 use tokenwatch::sim::{App, Mailbox, Received, Sim, World};
 use tokenwatch::store::Sqlite;
+use tokenwatch::web::gate::Policy;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -185,7 +186,7 @@ impl House {
         let (stop, now) = (CancellationToken::new(), CancellationToken::new());
         let (board, reloader, requests) = (daemon.board(), daemon.reloader(), daemon.requests());
         let mut task = JoinSet::new();
-        task.spawn(daemon.run(Doors { listener: Some(listener), control: None }, stop.clone(), now.clone()));
+        task.spawn(daemon.run(Doors { listener: Some(listener), ..Doors::default() }, stop.clone(), now.clone()));
         self.running = Some(Running { board, reloader, requests, store, page, stop, now, task });
     }
 
@@ -205,7 +206,7 @@ impl House {
 
     /// Puts another configuration in force, as SIGHUP does.
     pub fn reload(&self, config: &str) {
-        self.running().reloader.put_in_force(self.wiring(config));
+        self.running().reloader.put_in_force(self.wiring(config), Policy::open());
     }
 
     /// Stops the daemon in order.

@@ -1,6 +1,7 @@
 //! What the tests share: the daemon in one process under simulated time, and real processes with real servers.
 
 pub mod alertmanager;
+pub mod authority;
 pub mod desk;
 pub mod dialects;
 pub mod exim;
