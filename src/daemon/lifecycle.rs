@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -50,7 +50,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let state = state_path(&settings, &start.environment)?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state)?);
     let policy = Policy::of(&settings).map_err(Fatal::Web)?;
-    let doors = open_doors(&settings, &policy, &state, &start.environment).await?;
+    let doors = open_doors(&settings, &policy, &state, &start.environment)?;
     make_room_for_connections(&settings);
     let (tokens, zone) = (settings.tokens.len(), settings.daemon.zone.clone());
     warn_of_open_files(&settings, policy.secret_files()).await;
@@ -122,14 +122,14 @@ async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader
     unit::tell(&[NotifyState::Ready]);
 }
 
-async fn open_doors(
+fn open_doors(
     settings: &Settings,
     policy: &Policy,
     state: &Path,
     environment: &[(String, String)],
 ) -> Result<Doors, Fatal> {
-    let listener = bind(settings.daemon.listen).await?;
-    let probes = bind(settings.daemon.probe_listen).await?;
+    let listener = bind(settings.daemon.listen)?;
+    let probes = bind(settings.daemon.probe_listen)?;
     if let Some(address) = settings.daemon.listen {
         warn_of_clear_text(address, policy);
     }
@@ -144,10 +144,16 @@ async fn open_doors(
     Ok(Doors { listener, probes, control })
 }
 
-async fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fatal> {
+fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fatal> {
     let Some(address) = address else { return Ok(None) };
-    let bound = TcpListener::bind(address).await;
-    bound.map(Some).map_err(|problem| Fatal::Listen { address: address.to_string(), problem })
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart need not wait for connections of the last run to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map(Some).map_err(|problem| Fatal::Listen { address: address.to_string(), problem })
 }
 
 fn warn_of_clear_text(address: SocketAddr, policy: &Policy) {
@@ -213,6 +219,9 @@ pub fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&
     environment.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
 }
 
+/// How many connections the system keeps until they are accepted. With the usual 128 a thousand that come at once overflow it, and whoever
+/// is turned away tries again only after a second: a probe, too.
+const BACKLOG: u32 = 4_096;
 /// What is open beside connections: the state, questions to providers, mails, renewals.
 const OTHER_FILES: u64 = 256;
 

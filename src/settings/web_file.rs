@@ -100,10 +100,7 @@ impl fmt::Debug for PasswordHash {
 pub fn parse(text: &str, path: &Path) -> Result<WebFile, Faults> {
     let mut reading = Reading { path, faults: Vec::new() };
     let file = reading.file(text);
-    match reading.faults.is_empty() {
-        true => Ok(file),
-        false => Err(Faults(reading.faults)),
-    }
+    if reading.faults.is_empty() { Ok(file) } else { Err(Faults(reading.faults)) }
 }
 
 struct Reading<'a> {

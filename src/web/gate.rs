@@ -214,7 +214,10 @@ impl Papers {
         let mut digest = Sha256::new();
         let mut take = |path: &Path| {
             let content = content(path);
-            let bytes = content.as_ref().map_or_else(|problem| problem.as_bytes(), |content| content);
+            let bytes = match &content {
+                Ok(content) => content.as_slice(),
+                Err(problem) => problem.as_bytes(),
+            };
             digest.update([u8::from(content.is_ok())]);
             digest.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(bytes);

@@ -200,8 +200,11 @@ fn decoy(password: &[u8], cost: u32) {
     let _ = std::hint::black_box(bcrypt::hash_with_salt_bytes(password, cost, [0; 16]));
 }
 
+/// Bytes that leave no trace.
+type Wiped = Zeroizing<Vec<u8>>;
+
 /// User and password of `Basic …`; nothing of anything else.
-fn credentials(header: &HeaderValue) -> Option<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)> {
+fn credentials(header: &HeaderValue) -> Option<(Wiped, Wiped)> {
     let (scheme, rest) = header.as_bytes().split_at_checked(SCHEME.len())?;
     let encoded = rest.trim_ascii();
     if !scheme.eq_ignore_ascii_case(SCHEME) {

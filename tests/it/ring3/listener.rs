@@ -333,10 +333,11 @@ fn ten_thousand_clients_keep_no_probe_from_its_answer() {
         assert!(slowest < Duration::from_secs(10), "a probe took {slowest:?}");
         assert!(daemon.page("/metrics").contains("tokenwatch_build_info"));
         let open = open_sockets(&daemon);
-        eprintln!(
+        let seen = format!(
             "of {many} connections {open} sockets are open, {} KiB resident, slowest probe {slowest:?}",
             resident(&daemon)
         );
+        say(&seen);
         assert!(open <= kept + 64, "{open} sockets are open where {kept} connections may be");
         assert!(open >= kept.min(many) * 9 / 10, "only {open} sockets of {kept} are open");
         drop(crowd);
@@ -370,9 +371,15 @@ fn raise_limit(wanted: usize) -> usize {
     let possible = limit.maximum.map_or(wanted, |most| usize::try_from(most).unwrap_or(wanted).saturating_sub(2_000));
     assert!(possible >= 2_000, "this system allows {:?} open files, too few to say anything", limit.maximum);
     if possible < wanted {
-        eprintln!("this system allows {possible} connections, and not the {wanted} that were meant");
+        say(&format!("this system allows {possible} connections, and not the {wanted} that were meant"));
     }
     possible.min(wanted)
+}
+
+/// What was measured, for whoever reads the output of the test.
+#[expect(clippy::print_stderr, reason = "a measurement is worth nothing that nobody sees")]
+fn say(text: &str) {
+    eprintln!("{text}");
 }
 
 fn open_sockets(daemon: &Daemon) -> usize {
@@ -492,7 +499,7 @@ impl Line {
     /// What the server showed.
     fn certificate(&self) -> CertificateDer<'static> {
         match &self.stream {
-            Wire::Clear(_) => panic!("nothing is shown in the clear"),
+            Wire::Clear(_) => unreachable!("nothing is shown in the clear"),
             Wire::Tls(stream) => {
                 let shown = stream.conn.peer_certificates().and_then(|chain| chain.first());
                 shown.expect("the handshake is over").clone().into_owned()
