@@ -1,7 +1,7 @@
 //! Serves the pages to whoever may read them, within limits: how many connections, how large a head, how long a client may take.
 //!
 //! It never waits for a client with anything but that client's own task, and no number of clients keeps a new one out: the idlest of those who
-//! hold most connections makes room (docs/decisions/0029). The probes may have an address of their own, with room that nobody else can take.
+//! hold most connections makes room (docs/decisions/0030). The probes may have an address of their own, with room that nobody else can take.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
