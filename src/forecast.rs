@@ -72,6 +72,8 @@ pub struct Renewal {
     pub name: String,
     /// When the token then ends.
     pub until: Option<i64>,
+    /// How the try before it ended, where that was not well.
+    pub after: Option<&'static str>,
 }
 
 /// One notice.
@@ -169,10 +171,12 @@ impl Outlook {
                 && let Ok(facts) = &mut seen.answer
             {
                 *facts = renewed(spec, facts, at);
+                let last = status.renewal.last.as_ref().map(|last| last.outcome);
                 self.renewals.push(Renewal {
                     at: at.unix(),
                     name: spec.id.to_string(),
                     until: facts.expires.date().map(Timestamp::unix),
+                    after: last.filter(|last| *last != Outcome::Renewed).map(Outcome::as_str),
                 });
                 // The secret is told apart by its date: only that there is another one matters here.
                 let fingerprint = fingerprint(at);

@@ -57,7 +57,7 @@ pub(super) fn ended_it(notice: &Notice) -> bool {
 /// What happens.
 pub(super) fn what_happens(notice: &Notice, zone: &Zone) -> String {
     let text = match &notice.detail {
-        Detail::Text(text) if !text.is_empty() => format!(" {}", sentence(&plain(text))),
+        Detail::Text(text) if !text.is_empty() => format!(" {}", super::capitalised(&sentence(&plain(text)))),
         _ => String::new(),
     };
     match notice.reason {

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::{Context, Exit, io, sandbox};
 use crate::daemon::wiring::Wiring;
 use crate::reader::Reader;
-use crate::settings::show;
+use crate::settings::{placeholder, show};
 use crate::settings::source::Sources;
 use crate::web::gate::Policy;
 
@@ -21,6 +21,11 @@ pub enum What {
     Reference,
     /// What this configuration needs from outside of the unit's sandbox, as files ready to be installed.
     Sandbox,
+}
+
+/// `1 token`, `2 tokens`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Runs the command.
@@ -52,7 +57,12 @@ pub fn run(context: &Context, what: What) -> Exit {
     for warning in &loaded.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    let unfilled = placeholder::unfilled(&loaded.tree);
+    if !unfilled.is_empty() {
+        text.push_str(&format!("still to be filled in, for it reaches nobody: {}\n", unfilled.join(", ")));
+    }
     let (tokens, apps, receivers) = counts;
-    text.push_str(&format!("ok: {tokens} tokens, {apps} apps, {receivers} receivers\n"));
+    let counted = [count(tokens, "token"), count(apps, "app"), count(receivers, "receiver")];
+    text.push_str(&format!("ok: {}\n", counted.join(", ")));
     io::print(&text)
 }

@@ -181,8 +181,12 @@ fn ending(report: &Report, paint: io::Paint) -> String {
         return format!("\nNothing is wrong: {right} steps are in order, {untried} could not be tried.\n");
     };
     let what = format!("{}, {}: {}", line.about.title(), line.step.as_str().replace('_', " "), first.saw);
+    let unsure = match report.unsure() {
+        0 => String::new(),
+        unsure => format!(" ({unsure} of them: no answer)"),
+    };
     let mut text = format!(
-        "\n{wrong} wrong, {right} in order, {untried} not tried.\n\nFirst: {}\n",
+        "\n{wrong} wrong{unsure}, {right} in order, {untried} not tried.\n\nFirst: {}\n",
         paint.by_word(&what, word(first.bad))
     );
     for (n, step) in first.remedy.iter().enumerate() {

@@ -224,6 +224,12 @@ impl Report {
         self.first().map(|(_, wrong)| wrong.bad)
     }
 
+    /// How many of the steps that did not find what is right could only not tell.
+    pub fn unsure(&self) -> usize {
+        let unsure = |line: &&Line| matches!(&line.found, Found::Wrong(wrong) if wrong.bad == Bad::Unknown);
+        self.lines.iter().filter(unsure).count()
+    }
+
     /// How many steps found what is right, what is wrong, and could not be tried.
     pub fn counts(&self) -> (usize, usize, usize) {
         self.lines.iter().fold((0, 0, 0), |(right, wrong, untried), line| match line.found {
@@ -267,7 +273,7 @@ mod tests {
         assert_eq!(names, [("b", "secret"), ("b", "health"), ("a", "token"), ("a", "file"), ("this host", "relay")]);
         let first = report.first().map(|(line, wrong)| (line.about.name(), line.step, wrong.bad));
         assert_eq!(first, Some(("a", Step::Token, Bad::Critical)));
-        assert_eq!(report.counts(), (1, 4, 0));
+        assert_eq!((report.counts(), report.unsure()), ((1, 4, 0), 1));
         assert_eq!(Report::default().worst(), None);
     }
 }

@@ -7,6 +7,7 @@ pub mod check;
 pub mod delivery;
 pub mod description;
 pub mod layers;
+pub mod placeholder;
 mod providers;
 mod resolve;
 pub mod schema;
