@@ -3,7 +3,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help demo build test test-tools dashboard pictures lint bench clean
+LINT := target/tools/lint
+
+.PHONY: help demo build test test-tools dashboard pictures lint lint-tools advisories hooks bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -27,11 +29,23 @@ dashboard: ## writes deploy/grafana/dashboards/tokenwatch.json anew from the cod
 pictures: test-tools ## makes the README's pictures anew from the demo (a few minutes, 500 MB below target/)
 	@docs/pictures/make.sh
 
-lint: ## formatting, clippy, documentation, dependencies
+# Dependencies are judged by what stands in Cargo.lock. Known vulnerabilities need a database from the network: `make advisories`.
+lint: lint-tools ## formatting, clippy, documentation, spelling, licences and sources of dependencies, dead dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check licenses bans sources; else echo "cargo-deny is not installed; skipping the check of dependencies"; fi
+	$(LINT)/python/bin/typos
+	$(LINT)/bin/cargo-machete
+	$(LINT)/bin/cargo-deny --locked check licenses bans sources
+
+lint-tools: ## installs what lint judges with, into target/tools/lint (once, about five minutes)
+	@CARGO=$(CARGO) tests/lint-tools.sh
+
+advisories: lint-tools ## known vulnerabilities of dependencies (fetches the RustSec database)
+	$(LINT)/bin/cargo-deny --locked check advisories
+
+hooks: ## formatting and spelling before each commit of this checkout, for whoever likes that
+	git config core.hooksPath .githooks
 
 bench: test-tools ## speed and size, with the aims of docs/performance.md
 	$(CARGO) bench --locked

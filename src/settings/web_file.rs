@@ -419,7 +419,7 @@ mod tests {
     #[test]
     fn each_fault_is_told_with_its_key_and_what_to_do() {
         let text = format!(
-            "tls_server_confg: {{}}\nrate_limit: {{burst: 1}}\ntls_server_config:\n  cert_file: a\n  min_version: TLS10\n  \
+            "tls_server_configs: {{}}\nrate_limit: {{burst: 1}}\ntls_server_config:\n  cert_file: a\n  min_version: TLS10\n  \
              client_auth_type: RequireAnyClientCert\n  cipher_suites: [x]\n  key: |\n    inline\n\
              http_server_config: {{http2: true, headers: {{X-Frame-Options: deny}}}}\n\
              basic_auth_users:\n  alice: {HASH}\n  bob: correct horse battery staple\n  eve: {}\n",
@@ -430,7 +430,7 @@ mod tests {
             let found = told.iter().filter(|fault| parts.iter().all(|part| fault.contains(part))).count();
             assert_eq!(found, 1, "{parts:?} in {told:#?}");
         };
-        one(&["/etc/tokenwatch/web.yml: tls_server_confg is not known", "did you mean `tls_server_config`?"]);
+        one(&["/etc/tokenwatch/web.yml: tls_server_configs is not known", "did you mean `tls_server_config`?"]);
         one(&["rate_limit is not supported", "daemon.max_connections"]);
         one(&["tls_server_config.key_file is missing"]);
         one(&["tls_server_config.min_version", "TLS12 or TLS13"]);

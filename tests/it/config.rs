@@ -213,10 +213,10 @@ fn impossible_values_of_a_token_are_refused_one_by_one() {
         ("name = 7", "tokens[1].name", "text"),
         ("name = \"helpdesk.whatsapp\"", "tokens[helpdesk.whatsapp].name", "used twice"),
         ("provider = \"facebook\"", "tokens[shop].provider", "docs/providers.md"),
-        ("provider = \"mata\"", "tokens[shop].provider", "did you mean `meta`?"),
+        ("provider = \"metas\"", "tokens[shop].provider", "did you mean `meta`?"),
         ("app = \"help-dsk\"", "tokens[shop].app", "did you mean `help-desk`?"),
         ("app = \"Help\"", "tokens[shop].app", "a-z"),
-        ("receivers = [\"defualt\"]", "tokens[shop].receivers", "did you mean `default`?"),
+        ("receivers = [\"defaults\"]", "tokens[shop].receivers", "did you mean `default`?"),
         ("receivers = \"default\"", "tokens[shop].receivers", "list"),
         ("receivers = [\"default\", 3]", "tokens[shop].receivers[1]", "text"),
         ("scopes = [\"\"]", "tokens[shop].scopes[0]", "empty"),
@@ -233,7 +233,7 @@ fn impossible_values_of_a_token_are_refused_one_by_one() {
         ("whatsapp = { phone_number_id = \"1\", webhooks = true }", "tokens[shop].whatsapp.webhooks", "beside it"),
         ("whatsapp = { phone_id = \"1\" }", "tokens[shop].whatsapp.phone_id", "known here: phone_number_id"),
         ("scope = [\"x\"]", "tokens[shop].scope", "did you mean `scopes`?"),
-        ("secert = { env = \"T\" }", "tokens[shop].secert", "did you mean `secret`?"),
+        ("secrets = { env = \"T\" }", "tokens[shop].secrets", "did you mean `secret`?"),
         ("secret = { environment = \"T\" }", "tokens[shop].secret", "env_file"),
         ("secret = { env = \"T\", file = \"/t\" }", "tokens[shop].secret", "must be one of"),
         ("secret = { env_file = \"/t\" }", "tokens[shop].secret", "must be one of"),
@@ -662,7 +662,7 @@ fn parts_that_the_files_leave_out_can_come_from_the_environment() {
 fn variables_that_set_nothing_are_refused() {
     for (name, value, key, says) in [
         ("TOKENWATCH__SMTP__FORM", "x@example.com", "smtp.form", "did you mean `from`?"),
-        ("TOKENWATCH__DEAMON__LISTEN", "", "deamon", "did you mean `daemon`?"),
+        ("TOKENWATCH__DAEMONS__LISTEN", "", "daemons", "did you mean `daemon`?"),
         ("TOKENWATCH__TOKENS__NOBODY__CHECK", "5m", "", "there is no \"nobody\""),
         ("TOKENWATCH__TOKENS__2__CHECK", "5m", "", "there is no \"2\""),
         ("TOKENWATCH__SMTP__FROM__NAME", "x", "", "there is no \"name\""),
@@ -681,7 +681,7 @@ fn variables_that_set_nothing_are_refused() {
         assert!(fault.what.contains(says), "{name}: {faults}");
         // What is said of a whole secret is said of the slot, wherever its parts came from.
         assert!(
-            fault.origin == format!("environment variable {name}") || fault.key.ends_with(".secret") || key == "deamon",
+            fault.origin == format!("environment variable {name}") || fault.key.ends_with(".secret") || key == "daemons",
             "{faults}"
         );
     }

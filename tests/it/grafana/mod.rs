@@ -111,9 +111,9 @@ fn grafanas_types_fit() {
     }
     // The judge must be awake: each of these is wrong, and it is a fault if the compiler does not say so.
     for wrong in [
-        r#"const a: Literal<Dashboard> = {"schemaVersion": 39, "titel": "x"};"#,
+        r#"const a: Literal<Dashboard> = {"schemaVersion": 39, "titles": "x"};"#,
         r#"const b: Literal<Dashboard> = {"schemaVersion": "39"};"#,
-        r#"const c: Literal<Dashboard> = {"schemaVersion": 39, "panels": [{"type": "stat", "titel": "x"}]};"#,
+        r#"const c: Literal<Dashboard> = {"schemaVersion": 39, "panels": [{"type": "stat", "titles": "x"}]};"#,
         r#"const d: Literal<timeseries.FieldConfig> = {"drawStyle": "curve"};"#,
         r#"const e: Literal<table.Options> = {"frameIndex": 0, "showHeader": "yes"};"#,
     ] {

@@ -281,7 +281,7 @@ fn a_calendar_follows_the_dates() {
     assert_eq!(narrow("receiver=night"), ["second"]);
     assert_eq!(narrow("token=first"), ["first"]);
     assert_eq!(narrow("provider=meta"), ["first", "second"]);
-    for query in ["receiver=nigth", "provider=mata", "token=nobody", "app=none"] {
+    for query in ["receiver=nights", "provider=metas", "token=nobody", "app=none"] {
         let (code, words) = daemon.get(&format!("/calendar.ics?{query}")).expect("an answer");
         assert!(code == 404 && words.contains("would warn of nothing"), "{query}: {words}");
     }
