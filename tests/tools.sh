@@ -2,7 +2,8 @@
 # Installs what the tests start themselves: an MTA, an Alertmanager and a Prometheus with their tools, openssl for certificates,
 # systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
 # signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), strace, which makes system
-# calls fail, a small Debian of its own that is booted with systemd, D-Bus and polkit, and what judges the pages, the dashboard and the calendar:
+# calls fail, a small Debian of its own that is booted with systemd, D-Bus and polkit, what packs for Debian and judges the package, and what judges
+# the pages, the dashboard and the calendar:
 # Chromium with playwright-core, axe-core, the W3C's HTML checker (which needs Java), Grafana's types, and the icalendar library.
 # Does nothing where they are there already.
 set -euo pipefail
@@ -10,7 +11,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=$root/target/tools/python
 system=$root/target/tools/root
-contents=systemd,systemd-sysv,dbus,libpam-systemd,polkitd,procps
+contents=systemd,systemd-sysv,dbus,libpam-systemd,polkitd,procps,ca-certificates,acl
 release=bookworm
 sudo=()
 [ "$(id -u)" -eq 0 ] || sudo=(sudo)
@@ -32,6 +33,9 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql
 need systemd-nspawn systemd-container
 need debootstrap debootstrap
 need setfacl acl
+need dh debhelper
+need dpkg-shlibdeps dpkg-dev
+need lintian lintian
 need strace strace
 need chromium chromium
 need java default-jre-headless

@@ -18,6 +18,7 @@ mod kills;
 mod lifecycle;
 mod listener;
 mod operators_commands;
+mod package;
 mod pages;
 mod providers;
 mod renewal_crashes;

@@ -80,6 +80,14 @@ impl Exim {
         });
     }
 
+    /// Stops it; what it delivered stays, and it can be opened again.
+    pub fn close(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
     /// The relay as an inline table of the configuration: TLS required, its own authority trusted, the login by password file.
     pub fn relay(&self) -> String {
         self.relay_at(self.port)
@@ -188,10 +196,7 @@ plain:
 
 impl Drop for Exim {
     fn drop(&mut self) {
-        if let Some(mut child) = self.running.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.close();
     }
 }
 

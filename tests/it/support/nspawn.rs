@@ -21,8 +21,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots it, with the binary under test in `/usr/bin`.
+    /// Boots it, with the binary under test in `/usr/bin` and no way out.
     pub fn boot() -> Self {
+        Self::boot_with(&[&format!("--bind-ro={TOKENWATCH}:/usr/bin/tokenwatch"), "--private-network"])
+    }
+
+    /// Boots it as it comes from Debian, without the binary; it reaches what the test started on this host's loopback.
+    pub fn boot_bare() -> Self {
+        Self::boot_with(&[])
+    }
+
+    fn boot_with(options: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/root");
         assert!(root.join("usr/lib/systemd/systemd").exists(), "{} is not there; run tests/tools.sh", root.display());
         assert!(rustix::process::geteuid().is_root(), "only root can boot a machine with systemd-nspawn");
@@ -35,15 +44,8 @@ impl Machine {
             .arg(program(&["systemd-nspawn"]))
             .arg(format!("--directory={}", root.display()))
             .arg(format!("--machine=test{name}"))
-            .arg(format!("--bind-ro={TOKENWATCH}:/usr/bin/tokenwatch"))
-            .args([
-                "--register=no",
-                "--keep-unit",
-                "--console=pipe",
-                "--volatile=overlay",
-                "--private-network",
-                "--boot",
-            ])
+            .args(options)
+            .args(["--register=no", "--keep-unit", "--console=pipe", "--volatile=overlay", "--boot"])
             .stdin(Stdio::null())
             .stdout(log())
             .stderr(log())
@@ -102,6 +104,18 @@ impl Machine {
         let place = self.path(path);
         fs::create_dir_all(place.parent().expect("a folder")).expect("a folder is made");
         fs::write(&place, text).expect("a file is written");
+    }
+
+    /// Copies a file into it.
+    pub fn copy(&self, from: &Path, path: &str) {
+        let place = self.path(path);
+        fs::create_dir_all(place.parent().expect("a folder")).expect("a folder is made");
+        fs::copy(from, &place).expect("a file is copied");
+    }
+
+    /// Reads a file inside.
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).expect("a file inside")
     }
 
     fn path(&self, inside: &str) -> PathBuf {
