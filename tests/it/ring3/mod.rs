@@ -8,6 +8,7 @@ mod bad_days;
 mod chain;
 mod channels;
 mod commands;
+mod container;
 mod databases;
 mod dialects;
 mod doctor;

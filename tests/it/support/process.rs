@@ -351,6 +351,16 @@ impl Daemon {
         self.signal(Signal::HUP);
     }
 
+    /// SIGSTOP: it stands still, and its sockets stay open.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         self.poll().is_none()
