@@ -5,7 +5,7 @@ export CARGO_TERM_COLOR ?= auto
 
 LINT := target/tools/lint
 
-.PHONY: help demo build test test-tools dashboard pictures lint lint-tools advisories hooks bench clean
+.PHONY: help demo build dist test test-tools dashboard pictures lint lint-tools advisories hooks bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -16,10 +16,11 @@ demo: ## the whole product in a minute, nothing to set up
 build: ## the release binary, in target/release
 	$(CARGO) build --locked --release
 
-# What the tests start is fetched while the compiler works: the one waits for the network, the other for the processor. Most tests wait for real
-# servers and real time longer than they compute, so there are more of them at once than processors.
-test: ## every test, real servers included
-	@tests/tools.sh & tools=$$!; $(CARGO) test --locked --no-run; built=$$?; wait $$tools && exit $$built
+dist: ## Debian package, static binary, bill of materials, checksums: into target/dist (Debian; some minutes)
+	@deploy/dist/dist.sh
+
+# Most tests wait for real servers and real time longer than they compute.
+test: test-tools ## every test, real servers included
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 3 / 2))} $(CARGO) test --locked
 
 test-tools: ## installs the real servers that the tests start (Debian, needs root or sudo once)
