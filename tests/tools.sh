@@ -3,8 +3,8 @@
 # systemd-analyze for the unit, PostgreSQL and OpenBao to write tokens to, a Python with the library of Standard Webhooks, which verifies
 # signatures without our help, the programs that read env files (Node, Python, Ruby, docker's client), strace, which makes system
 # calls fail, a small Debian of its own that is booted with systemd, D-Bus and polkit, what packs for Debian and judges the package, and what judges
-# the pages, the dashboard and the calendar:
-# Chromium with playwright-core, axe-core, the W3C's HTML checker (which needs Java), Grafana's types, and the icalendar library.
+# the pages, the dashboard and the calendar: Chromium with playwright-core, axe-core, the W3C's HTML checker (which needs Java), Grafana's types,
+# the icalendar library, and the two programs that render manual pages.
 # Does nothing where they are there already.
 set -euo pipefail
 
@@ -40,6 +40,8 @@ need strace strace
 need chromium chromium
 need java default-jre-headless
 need docker docker.io
+need groff groff-base
+need mandoc mandoc
 need ruby ruby
 ruby -e 'require "dotenv"' 2>/dev/null || missing+=(ruby-dotenv)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

@@ -15,6 +15,7 @@ mod forecast;
 mod init;
 mod io;
 mod logging;
+mod man;
 mod provider_debug;
 mod renew;
 mod sandbox;
@@ -154,6 +155,8 @@ enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// Print a manual page, or write all of them, for `man`.
+    Man(man::Arguments),
 }
 
 /// How a command ended.
@@ -247,6 +250,7 @@ fn dispatch(arguments: Arguments) -> Exit {
             Command::Config { what } => config::run(&context, what),
             Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Completions { shell } => completions(shell),
+            Command::Man(arguments) => man::run(&arguments),
         }
     });
     // A read that hangs in the file system must not keep the process.
@@ -308,9 +312,14 @@ fn refuse(refused: &clap::Error) -> Exit {
     }
 }
 
+/// What the command line understands: for the completions, the manual and whoever holds the documentation against it.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 fn completions(shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "tokenwatch", &mut text);
+    clap_complete::generate(shell, &mut command(), "tokenwatch", &mut text);
     io::print(&String::from_utf8_lossy(&text))
 }
 

@@ -25,30 +25,57 @@ pub fn json_schema() -> Json {
     Json::Object(root)
 }
 
+/// One key as a reference tells of it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The dotted path; `NAME` stands for a name of the operator's, `[]` for each item of a list.
+    pub path: String,
+    /// What may stand there; `None` where it is a table, whose keys follow.
+    pub holds: Option<String>,
+    /// Its default as TOML writes it, or empty.
+    pub default: &'static str,
+    /// Whether it must be given.
+    pub required: bool,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// Every key, each table before what is in it.
+pub fn entries() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    enter(&mut entries, "", schema::ROOT);
+    entries
+}
+
 /// The reference of every key in Markdown, for `docs/configuration.md`.
 pub fn reference() -> String {
     let mut out = String::from("| key | what stands there | default | meaning |\n|---|---|---|---|\n");
-    rows(&mut out, "", schema::ROOT);
+    for Entry { path, holds, default, required, doc } in entries() {
+        let Some(holds) = holds else { continue };
+        let default = match (default, required) {
+            ("", true) => "required".to_owned(),
+            ("", false) => String::new(),
+            (default, _) => format!("`{default}`"),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "| `{path}` | {holds} | {default} | {} |", doc.replace('|', "\\|"));
+    }
     out
 }
 
-fn rows(out: &mut String, path: &str, keys: &[Key]) {
+fn enter(entries: &mut Vec<Entry>, path: &str, keys: &[Key]) {
     for key in keys {
         let path = super::check::join(path, key.name);
-        match key.kind {
-            Kind::Table(keys) => rows(out, &path, keys),
-            Kind::Named(keys) => rows(out, &format!("{path}.NAME"), keys),
-            Kind::Items(keys) => rows(out, &format!("{path}[]"), keys),
-            kind => {
-                let default = match (key.default, key.required) {
-                    ("", true) => "required".to_owned(),
-                    ("", false) => String::new(),
-                    (default, _) => format!("`{default}`"),
-                };
-                let doc = key.doc.replace('|', "\\|");
-                // Writing to a string cannot fail.
-                let _ = writeln!(out, "| `{path}` | {} | {default} | {doc} |", in_words(kind));
-            }
+        let (path, below) = match key.kind {
+            Kind::Table(keys) => (path, Some(keys)),
+            Kind::Named(keys) => (format!("{path}.NAME"), Some(keys)),
+            Kind::Items(keys) => (format!("{path}[]"), Some(keys)),
+            _ => (path, None),
+        };
+        let holds = below.is_none().then(|| in_words(key.kind));
+        entries.push(Entry { path: path.clone(), holds, default: key.default, required: key.required, doc: key.doc });
+        if let Some(below) = below {
+            enter(entries, &path, below);
         }
     }
 }

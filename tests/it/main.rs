@@ -3,6 +3,7 @@
 mod config;
 mod declared;
 mod deploy;
+mod docs;
 mod exchange;
 mod grafana;
 mod hygiene;
