@@ -19,8 +19,10 @@ build: ## the release binary, in target/release
 dist: ## Debian package, static binary, bill of materials, checksums: into target/dist (Debian; some minutes)
 	@deploy/dist/dist.sh
 
-# Most tests wait for real servers and real time longer than they compute.
-test: test-tools ## every test, real servers included
+# What the tests start is fetched while the compiler works: the one waits for the network, the other for the processor. Most tests wait for real
+# servers and real time longer than they compute, so there are more of them at once than processors.
+test: ## every test, real servers included
+	@tests/tools.sh & tools=$$!; $(CARGO) test --locked --no-run; built=$$?; wait $$tools && exit $$built
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 3 / 2))} $(CARGO) test --locked
 
 test-tools: ## installs the real servers that the tests start (Debian, needs root or sudo once)
