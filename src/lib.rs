@@ -7,7 +7,7 @@
 //! meet; [`cli`] has one file a command. [`sim`] is the world that the demo and the tests run in, written without sharing a line with the
 //! client it tests.
 //!
-//! `ARCHITECTURE.md` has the map, the invariants and six walks through the code.
+//! `ARCHITECTURE.md` has the map, the invariants and seven walks through the code.
 
 pub mod advice;
 pub mod board;
