@@ -314,8 +314,8 @@ async fn an_answer_that_is_lost_for_good_is_told_and_the_family_is_left_alone() 
 fn of_the_documents() -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers.md");
     let text = std::fs::read_to_string(path).expect("docs/providers.md");
-    let (_, block) = text.split_once("```toml\n").expect("the example");
-    block.split_once("```").expect("its end").0.to_owned()
+    let begin = text.find("[providers.tickets]").expect("the example");
+    text[begin..].split_once("```").expect("its end").0.to_owned()
 }
 
 #[tokio::test(start_paused = true)]
