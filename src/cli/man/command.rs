@@ -164,10 +164,10 @@ mod tests {
 
     use super::*;
 
+    /// The command's own page, and those of what is below it.
     fn names(command: &Command) -> Vec<String> {
-        let mut names = vec![command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned()];
-        names.extend(command.get_subcommands().flat_map(names));
-        names
+        let own = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+        std::iter::once(own).chain(command.get_subcommands().flat_map(names)).collect()
     }
 
     #[test]
