@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -393,7 +394,67 @@ pub trait Store: Send + Sync {
     /// Forgets deliveries, incidents that ended, answers, and slots that nobody looked at any more, from before that moment; and the oldest of
     /// them where there are too many.
     fn prune(&self, before: Timestamp) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Writes all of it, as it is at one moment, into a file of its own that is beside the state and readable to its owner only. What stood there
+    /// is replaced.
+    fn snapshot(&self) -> BoxFuture<'_, Result<PathBuf, StoreError>>;
+
+    /// Reads all of it and says whether it is whole. Commits go on in between.
+    fn verify(&self) -> BoxFuture<'_, Result<StateReport, StoreError>>;
 }
+
+/// What a state holds, and what is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StateReport {
+    /// Its schema.
+    pub schema: i64,
+    /// The schema of this program.
+    pub known: i64,
+    /// How many rows each table has.
+    pub rows: BTreeMap<String, u64>,
+    /// How many incidents are open.
+    pub open_incidents: u64,
+    /// How many notices wait.
+    pub waiting: u64,
+    /// When the oldest of them was made.
+    pub oldest_waiting: Option<Timestamp>,
+    /// The runs in the journal.
+    pub runs: Vec<RunReport>,
+    /// What is wrong: what the database says of its file, what is missing, which rows cannot be read.
+    pub faults: Vec<String>,
+    /// How many faults there are beyond those.
+    pub more_faults: u64,
+}
+
+/// A run in the journal of a state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunReport {
+    /// Whose.
+    pub subject: String,
+    /// How far it came.
+    pub phase: String,
+    /// How many secrets are sealed with it.
+    pub sealed: usize,
+}
+
+impl StateReport {
+    /// Whether nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Notes a fault; of very many only the first are kept.
+    pub fn fault(&mut self, what: String) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(what);
+        } else {
+            self.more_faults += 1;
+        }
+    }
+}
+
+/// Faults that are named one by one.
+const MOST_FAULTS: usize = 50;
 
 /// The status of a slot, token or app.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -562,7 +623,10 @@ pub enum StoreError {
     #[error("{0} is in use by another tokenwatch; stop that one, or name another state file")]
     InUse(String),
     /// The file was written by a newer version.
-    #[error("{path} was written by a newer tokenwatch (schema {found}, this one knows {known}); it was left untouched")]
+    #[error(
+        "{path} was written by a newer tokenwatch (schema {found}, this one knows {known}); it was left untouched. Start the newer version again, or {}",
+        way_back(copy.as_deref(), *known)
+    )]
     Newer {
         /// Which file.
         path: String,
@@ -570,6 +634,8 @@ pub enum StoreError {
         found: i64,
         /// The newest that this program knows.
         known: i64,
+        /// The copy that was made before it became that, where it is still there.
+        copy: Option<String>,
     },
     /// It cannot be opened.
     #[error("cannot open {path}: {problem}")]
@@ -582,6 +648,14 @@ pub enum StoreError {
     /// A statement failed: disk full, read-only, damaged.
     #[error("the state file failed: {0}")]
     Failed(String),
+}
+
+/// What to do with a state that is too new. Whatever was learned since the copy is not in it.
+fn way_back(copy: Option<&str>, known: i64) -> String {
+    match copy {
+        Some(copy) => format!("put back the copy from before the upgrade: {copy} (docs/state.md)"),
+        None => format!("restore a backup of schema {known} or older (docs/state.md)"),
+    }
 }
 
 /// A way to reach people.

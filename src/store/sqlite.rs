@@ -6,13 +6,13 @@
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 
-use super::codec;
+use super::{codec, upkeep};
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::finding::Severity;
 use crate::domain::ledger::Entry;
@@ -22,7 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::TokenId;
 use crate::ports::{
     Change, DeliveryRecord, History, JournalChange, Journaled, Lane, LaneSummary, OutboxRow, OutboxSummary, Sealed,
-    Settlement, SlotStatus, Store, StoreError,
+    Settlement, SlotStatus, StateReport, Store, StoreError,
 };
 use crate::secret::FingerprintKey;
 
@@ -30,6 +30,7 @@ use crate::secret::FingerprintKey;
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
     shown: Arc<str>,
 }
 
@@ -60,7 +61,8 @@ impl Sqlite {
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refused)?;
         let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
         if found > known {
-            return Err(StoreError::Newer { path: shown, found, known });
+            let copy = upkeep::kept_before_upgrade(path, known).map(|copy| copy.display().to_string());
+            return Err(StoreError::Newer { path: shown, found, known, copy });
         }
         let tables: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(refused)?;
@@ -70,9 +72,23 @@ impl Sqlite {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(refused)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(refused)?;
+        if (1..known).contains(&found) {
+            // Whoever goes back to the version before needs something that it can read. Where there is no room for it, nothing is changed.
+            connection
+                .transaction_with_behavior(TransactionBehavior::Exclusive)
+                .map_err(refused)?
+                .commit()
+                .map_err(refused)?;
+            upkeep::keep_before_upgrade(&connection, path, found).map_err(|problem| {
+                fail(format!(
+                    "no copy can be kept from before the upgrade to schema {known}, so nothing was changed: {problem}"
+                ))
+            })?;
+        }
         migrate(&mut connection, found).map_err(refused)?;
+        upkeep::tidy_up(path);
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), shown: shown.into() })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into(), shown: shown.into() })
     }
 
     /// Runs `work` where blocking is allowed.
@@ -499,6 +515,25 @@ impl Store for Sqlite {
             Ok(())
         })
     }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<PathBuf, StoreError>> {
+        let to = upkeep::snapshot_of(&self.path);
+        self.run(move |connection| {
+            upkeep::forget(&to);
+            upkeep::copy(connection, &to)?;
+            Ok(to)
+        })
+    }
+
+    fn verify(&self) -> BoxFuture<'_, Result<StateReport, StoreError>> {
+        Box::pin(async move {
+            let mut reading = upkeep::Verification::new(false);
+            while !reading.is_done() {
+                reading = self.run(move |connection| Ok(reading.step(connection))).await?;
+            }
+            Ok(reading.report)
+        })
+    }
 }
 
 /// What a change says about the journal.
@@ -549,7 +584,7 @@ fn outbox_rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<OutboxRow>, Problem> 
 }
 
 /// The lane of those words.
-fn lane(receiver: &str, route: &str) -> Result<Lane, Problem> {
+pub(super) fn lane(receiver: &str, route: &str) -> Result<Lane, Problem> {
     let known = Route::parse(route);
     if known.is_none() && route != NO_ROUTE {
         return Err(Problem::Other(format!("{route:?} is no way to a receiver")));
@@ -588,22 +623,23 @@ fn seen_at(status: &SlotStatus) -> Option<i64> {
     }
 }
 
-/// Applies what is missing, each migration in a transaction of its own together with its number.
+/// Applies what is missing, all in one transaction together with the number: a crash leaves the old schema or this one.
 fn migrate(connection: &mut Connection, found: i64) -> Result<(), rusqlite::Error> {
-    let done = usize::try_from(found).unwrap_or(0);
-    for (index, sql) in MIGRATIONS.iter().enumerate().skip(done) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", i64::try_from(index).unwrap_or(0) + 1)?;
-        transaction.commit()?;
-    }
     // An up-to-date file takes its lock here, so that a second process is refused now and not at its first write.
-    connection.transaction_with_behavior(TransactionBehavior::Exclusive)?.commit()
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    let done = usize::try_from(found).unwrap_or(0);
+    for sql in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(sql)?;
+    }
+    if done < MIGRATIONS.len() {
+        transaction.pragma_update(None, "user_version", upkeep::schema_of_today())?;
+    }
+    transaction.commit()
 }
 
 /// What can go wrong inside a statement.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+pub(super) enum Problem {
     #[error("{}", sqlite_words(.0))]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -613,7 +649,7 @@ enum Problem {
 }
 
 /// The system's words, with the remedy where there is one.
-fn io_words(error: &std::io::Error) -> String {
+pub(super) fn io_words(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::StorageFull => format!("{error}; free some space"),
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
@@ -624,7 +660,7 @@ fn io_words(error: &std::io::Error) -> String {
 }
 
 /// The library's words, with the remedy where there is one.
-fn sqlite_words(error: &rusqlite::Error) -> String {
+pub(super) fn sqlite_words(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full; free some space".to_owned(),
         Some(ErrorCode::ReadOnly) => "the state folder is read-only; make it writable for this user".to_owned(),
@@ -638,7 +674,7 @@ fn sqlite_words(error: &rusqlite::Error) -> String {
 /// The log is folded into the file after this many pages (16 MiB); each folding costs two more syncs.
 const CHECKPOINT_PAGES: i64 = 4_096;
 /// The schema, step by step. A step is never changed once it was released; a new one is added.
-const MIGRATIONS: [&str; 3] = ["
+pub(super) const MIGRATIONS: [&str; 3] = ["
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER) WITHOUT ROWID;
     CREATE TABLE outbox (

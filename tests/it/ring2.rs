@@ -9,6 +9,7 @@ mod oncall;
 mod pages;
 mod renewals;
 mod rotations;
+mod upgrades;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -22,11 +22,11 @@ use crate::support::house::START;
 
 const MINUTE: i64 = 60;
 
-fn token(name: &str) -> Subject {
+pub fn token(name: &str) -> Subject {
     Subject::Token(TokenId::parse(name).expect("a name"))
 }
 
-fn signed(house: &House) -> Signed {
+pub fn signed(house: &House) -> Signed {
     Signed { by: "asha (uid 1000)".into(), at: house.clock.now(), why: Some("on it".into()) }
 }
 

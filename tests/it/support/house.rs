@@ -191,7 +191,7 @@ impl House {
     }
 
     /// After a kill the last statements may still run, as they would not in a process of their own.
-    async fn open(&self) -> Sqlite {
+    pub async fn open(&self) -> Sqlite {
         for _ in 0..10_000 {
             match Sqlite::open(&self.state()) {
                 Err(StoreError::InUse(_)) => {
