@@ -7,6 +7,7 @@ mod metrics;
 mod numbers;
 mod oncall;
 mod pages;
+mod reloads;
 mod renewals;
 mod rotations;
 mod upgrades;
