@@ -54,6 +54,7 @@ fn main() {
         clock,
         settings: receiver,
         requests: Requests::new().0,
+        preview: None,
     };
     let mut server = JoinSet::new();
     let address = runtime.block_on(async {

@@ -1,8 +1,8 @@
-//! `config check | show | schema | reference | sandbox`.
+//! `config check | show | schema | reference | sandbox`; `diff` has a file of its own.
 
 use clap::Subcommand;
 
-use super::{Context, Exit, io, sandbox};
+use super::{Context, Exit, config_diff, io, sandbox};
 use crate::daemon::wiring::Wiring;
 use crate::reader::Reader;
 use crate::settings::{placeholder, show};
@@ -15,6 +15,12 @@ pub enum What {
     Check,
     /// Effective settings, each with its origin; secrets as ***.
     Show,
+    /// What a reload would change in the running daemon: what is added, changed, removed, and what waits for a restart.
+    Diff {
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
     /// The JSON Schema of the configuration.
     Schema,
     /// The reference of every key, in Markdown.
@@ -29,9 +35,10 @@ fn count(n: usize, what: &str) -> String {
 }
 
 /// Runs the command.
-pub fn run(context: &Context, what: What) -> Exit {
+pub async fn run(context: &Context, what: What) -> Exit {
     match what {
         What::Check | What::Show | What::Sandbox => {}
+        What::Diff { json } => return config_diff::run(context, json).await,
         What::Schema => return io::print_json(&show::json_schema()),
         What::Reference => return io::print(&show::reference()),
     }
@@ -42,7 +49,7 @@ pub fn run(context: &Context, what: What) -> Exit {
     match what {
         What::Show => return io::print(&show::effective(&loaded.tree)),
         What::Sandbox => return io::print(&sandbox::render(&loaded.settings)),
-        What::Check | What::Schema | What::Reference => {}
+        What::Check | What::Diff { .. } | What::Schema | What::Reference => {}
     }
     let clock: std::sync::Arc<dyn crate::ports::Clock> = std::sync::Arc::new(crate::clock::System);
     let reader = Reader::new(Sources::new(context.environment.iter().cloned()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Context, Exit};
-use crate::daemon::lifecycle::{state_path, variable};
+use crate::daemon::lifecycle::{state_place, variable};
 use crate::daemon::{CONTROL_SOCKET, control_path};
 use crate::settings;
 
@@ -55,7 +55,24 @@ impl Daemon {
         self.ask(self.client.post(format!("http://tokenwatch{path}")).json(asked)).await
     }
 
-    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Value, Trouble> {
+    /// Reads what is too large to be held: piece by piece, the whole of it.
+    ///
+    /// # Errors
+    /// When the daemon does not answer, declines, or breaks off; or `take` fails, in its words.
+    pub async fn fetch(
+        &self,
+        path: &str,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), FetchTrouble> {
+        let mut reply = self.answered(self.client.get(format!("http://tokenwatch{path}"))).await?;
+        let broke_off = || Trouble::Away(format!("the daemon at {} broke off", self.socket.display()));
+        while let Some(piece) = reply.chunk().await.map_err(|_| broke_off())? {
+            take(&piece).map_err(FetchTrouble::Here)?;
+        }
+        Ok(())
+    }
+
+    async fn answered(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Trouble> {
         let socket = self.socket.display();
         let reply = request.timeout(self.patience).send().await.map_err(|_| {
             Trouble::Away(format!("no daemon answers at {socket}; is tokenwatch running, and may you use its socket?"))
@@ -65,6 +82,12 @@ impl Daemon {
             let why = reply.text().await.unwrap_or_default().trim().to_owned();
             return Err(if status.is_client_error() { Trouble::Declined(why) } else { Trouble::Away(why) });
         }
+        Ok(reply)
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Value, Trouble> {
+        let reply = self.answered(request).await?;
+        let socket = self.socket.display();
         let unknown = format!("the daemon at {socket} gave an answer that is not understood");
         reply.json().await.map_err(|_| Trouble::Away(unknown))
     }
@@ -95,12 +118,34 @@ pub enum Trouble {
     Declined(String),
 }
 
+/// Why something was not fetched.
+#[derive(Debug)]
+pub enum FetchTrouble {
+    /// It was not sent.
+    There(Trouble),
+    /// It cannot be kept.
+    Here(std::io::Error),
+}
+
+impl From<Trouble> for FetchTrouble {
+    fn from(trouble: Trouble) -> Self {
+        Self::There(trouble)
+    }
+}
+
 impl Trouble {
     /// Prints why, and gives the exit code: 75 to try again, 1 for a refusal (contract §10.2).
     pub fn fail(self) -> Exit {
         match self {
             Self::Away(why) => super::fail(Exit::TryAgain, why),
             Self::Declined(why) => super::fail(Exit::Warning, why),
+        }
+    }
+
+    /// Why.
+    pub fn into_words(self) -> String {
+        match self {
+            Self::Away(why) | Self::Declined(why) => why,
         }
     }
 }
@@ -137,8 +182,9 @@ fn sockets(context: &Context) -> Vec<PathBuf> {
     if let Some(folder) = variable(&context.environment, "RUNTIME_DIRECTORY") {
         places.push(Path::new(folder).join(CONTROL_SOCKET));
     }
-    let loaded = settings::load(&context.config, &context.environment).ok();
-    if let Some(state) = loaded.and_then(|loaded| state_path(&loaded.settings, &context.environment).ok()) {
+    // Also where a configuration is refused: the daemon may run with the one before.
+    let configured = settings::glimpse_of_state(&context.config, &context.environment);
+    if let Some(state) = state_place(configured.as_deref(), &context.environment) {
         places.push(control_path(None, &state));
     }
     places.push(Path::new(SYSTEM_FOLDER).join(CONTROL_SOCKET));

@@ -5,6 +5,7 @@
 mod answer;
 mod check;
 mod config;
+mod config_diff;
 mod control;
 mod demo;
 mod doctor;
@@ -19,6 +20,7 @@ mod man;
 mod provider_debug;
 mod renew;
 mod sandbox;
+mod state;
 mod status;
 mod test_alert;
 
@@ -148,6 +150,11 @@ enum Command {
         #[command(subcommand)]
         what: config::What,
     },
+    /// Copy the state, or see whether it is whole.
+    State {
+        #[command(subcommand)]
+        what: state::What,
+    },
     /// The whole product in a minute, nothing to set up: a simulated provider, captured mail, a day per second.
     Demo(demo::Arguments),
     /// Completions for a shell.
@@ -247,7 +254,8 @@ fn dispatch(arguments: Arguments) -> Exit {
             Command::TestAlert { receiver, severity, json } => {
                 test_alert::run(&context, receiver, severity, json).await
             }
-            Command::Config { what } => config::run(&context, what),
+            Command::Config { what } => config::run(&context, what).await,
+            Command::State { what } => state::run(&context, what).await,
             Command::Demo(arguments) => demo::run(&arguments).await,
             Command::Completions { shell } => completions(shell),
             Command::Man(arguments) => man::run(&arguments),

@@ -20,9 +20,11 @@ use crate::clock::System;
 use crate::ports::{Clock, Store, StoreError};
 use crate::reader::Reader;
 use crate::renewal::keyring::{KEY_FILE, Keyring};
+use crate::settings::diff::{Difference, InForce, Picture, Sort};
 use crate::settings::source::Sources;
-use crate::settings::{self, Loaded, Settings};
+use crate::settings::{self, Fault, Loaded, Settings};
 use crate::store::Sqlite;
+use crate::web::Preview;
 use crate::web::gate::Policy;
 
 /// How the process was started. It holds the environment, which may hold secrets, so it cannot be printed.
@@ -42,9 +44,8 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let clock: Arc<dyn Clock> = Arc::new(System);
     let reader = Reader::new(Sources::new(start.environment.iter().cloned()));
     let Loaded { settings, warnings, tree } = loaded;
-    for warning in &warnings {
-        warn!(origin = warning.origin, key = warning.key, "{}", warning.what);
-    }
+    warn_of_idle_settings(&warnings);
+    let in_force = Arc::new(InForce::new(Picture::of(&tree)));
     // Both may be larger than all else in memory, and nobody asks for them again.
     drop((warnings, tree));
     let state = state_path(&settings, &start.environment)?;
@@ -52,14 +53,15 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let policy = Policy::of(&settings).map_err(Fatal::Web)?;
     let doors = open_doors(&settings, &policy, &state, &start.environment)?;
     make_room_for_connections(&settings);
-    let (tokens, zone) = (settings.tokens.len(), settings.daemon.zone.clone());
+    let tokens = settings.tokens.len();
     warn_of_open_files(&settings, policy.secret_files()).await;
     let wiring = Wiring::new(settings, &reader, &clock)?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
     let keyring = keyring(&state, &start.environment);
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring, keyring)
         .with_folder(state.parent().map(Path::to_path_buf))
-        .with_policy(policy);
+        .with_policy(policy)
+        .with_preview(preview(&start, &reader, &clock, &in_force));
     let (board, reloader) = (daemon.board(), daemon.reloader());
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     info!(
@@ -70,7 +72,8 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
         "watching"
     );
     unit::tell(&[NotifyState::Ready]);
-    let report = unit::report(board, clock.clone(), zone);
+    let shown = reloader.clone();
+    let report = unit::report(board, clock.clone(), move || shown.settings().daemon.zone.clone());
     let mut report = std::pin::pin!(async {
         if variable(&start.environment, "NOTIFY_SOCKET").is_some() {
             report.await;
@@ -84,7 +87,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
             ended = &mut running => return ended,
             () = &mut report => {}
             told = signals.next() => match told {
-                Told::Reload => reload(&start, &reader, &clock, &reloader).await,
+                Told::Reload => reload(&start, &reader, &clock, &reloader, &in_force).await,
                 Told::Stop => {
                     unit::tell(&[NotifyState::Stopping]);
                     if stop.is_cancelled() { now.cancel() } else { stop.cancel() }
@@ -94,23 +97,51 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     }
 }
 
-/// Validates the whole configuration, then swaps; or keeps the old one and says so.
-async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader: &Reloader) {
+/// A configuration that holds in every part, not yet in force.
+struct Prepared {
+    wiring: Wiring,
+    policy: Policy,
+    picture: Picture,
+    warnings: Vec<Fault>,
+}
+
+/// Reads and validates the whole configuration and all files that it names, and makes every adapter: whatever can fail fails here, before
+/// anything is changed.
+fn prepare(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Prepared, String> {
+    let loaded = settings::load(&start.config, &start.environment).map_err(|faults| faults.to_string())?;
+    let policy = Policy::of(&loaded.settings).map_err(|faults| faults.to_string())?;
+    let picture = Picture::of(&loaded.tree);
+    drop(loaded.tree);
+    let wiring = Wiring::new(loaded.settings, reader, clock).map_err(|error| error.to_string())?;
+    Ok(Prepared { wiring, policy, picture, warnings: loaded.warnings })
+}
+
+/// What a reload would change now.
+fn preview(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, in_force: &Arc<InForce>) -> Preview {
+    let (start, reader, clock, in_force) = (start.clone(), reader.clone(), Arc::clone(clock), Arc::clone(in_force));
+    Arc::new(move || {
+        let prepared = prepare(&start, &reader, &clock)?;
+        Ok(in_force.compare(&prepared.picture))
+    })
+}
+
+/// Validates the whole configuration, then swaps and says what changed; or keeps the old one and says why.
+async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader: &Reloader, in_force: &Arc<InForce>) {
     if let Ok(began) = NotifyState::monotonic_usec_now() {
         unit::tell(&[NotifyState::Reloading, began]);
     }
-    let loaded = settings::load(&start.config, &start.environment);
-    let wiring = match loaded {
-        Ok(loaded) => Policy::of(&loaded.settings).map_err(|faults| faults.to_string()).and_then(|policy| {
-            Ok((Wiring::new(loaded.settings, reader, clock).map_err(|error| error.to_string())?, policy))
-        }),
-        Err(faults) => Err(faults.to_string()),
-    };
-    match wiring {
-        Ok((wiring, policy)) => {
+    // A long configuration takes a second to read, and the watch has only this thread.
+    let (start, reader, clock) = (start.clone(), reader.clone(), Arc::clone(clock));
+    let prepared = tokio::task::spawn_blocking(move || prepare(&start, &reader, &clock)).await;
+    match prepared.unwrap_or_else(|broken| Err(format!("an internal fault of tokenwatch: {broken}"))) {
+        Ok(Prepared { wiring, policy, picture, warnings }) => {
+            warn_of_idle_settings(&warnings);
             warn_of_open_files(&wiring.settings, policy.secret_files()).await;
             make_room_for_connections(&wiring.settings);
+            let difference = in_force.compare(&picture);
+            in_force.put(picture);
             reloader.put_in_force(wiring, policy);
+            say_what_changed(&difference);
         }
         Err(faults) => {
             for fault in faults.lines() {
@@ -120,6 +151,36 @@ async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader
         }
     }
     unit::tell(&[NotifyState::Ready]);
+}
+
+/// A line for each part that changed, few of each kind; one for each setting that waits for a restart; and a line for all.
+fn say_what_changed(difference: &Difference) {
+    let (named, left) = difference.shortened(MOST_NAMED);
+    for entry in named {
+        let name = &*entry.name;
+        match entry.sort {
+            Sort::Table => info!(table = name, "configuration: {entry}"),
+            Sort::Receiver => info!(receiver = name, "configuration: {entry}"),
+            Sort::Provider | Sort::Description => info!(provider = name, "configuration: {entry}"),
+            Sort::App => info!(app = name, "configuration: {entry}"),
+            Sort::Token => info!(token = name, "configuration: {entry}"),
+        }
+    }
+    for more in left {
+        info!("configuration: {more}");
+    }
+    for waiting in &difference.waiting {
+        warn!(key = &*waiting.key, "{waiting}");
+    }
+    let [added, changed, removed] = difference.counts();
+    info!(added, changed, removed, "reloaded: {}", difference.summary());
+}
+
+/// What is understood but has no effect.
+fn warn_of_idle_settings(warnings: &[Fault]) {
+    for warning in warnings {
+        warn!(origin = warning.origin, key = warning.key, "{}", warning.what);
+    }
 }
 
 fn open_doors(
@@ -187,16 +248,7 @@ fn make_room_for_connections(settings: &Settings) {
 /// # Errors
 /// When there is no place, or the folder cannot be made.
 pub fn state_path(settings: &Settings, environment: &[(String, String)]) -> Result<PathBuf, StoreError> {
-    let folder = || {
-        let user = |name: &str, below: &str| variable(environment, name).map(|home| Path::new(home).join(below));
-        variable(environment, "STATE_DIRECTORY")
-            .and_then(|folders| folders.split(':').next())
-            .map(PathBuf::from)
-            .or_else(|| user("XDG_STATE_HOME", "tokenwatch"))
-            .or_else(|| user("HOME", ".local/state/tokenwatch"))
-    };
-    let path = settings.daemon.state.clone().or_else(|| folder().map(|folder| folder.join("tokenwatch.db")));
-    let path = path.ok_or_else(|| StoreError::Open {
+    let path = state_place(settings.daemon.state.as_deref(), environment).ok_or_else(|| StoreError::Open {
         path: "the state file".to_owned(),
         problem: "no place is known for it; set [daemon] state".to_owned(),
     })?;
@@ -206,6 +258,19 @@ pub fn state_path(settings: &Settings, environment: &[(String, String)]) -> Resu
         made.map_err(|error| StoreError::Open { path: path.display().to_string(), problem: error.to_string() })?;
     }
     Ok(path)
+}
+
+/// Where the state file is, whether or not it is there: as configured, else in systemd's state folder, else in the user's.
+pub fn state_place(configured: Option<&Path>, environment: &[(String, String)]) -> Option<PathBuf> {
+    let folder = || {
+        let user = |name: &str, below: &str| variable(environment, name).map(|home| Path::new(home).join(below));
+        variable(environment, "STATE_DIRECTORY")
+            .and_then(|folders| folders.split(':').next())
+            .map(PathBuf::from)
+            .or_else(|| user("XDG_STATE_HOME", "tokenwatch"))
+            .or_else(|| user("HOME", ".local/state/tokenwatch"))
+    };
+    configured.map(Path::to_path_buf).or_else(|| folder().map(|folder| folder.join(STATE_FILE)))
 }
 
 /// The key that seals secrets: a systemd credential, else a file beside the state.
@@ -219,6 +284,10 @@ pub fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&
     environment.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
 }
 
+/// The usual name of the state file.
+pub const STATE_FILE: &str = "tokenwatch.db";
+/// Parts of one kind of change that are named one by one in the log.
+const MOST_NAMED: usize = 20;
 /// How many connections the system keeps until they are accepted. With the usual 128 a thousand that come at once overflow it, and whoever
 /// is turned away tries again only after a second: a probe, too.
 const BACKLOG: u32 = 4_096;

@@ -47,7 +47,7 @@ use crate::requests::{Inbox, Requests};
 use crate::settings::{Faults, Settings};
 use crate::web::gate::{Gate, Policy};
 use crate::web::listener::Kind;
-use crate::web::{self, Web};
+use crate::web::{self, Preview, Web};
 
 /// The daemon, built and not yet running.
 pub struct Daemon {
@@ -62,6 +62,7 @@ pub struct Daemon {
     folder: Option<PathBuf>,
     keyring: Arc<Keyring>,
     gate: Arc<Gate>,
+    preview: Option<Preview>,
 }
 
 /// Where the daemon listens. Everything is bound before it says that it is ready.
@@ -122,7 +123,20 @@ impl Daemon {
         let wiring = latest::Sender::new(Arc::new(wiring));
         let keyring = Arc::new(keyring);
         let gate = Arc::new(Gate::new(Policy::open()));
-        Self { clock, store, board, counters, wiring, settings, requests, inbox, folder: None, keyring, gate }
+        Self {
+            clock,
+            store,
+            board,
+            counters,
+            wiring,
+            settings,
+            requests,
+            inbox,
+            folder: None,
+            keyring,
+            gate,
+            preview: None,
+        }
     }
 
     /// Lets in at the listener whom these rules let in.
@@ -130,6 +144,12 @@ impl Daemon {
     pub fn with_policy(self, policy: Policy) -> Self {
         self.gate.put(policy);
         self
+    }
+
+    /// Can tell what a reload would change.
+    #[must_use]
+    pub fn with_preview(self, preview: Preview) -> Self {
+        Self { preview: Some(preview), ..self }
     }
 
     /// Keeps an eye on the disk that this folder is on: the state's.
@@ -301,6 +321,7 @@ impl Daemon {
             clock: Arc::clone(&self.clock),
             settings: self.settings.subscribe(),
             requests: self.requests.clone(),
+            preview: self.preview.clone(),
         };
         let router = web::router(web.clone());
         let mut open = |task: Task, socket: Option<TcpListener>, kind: Kind| {
@@ -340,6 +361,11 @@ impl Reloader {
         self.settings.send_replace(Arc::clone(&wiring.settings));
         self.wiring.send_replace(Arc::new(wiring));
         self.board.vitals.reloaded(true, self.clock.now());
+    }
+
+    /// What is in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
     }
 
     /// Notes that another configuration was refused; the old one stays in force.

@@ -31,7 +31,7 @@ pub fn tell(states: &[NotifyState<'_>]) {
 
 /// Passes the watch loop's signs of life on to systemd, and keeps the status text true, for as long as it is polled. A loop that hangs gives
 /// no signs, so the watchdog ends it.
-pub async fn report(board: Arc<Board>, clock: Arc<dyn Clock>, zone: Zone) {
+pub async fn report(board: Arc<Board>, clock: Arc<dyn Clock>, zone: impl Fn() -> Zone) {
     let period = sd_notify::watchdog_enabled().map_or(STATUS_PERIOD, |watchdog| (watchdog / 3).min(STATUS_PERIOD));
     let mut ticks = interval(period.max(Duration::from_secs(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,7 +44,7 @@ pub async fn report(board: Arc<Board>, clock: Arc<dyn Clock>, zone: Zone) {
             tell(&[NotifyState::Watchdog]);
             last_beat = beat;
         }
-        let text = status_text(&board, &zone, clock.now());
+        let text = status_text(&board, &zone(), clock.now());
         if text != last_text {
             tell(&[NotifyState::Status(&text)]);
             last_text = text;

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod delivery;
 pub mod description;
+pub mod diff;
 pub mod layers;
 pub mod placeholder;
 mod providers;
@@ -507,6 +508,13 @@ pub fn load(main: &Path, environment: &[(String, String)]) -> Result<Loaded, Fau
     let mut faults = Vec::new();
     let tree = layers::read(main, environment, &mut faults);
     settle(tree, faults)
+}
+
+/// Where the state is, as far as a configuration says so that is perhaps refused: whoever looks after a state must find it also then.
+pub fn glimpse_of_state(main: &Path, environment: &[(String, String)]) -> Option<PathBuf> {
+    let tree = layers::read(main, environment, &mut Vec::new());
+    let written = tree.get("daemon").and_then(|daemon| daemon.get("state")).and_then(Node::text)?;
+    value::state(written).ok()
 }
 
 /// Validates a configuration given as text, with the environment laid over it; `origin` is its name in faults.

@@ -18,6 +18,8 @@ pub struct Key {
     pub default: &'static str,
     /// Whether it must be given.
     pub required: bool,
+    /// Whether it is read at the start only: a reload takes a change in, and a restart acts on it.
+    pub at_start: bool,
 }
 
 /// What may stand at a key.
@@ -95,7 +97,7 @@ pub enum Kind {
 
 /// A key without a default.
 pub const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, doc, default: "", required: false }
+    Key { name, kind, doc, default: "", required: false, at_start: false }
 }
 
 impl Key {
@@ -109,6 +111,12 @@ impl Key {
     #[must_use]
     pub const fn required(self) -> Self {
         Self { required: true, ..self }
+    }
+
+    /// One that is read at the start only.
+    #[must_use]
+    pub const fn at_start(self) -> Self {
+        Self { at_start: true, ..self }
     }
 }
 
@@ -134,7 +142,8 @@ pub const ROOT: &[Key] = &[
 
 const DAEMON: &[Key] = &[
     key("listen", Kind::Listen, "Address of the status page and /metrics; empty turns it off.")
-        .or("\"127.0.0.1:9847\""),
+        .or("\"127.0.0.1:9847\"")
+        .at_start(),
     key(
         "web_config",
         Kind::Path,
@@ -146,7 +155,8 @@ const DAEMON: &[Key] = &[
         Kind::Listen,
         "A second address for nothing but `/healthz` and `/readyz`: in the clear, without a user, with connections of its own.",
     )
-    .or("\"\""),
+    .or("\"\"")
+    .at_start(),
     key(
         "max_connections",
         Kind::Count(100_000),
@@ -163,10 +173,11 @@ const DAEMON: &[Key] = &[
         "state",
         Kind::StateUrl,
         "Where the state is kept. Default: `tokenwatch.db` in $STATE_DIRECTORY, else in the XDG state folder.",
-    ),
+    )
+    .at_start(),
     key("timezone", Kind::Zone, "Zone of cron expressions and of dates in mails.").or("\"UTC\""),
     key("concurrency", Kind::Count(1_000), "How many checks may be under way at once.").or("32"),
-    key("grace", Kind::Span, "How long a stop waits for what is under way.").or("\"10s\""),
+    key("grace", Kind::Span, "How long a stop waits for what is under way.").or("\"10s\"").at_start(),
     key("external_url", Kind::HttpUrl, "Where people reach the status page; links in messages begin with it."),
     key(
         "receivers",

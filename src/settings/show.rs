@@ -10,10 +10,28 @@ use super::check::item_path;
 use super::layers::{Node, Value};
 use super::schema::{self, Key, Kind};
 
+/// One effective setting.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// Its dotted key.
+    pub path: &'a str,
+    /// The value as people may see it.
+    pub value: &'a str,
+    /// The value as written; `None` for a default.
+    pub node: Option<&'a Node>,
+    /// Whether it is read at the start only.
+    pub at_start: bool,
+}
+
 /// Every effective setting, one a line: value, and where it came from.
 pub fn effective(tree: &Node) -> String {
     let mut out = String::new();
-    table(&mut out, Some(tree), "", schema::ROOT, true);
+    table(Some(tree), "", schema::ROOT, true, &mut |setting| {
+        let Setting { path, value, node, .. } = setting;
+        let origin = node.map_or("default", |node| &*node.origin);
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{path} = {value}  # {origin}");
+    });
     out
 }
 
@@ -37,7 +55,7 @@ pub struct Entry {
     /// Whether it must be given.
     pub required: bool,
     /// What it means.
-    pub doc: &'static str,
+    pub doc: String,
 }
 
 /// Every key, each table before what is in it.
@@ -73,7 +91,8 @@ fn enter(entries: &mut Vec<Entry>, path: &str, keys: &[Key]) {
             _ => (path, None),
         };
         let holds = below.is_none().then(|| in_words(key.kind));
-        entries.push(Entry { path: path.clone(), holds, default: key.default, required: key.required, doc: key.doc });
+        let doc = key.doc.to_owned() + if key.at_start { " A change needs a restart." } else { "" };
+        entries.push(Entry { path: path.clone(), holds, default: key.default, required: key.required, doc });
         if let Some(below) = below {
             enter(entries, &path, below);
         }
@@ -113,48 +132,42 @@ fn in_words(kind: Kind) -> String {
     }
 }
 
-/// One table. `alone` is false inside entries of a list or map: there an absent table means that the general one applies, so its defaults
+/// Visits one table. `alone` is false inside entries of a list or map: there an absent table means that the general one applies, so its defaults
 /// are not shown again.
-fn table(out: &mut String, node: Option<&Node>, path: &str, keys: &[Key], alone: bool) {
+pub(super) fn table(node: Option<&Node>, path: &str, keys: &[Key], alone: bool, visit: &mut dyn FnMut(&Setting<'_>)) {
     for key in keys {
         let child = node.and_then(|node| node.get(key.name));
         let path = super::check::join(path, key.name);
+        let mut show = |value: &str, node| visit(&Setting { path: &path, value, node, at_start: key.at_start });
         match (key.kind, child) {
             (Kind::Table(keys), child) => {
                 if child.is_some() || (alone && has_defaults(keys)) {
-                    table(out, child, &path, keys, alone);
+                    table(child, &path, keys, alone, visit);
                 }
             }
             (Kind::Named(keys), Some(child)) => {
                 if let Value::Table(entries) = &child.value {
                     for (name, entry) in entries {
-                        table(out, Some(entry), &super::check::join(&path, name), keys, false);
+                        table(Some(entry), &super::check::join(&path, name), keys, false, visit);
                     }
                 }
             }
             (Kind::Items(keys), Some(child)) => {
-                child.each_item(|index, item| table(out, Some(item), &item_path(&path, index, item), keys, false));
+                child.each_item(|index, item| table(Some(item), &item_path(&path, index, item), keys, false, visit));
             }
-            (Kind::Secret, Some(child)) => line(out, &path, &format!("\"***\" from {}", plain(child)), &child.origin),
+            (Kind::Secret, Some(child)) => show(&format!("{HIDDEN_IN}{}", plain(child)), Some(child)),
             (Kind::HttpUrl, Some(child)) if opens_a_door(&path) => {
-                line(out, &path, &format!("{:?}", host(child.text().unwrap_or_default())), &child.origin);
+                show(&format!("{:?}", host(child.text().unwrap_or_default())), Some(child));
             }
-            (_, Some(child)) => line(out, &path, &plain(child), &child.origin),
-            (_, None) if !key.default.is_empty() && (alone || !is_policy(&path)) => {
-                line(out, &path, key.default, "default");
-            }
+            (_, Some(child)) => show(&plain(child), Some(child)),
+            (_, None) if !key.default.is_empty() && (alone || !is_policy(&path)) => show(key.default, None),
             (_, None) => {}
         }
     }
 }
 
-fn line(out: &mut String, path: &str, value: &str, origin: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "{path} = {value}  # {origin}");
-}
-
 /// Whether a table that is not written has settings all the same.
-fn has_defaults(keys: &[Key]) -> bool {
+pub(super) fn has_defaults(keys: &[Key]) -> bool {
     let below = |key: &Key| matches!(key.kind, Kind::Table(keys) if has_defaults(keys));
     !keys.iter().any(|key| key.required) && keys.iter().any(|key| !key.default.is_empty() || below(key))
 }
@@ -294,5 +307,7 @@ fn secret() -> Json {
     json!({"oneOf": [form(&["env"]), form(&["file"]), form(&["credential"]), form(&["env_file", "key"])]})
 }
 
+/// Before the place of a secret.
+pub(super) const HIDDEN_IN: &str = "\"***\" from ";
 const SCALARS: [&str; 4] = ["string", "integer", "boolean", "array"];
 const SPAN_PATTERN: &str = "^([0-9]+[smhdw])+$";

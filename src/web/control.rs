@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::json::{DeliveryJson, IncidentJson, SilenceJson};
-use super::{Web, short};
+use super::{Web, short, upkeep};
 use crate::advice;
 use crate::board::Progress;
 use crate::domain::alert::{Subject, WATCHER};
@@ -64,7 +64,8 @@ pub fn router(web: Web) -> Router {
         .route("/control/v1/test-alert", post(test_alert))
         .route("/control/v1/deliveries", get(deliveries))
         .route("/control/v1/forecast", get(forecasted))
-        .with_state(web)
+        .with_state(web.clone())
+        .merge(upkeep::router(web))
 }
 
 /// Serves the socket until told to stop.
@@ -400,7 +401,7 @@ fn refused(why: &Declined) -> Response {
     declined(code, &why.to_string())
 }
 
-fn declined(code: StatusCode, why: &str) -> Response {
+pub(super) fn declined(code: StatusCode, why: &str) -> Response {
     (code, format!("{why}\n")).into_response()
 }
 

@@ -12,6 +12,7 @@ pub mod lifetime;
 pub mod listener;
 mod login;
 pub mod page;
+pub mod upkeep;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -43,6 +44,7 @@ use crate::metrics::Counters;
 use crate::ports::{Clock, History, OutboxSummary, SlotStatus, Store, StoreError};
 use crate::requests::Requests;
 use crate::settings::Settings;
+use crate::settings::diff::Difference;
 use crate::zone::Zone;
 use exposition::{Exposition, Scene};
 use find::Wanted;
@@ -64,7 +66,12 @@ pub struct Web {
     pub settings: tokio::sync::watch::Receiver<Arc<Settings>>,
     /// The way to the watch loop; used by the control socket only.
     pub requests: Requests,
+    /// What a reload would change; used by the control socket only.
+    pub preview: Option<Preview>,
 }
+
+/// Reads the configuration anew and says what it would change, or why it would be refused. It may take a while and asks the disk.
+pub type Preview = Arc<dyn Fn() -> Result<Difference, String> + Send + Sync>;
 
 /// Every page.
 pub fn router(web: Web) -> Router {

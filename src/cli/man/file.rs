@@ -54,7 +54,7 @@ fn keys(roff: &mut Roff) {
             continue;
         }
         roff.control("SS", [heading(&table.path).as_str()]);
-        roff.text([roman(table.doc)]);
+        roff.text([roman(table.doc.as_str())]);
         for key in inside {
             let name = key.path.rsplit('.').next().unwrap_or_default();
             let holds = key.holds.as_deref().unwrap_or_default();

@@ -253,6 +253,7 @@ async fn health_and_readiness_follow_the_loop_and_the_store() {
         clock: clock.clone(),
         settings: receiver,
         requests: tokenwatch::requests::Requests::new().0,
+        preview: None,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let page = listener.local_addr().expect("bound");

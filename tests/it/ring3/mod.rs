@@ -26,4 +26,5 @@ mod renewal_crashes;
 mod replacing;
 mod secrets;
 mod systemd;
+mod upkeep;
 mod vaults;

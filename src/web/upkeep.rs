@@ -1,0 +1,241 @@
+//! What the control socket serves for the upkeep of a daemon: what a reload would change, a copy of the state, and whether the state is whole.
+//!
+//! All of it reads. What takes long is done one at a time, and beside the watch.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
+
+use super::Web;
+use super::control::declined;
+use crate::domain::time::Timestamp;
+use crate::ports::{RunReport, StateReport};
+use crate::settings::diff::{Change, Difference, Entry, Waiting, What};
+
+/// The routes.
+pub(super) fn router(web: Web) -> Router {
+    Router::new()
+        .route("/control/v1/config-diff", get(config_diff))
+        .route("/control/v1/state/backup", get(backup))
+        .route("/control/v1/state/verify", get(verify))
+        .with_state(web)
+}
+
+/// What a reload would change.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DifferenceJson {
+    /// In a few words.
+    pub summary: String,
+    /// Part by part.
+    pub entries: Vec<DifferenceEntryJson>,
+    /// What would wait for a restart.
+    pub waiting: Vec<WaitingJson>,
+}
+
+/// A part that differs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DifferenceEntryJson {
+    /// `token`, `app`, …
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// `added`, `changed` or `removed`.
+    pub what: String,
+    /// The keys that differ.
+    pub keys: Vec<DifferenceKeyJson>,
+    /// All of it in words.
+    pub text: String,
+}
+
+/// A key that differs. Values are as `config show` prints them.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DifferenceKeyJson {
+    /// The key, within its part.
+    pub key: String,
+    /// What is in force.
+    pub from: Option<String>,
+    /// What is written now.
+    pub to: Option<String>,
+    /// Whether only a restart acts on it.
+    pub needs_restart: bool,
+}
+
+/// A setting that waits for a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WaitingJson {
+    /// Its dotted key.
+    pub key: String,
+    /// What the daemon runs with.
+    pub running: Option<String>,
+    /// In words.
+    pub text: String,
+}
+
+impl DifferenceJson {
+    fn of(difference: &Difference) -> Self {
+        let key = |change: &Change| DifferenceKeyJson {
+            key: change.key.to_string(),
+            from: change.from.as_deref().map(str::to_owned),
+            to: change.to.as_deref().map(str::to_owned),
+            needs_restart: change.needs_restart,
+        };
+        let entry = |entry: &Entry| {
+            let (what, keys) = match &entry.what {
+                What::Added => ("added", Vec::new()),
+                What::Removed => ("removed", Vec::new()),
+                What::Changed(changes) => ("changed", changes.iter().map(key).collect()),
+            };
+            let (kind, name) = (entry.sort.as_str().to_owned(), entry.name.to_string());
+            DifferenceEntryJson { kind, name, what: what.to_owned(), keys, text: entry.to_string() }
+        };
+        let waiting = |waiting: &Waiting| WaitingJson {
+            key: waiting.key.to_string(),
+            running: waiting.running.as_deref().map(str::to_owned),
+            text: waiting.to_string(),
+        };
+        Self {
+            summary: difference.summary(),
+            entries: difference.entries.iter().map(entry).collect(),
+            waiting: difference.waiting.iter().map(waiting).collect(),
+        }
+    }
+}
+
+/// What a state holds, and whether it is whole.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StateJson {
+    /// Whether nothing is wrong.
+    pub whole: bool,
+    /// Its schema.
+    pub schema: i64,
+    /// The newest schema that the program knows which read it.
+    pub known: i64,
+    /// How many rows each table has.
+    pub rows: BTreeMap<String, u64>,
+    /// How many incidents are open.
+    pub open_incidents: u64,
+    /// How many notices wait.
+    pub waiting: u64,
+    /// When the oldest of them was made.
+    pub oldest_waiting: Option<i64>,
+    /// The runs in the journal.
+    pub runs: Vec<StateRunJson>,
+    /// What is wrong.
+    pub faults: Vec<String>,
+    /// How much more is wrong.
+    pub more_faults: u64,
+}
+
+/// A run in the journal.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StateRunJson {
+    /// Whose.
+    pub subject: String,
+    /// How far it came.
+    pub phase: String,
+    /// How many secrets are sealed with it.
+    pub sealed: usize,
+}
+
+impl StateJson {
+    /// As it is shown.
+    pub fn of(report: &StateReport) -> Self {
+        let run = |run: &RunReport| StateRunJson {
+            subject: run.subject.clone(),
+            phase: run.phase.clone(),
+            sealed: run.sealed,
+        };
+        Self {
+            whole: report.is_whole(),
+            schema: report.schema,
+            known: report.known,
+            rows: report.rows.clone(),
+            open_incidents: report.open_incidents,
+            waiting: report.waiting,
+            oldest_waiting: report.oldest_waiting.map(Timestamp::unix),
+            runs: report.runs.iter().map(run).collect(),
+            faults: report.faults.clone(),
+            more_faults: report.more_faults,
+        }
+    }
+}
+
+/// What a reload would change. One at a time: a long configuration takes memory.
+async fn config_diff(State(web): State<Web>) -> Response {
+    static TURN: Semaphore = Semaphore::const_new(1);
+    let Ok(turn) = TURN.try_acquire() else {
+        return declined(StatusCode::SERVICE_UNAVAILABLE, "configurations are being compared; try again");
+    };
+    let Some(preview) = web.preview.clone() else {
+        return declined(StatusCode::CONFLICT, "this daemon was not started with a configuration file");
+    };
+    let compared = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        preview()
+    });
+    match compared.await {
+        Ok(Ok(difference)) => Json(DifferenceJson::of(&difference)).into_response(),
+        Ok(Err(faults)) => declined(StatusCode::UNPROCESSABLE_ENTITY, &faults),
+        Err(_) => declined(StatusCode::INTERNAL_SERVER_ERROR, "the comparison broke off"),
+    }
+}
+
+/// A copy of the state, made by the store beside its file and sent from there: whoever asks writes it where they may.
+async fn backup(State(web): State<Web>) -> Response {
+    static TURN: Semaphore = Semaphore::const_new(1);
+    let Ok(_turn) = TURN.try_acquire() else {
+        return declined(StatusCode::SERVICE_UNAVAILABLE, "a backup is being made; try again");
+    };
+    let copy = match web.store.snapshot().await {
+        Ok(copy) => copy,
+        Err(failure) => return declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+    };
+    let opened = tokio::fs::File::open(&copy).await;
+    // Once it is open it needs no name: it goes with whoever reads it last.
+    let unlinked = tokio::fs::remove_file(&copy).await;
+    let sized = match opened.and_then(|file| unlinked.map(|()| file)) {
+        Ok(file) => file.metadata().await.map(|about| (file, about.len())),
+        Err(error) => Err(error),
+    };
+    match sized {
+        Ok((file, length)) => {
+            let kind = [(CONTENT_TYPE, "application/vnd.sqlite3".to_owned()), (CONTENT_LENGTH, length.to_string())];
+            (kind, Body::from_stream(pieces(file))).into_response()
+        }
+        Err(error) => declined(StatusCode::SERVICE_UNAVAILABLE, &format!("the copy cannot be read: {error}")),
+    }
+}
+
+fn pieces(file: tokio::fs::File) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::try_unfold(file, async |mut file| {
+        let mut piece = BytesMut::with_capacity(PIECE);
+        let read = file.read_buf(&mut piece).await?;
+        Ok((read > 0).then(|| (piece.freeze(), file)))
+    })
+}
+
+/// Whether the state is whole.
+async fn verify(State(web): State<Web>) -> Response {
+    static TURN: Semaphore = Semaphore::const_new(1);
+    let Ok(_turn) = TURN.try_acquire() else {
+        return declined(StatusCode::SERVICE_UNAVAILABLE, "the state is being read; try again");
+    };
+    match web.store.verify().await {
+        Ok(report) => Json(StateJson::of(&report)).into_response(),
+        Err(failure) => declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+    }
+}
+
+/// Bytes of a copy that are read at a time.
+const PIECE: usize = 256 << 10;

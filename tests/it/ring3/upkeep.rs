@@ -1,0 +1,158 @@
+//! The upkeep of a daemon that runs: what a reload changed and would change, backups of its state, and whether the state is whole.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+use tokenwatch::store::Stopped;
+
+use crate::support::process::{PATIENCE, Stage, quoted, wait_until};
+
+/// Two tokens, and mail that cannot leave.
+fn stage() -> Stage {
+    let stage = Stage::new();
+    let (first, second) = (stage.issue_healthy(), stage.issue_healthy());
+    stage.write_env(&[("FIRST", &first), ("SECOND", &second)]);
+    stage.configure(&stage.config("", &(stage.token("first", "FIRST") + &stage.token("second", "SECOND"))));
+    stage
+}
+
+#[test]
+fn a_backup_of_a_running_daemon_is_whole_and_can_be_started_from() {
+    let stage = stage();
+    let daemon = stage.start_ready();
+    daemon.wait_verdict("second", "healthy");
+    let backup = stage.path("backup.db");
+    let said = stage.run(&["state", "backup", "backup.db"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("whole") && said.out.contains("No secret is in it"), "{}", said.out);
+    assert_eq!(fs::metadata(&backup).expect("a file").permissions().mode() & 0o777, 0o600);
+    let again = stage.run(&["state", "backup", "backup.db"]);
+    assert!(again.code == 1 && again.err.contains("never writes over a file"), "{again:?}");
+    // Nothing else is left, there or beside the state.
+    let names = |folder: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(stage.path(folder)).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    };
+    assert!(!names("").iter().any(|name| name.ends_with(".part")), "{:?}", names(""));
+    assert!(!names("state").iter().any(|name| name.contains("snapshot")), "{:?}", names("state"));
+    let nowhere = stage.run(&["state", "backup", "no-such-folder/backup.db"]);
+    assert!(nowhere.code == 75 && nowhere.err.contains("no-such-folder"), "{nowhere:?}");
+
+    // Live, of the copy, and in words for machines.
+    for arguments in [&["state", "verify"][..], &["state", "verify", "backup.db"]] {
+        let said = stage.run(arguments);
+        assert!(said.code == 0 && said.out.contains(": whole, schema ") && said.out.contains("slots"), "{said:?}");
+        let said = stage.run(&[arguments, &["--json"]].concat());
+        let report: Value = serde_json::from_str(&said.out).expect("JSON");
+        assert!(report["whole"] == true && report["rows"]["slots"] == 3, "{report}");
+    }
+    // The file itself belongs to the daemon, and a backup of it is made by asking the daemon.
+    let state = stage.state().display().to_string();
+    let said = stage.run(&["state", "verify", &state]);
+    assert!(said.code == 75 && said.err.contains("in use by another tokenwatch"), "{said:?}");
+    assert_eq!(daemon.stop(), 0);
+
+    // Without a daemon it is the file itself; and from a backup another life begins, as it was.
+    let said = stage.run(&["state", "backup", "stopped.db"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    fs::copy(&backup, stage.state()).expect("restored");
+    let daemon = stage.start_ready();
+    daemon.wait_verdict("first", "healthy");
+    assert_eq!(daemon.stop(), 0);
+    let report = Stopped::open(&stage.path("stopped.db")).expect("a copy").verify();
+    assert!(report.is_whole() && report.rows["slots"] == 3, "{report:?}");
+}
+
+#[test]
+fn what_is_damaged_newer_or_nothing_of_ours_is_told_apart() {
+    let stage = stage();
+    assert_eq!(stage.start_ready().stop(), 0);
+    let state = stage.state();
+    let raw = rusqlite::Connection::open(&state).expect("the file opens");
+    raw.execute("UPDATE slots SET status = '{' WHERE subject = 'token/first'", []).expect("damaged");
+    drop(raw);
+    let said = stage.run(&["state", "verify"]);
+    assert!(said.code == 2 && said.out.contains("not whole") && said.out.contains("slots token/first"), "{said:?}");
+    let said = stage.run(&["state", "backup", "b.db"]);
+    assert!(said.code == 2 && said.err.contains("the copy is not whole") && !stage.path("b.db").exists(), "{said:?}");
+    let raw = rusqlite::Connection::open(&state).expect("the file opens");
+    raw.execute("DELETE FROM slots WHERE subject = 'token/first'", []).expect("mended");
+    let known: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
+    raw.pragma_update(None, "user_version", known + 1).expect("a newer one");
+    drop(raw);
+    let before = fs::read(&state).expect("the state");
+    let said = stage.run(&["state", "verify"]);
+    assert!(said.code == 78 && said.out.contains("would refuse it"), "{said:?}");
+    assert_eq!(stage.start().wait(), 78, "a downgrade is refused");
+    let log = stage.log();
+    assert!(log.contains("newer tokenwatch") && log.contains("docs/state.md"), "{log}");
+    assert_eq!(fs::read(&state).expect("the state"), before, "byte for byte");
+    stage.write("text.db", "no database, but long enough to be taken for one\n");
+    let said = stage.run(&["state", "verify", "text.db"]);
+    assert!(said.code == 1 && said.err.contains("not a state file"), "{said:?}");
+    let said = stage.run(&["state", "verify", "nothing.db"]);
+    assert!(said.code == 1 && said.err.contains("nothing.db"), "{said:?}");
+}
+
+#[test]
+fn a_reload_says_what_it_changed_and_config_diff_what_it_would() {
+    let stage = stage();
+    let config = |tokens: &str| stage.config("", tokens);
+    let (first, second) = (stage.token("first", "FIRST"), stage.token("second", "SECOND"));
+    let daemon = stage.start_ready();
+    let said = stage.run(&["config", "diff"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "nothing changed\n"), "{said:?}");
+    let new = config(&format!(
+        "{first}check = \"2s\"\n[[tokens]]\nname = \"third\"\nsecret = {{ file = {} }}\n",
+        quoted(&stage.path("third"))
+    ));
+    let new = new.replace("grace = \"5s\"", "grace = \"6s\"");
+    stage.configure(&new);
+    let changes = [
+        "[daemon] changed: grace \"5s\" → \"6s\" (needs a restart)",
+        "token first changed: check unset → \"2s\"",
+        "token second removed",
+        "token third added",
+    ];
+    let said = stage.run(&["config", "diff"]);
+    assert!(said.code == 0 && said.out.ends_with("1 added, 2 changed, 1 removed\n"), "{said:?}");
+    for change in changes {
+        assert!(said.out.contains(change), "{change}: {}", said.out);
+    }
+    assert!(said.out.contains("daemon.grace needs a restart: until then \"5s\" stays in force"), "{}", said.out);
+    daemon.hup();
+    wait_until("the summary", PATIENCE, || stage.log().contains("reloaded: 1 added, 2 changed, 1 removed"));
+    let log = stage.log();
+    for change in changes {
+        assert!(log.contains(&format!("configuration: {change}")), "{change}: {log}");
+    }
+    assert!(log.contains("daemon.grace needs a restart: until then \"5s\" stays in force"), "{log}");
+    daemon.hup();
+    wait_until("nothing", PATIENCE, || stage.log().contains("reloaded: nothing changed"));
+
+    // A fault in a file that is named by it refuses all of it, and config diff says so before.
+    let web = stage.write("web.yml", "tls_server_config: { cert_file: none.crt, key_file: none.key }\n");
+    let faulty =
+        new.replace("[daemon]\n", &format!("[daemon]\nweb_config = {}\n", quoted(&web))).replace(&first, &second);
+    stage.configure(&faulty);
+    let said = stage.run(&["config", "diff"]);
+    assert!(
+        said.code == 78 && said.err.contains("a reload would be refused") && said.err.contains("none.crt"),
+        "{said:?}"
+    );
+    let hook = "[receivers.hook.webhook]\nurl = \"https://localhost/\"\nca_file = \"/no/such.pem\"\n";
+    let authority = new.replace(&first, &second) + hook;
+    for text in [faulty, authority] {
+        let refused = stage.log().matches("the old one stays in force").count();
+        stage.configure(&text);
+        daemon.hup();
+        wait_until("the refusal", PATIENCE, || stage.log().matches("the old one stays in force").count() > refused);
+        assert_eq!(daemon.get("/api/v1/tokens/first").map(|(status, _)| status), Some(200), "the old is in force");
+        assert_eq!(daemon.get("/api/v1/tokens/second").map(|(status, _)| status), Some(404));
+        let refused = || daemon.metric("tokenwatch_config_last_reload_successful") == Some(0.0);
+        wait_until("the metric", PATIENCE, refused);
+    }
+    assert_eq!(daemon.stop(), 0);
+}
