@@ -24,7 +24,6 @@ mod state;
 mod status;
 mod test_alert;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +31,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::daemon::Fatal;
 use crate::daemon::lifecycle::{self, Start, variable};
+use crate::daemon::unit;
 use crate::domain::time::Span;
 use crate::ports::StoreError;
 use crate::settings::{self, Faults, Loaded};
@@ -267,14 +267,33 @@ fn dispatch(arguments: Arguments) -> Exit {
 }
 
 async fn run(context: Context) -> Exit {
-    let loaded = match context.load() {
+    let loaded = match settings::load(&context.config, &context.environment) {
         Ok(loaded) => loaded,
-        Err(exit) => return exit,
+        Err(faults) => {
+            unit::cannot_run(&format!("the configuration is refused: {}", in_one_line(&faults)));
+            return context.refuse(&faults);
+        }
     };
     let start = Start { config: context.config, environment: context.environment };
     match lifecycle::run(start, loaded).await {
         Ok(()) => Exit::Fine,
-        Err(fatal) => fail(exit_of(&fatal), &fatal),
+        Err(fatal) => {
+            let exit = exit_of(&fatal);
+            // A part that broke off ends a daemon that ran.
+            if exit != Exit::Internal {
+                unit::cannot_run(&fatal.to_string());
+            }
+            fail(exit, &fatal)
+        }
+    }
+}
+
+/// The first fault, and how many there are beside it.
+fn in_one_line(faults: &Faults) -> String {
+    let first = faults.0.first().map(ToString::to_string).unwrap_or_default();
+    match faults.0.len() {
+        0 | 1 => first,
+        more => format!("{first} (and {} more)", more - 1),
     }
 }
 
@@ -306,8 +325,7 @@ impl Context {
 
 /// Prints why, and gives the exit on.
 fn fail(exit: Exit, why: impl std::fmt::Display) -> Exit {
-    // Where standard error is closed there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "tokenwatch: {why}");
+    logging::complain(&format!("tokenwatch: {why}"));
     exit
 }
 

@@ -139,6 +139,8 @@ impl Watch {
             let subjects = chunk.iter().map(|token| Subject::Token(token.spec.id.clone())).collect();
             let mut known: HashMap<Subject, SlotStatus> = self.store.load(subjects).await?.into_iter().collect();
             let fingerprints = wiring.fingerprints(chunk, &round.key).await;
+            // The places of many secrets may each take their time: that is slow, and no hang.
+            self.board.vitals.beat(self.clock.now());
             for (offset, (token, fingerprint)) in chunk.iter().zip(fingerprints).enumerate() {
                 let index = chunk_index * LOAD_CHUNK + offset;
                 let mut status = match known.remove(&Subject::Token(token.spec.id.clone())) {
