@@ -48,7 +48,7 @@ pub async fn run(context: &Context, what: What) -> Exit {
     };
     match what {
         What::Show => return io::print(&show::effective(&loaded.tree)),
-        What::Sandbox => return io::print(&sandbox::render(&loaded.settings)),
+        What::Sandbox => return io::print(&sandbox::render(&loaded.settings, &context.config)),
         What::Check | What::Diff { .. } | What::Schema | What::Reference => {}
     }
     let clock: std::sync::Arc<dyn crate::ports::Clock> = std::sync::Arc::new(crate::clock::System);

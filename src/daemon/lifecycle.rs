@@ -17,6 +17,7 @@ use super::openness::warn_of_open_files;
 use super::wiring::Wiring;
 use super::{Daemon, Doors, Fatal, Reloader, bind_control, control_path, unit};
 use crate::clock::System;
+use crate::domain::time::Span;
 use crate::ports::{Clock, Store, StoreError};
 use crate::reader::Reader;
 use crate::renewal::keyring::{KEY_FILE, Keyring};
@@ -223,12 +224,23 @@ fn warn_of_clear_text(address: SocketAddr, policy: &Policy) {
     }
 }
 
+/// How many files may be open at once, where there is a listener.
+pub fn open_files(settings: &Settings) -> Option<u64> {
+    settings.daemon.listen?;
+    Some(u64::try_from(settings.daemon.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES))
+}
+
+/// The drains together may take this long: the grace for renewals, for checks, and for the last mails.
+pub fn longest_stop(grace: Span) -> std::time::Duration {
+    std::time::Duration::from_secs(u64::try_from(grace.as_seconds()).unwrap_or(0).saturating_mul(3).saturating_add(1))
+}
+
 /// A process may have so many files open, and every connection is one. The usual limit is raised where more are asked for and the system allows it.
 fn make_room_for_connections(settings: &Settings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = u64::try_from(settings.daemon.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    let Some(wanted) = open_files(settings) else { return };
     let limit = getrlimit(Resource::Nofile);
-    if settings.daemon.listen.is_none() || limit.current.is_none_or(|current| current >= wanted) {
+    if limit.current.is_none_or(|current| current >= wanted) {
         return;
     }
     let possible = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));

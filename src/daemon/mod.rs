@@ -267,7 +267,7 @@ impl Daemon {
         tokio::select! {
             () = ending => {}
             () = now.cancelled() => warn!("told twice to stop: leaving at once; undelivered mail stays in the outbox"),
-            () = tokio::time::sleep(last_moment(grace)) => warn!("the grace period is over; undelivered mail stays in the outbox"),
+            () = tokio::time::sleep(lifecycle::longest_stop(grace)) => warn!("the grace period is over; undelivered mail stays in the outbox"),
         }
         tasks.shutdown().await;
         ended_early.map_or(Ok(()), |task| Err(Fatal::Task(task)))
@@ -462,11 +462,6 @@ fn log_end(what: &str, served: std::io::Result<()>) {
     if let Err(problem) = served {
         error!(what, error = %problem, "stopped serving");
     }
-}
-
-/// The drains together may take this long: the grace for renewals, for checks, and for the last mails.
-fn last_moment(grace: Span) -> std::time::Duration {
-    std::time::Duration::from_secs(u64::try_from(grace.as_seconds()).unwrap_or(0).saturating_mul(3).saturating_add(1))
 }
 
 /// A wall clock that jumped, or a suspended machine, is noticed within this time.

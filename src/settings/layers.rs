@@ -160,7 +160,8 @@ fn syntax(message: &str) -> String {
     if what.is_empty() { position } else { format!("{position}: {what}") }
 }
 
-fn drop_ins(main: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
+/// The files beside the main one, in the order in which they are laid over it.
+pub fn drop_ins(main: &Path, faults: &mut Vec<Fault>) -> Vec<PathBuf> {
     let folder = main.parent().unwrap_or(Path::new(".")).join("conf.d");
     let mut files: Vec<PathBuf> = match fs::read_dir(&folder) {
         Ok(entries) => {

@@ -24,6 +24,7 @@ mod pages;
 mod providers;
 mod renewal_crashes;
 mod replacing;
+mod sandbox;
 mod secrets;
 mod systemd;
 mod upkeep;

@@ -23,13 +23,18 @@ async fn units_are_restarted_and_nothing_else_is_allowed() {
     exposed(&machine).await;
 }
 
-/// The files of the package, a configuration, and units to restart.
-fn install(machine: &Machine) {
+/// The files of the package.
+pub(super) fn install_package(machine: &Machine) {
     for file in ["sysusers.d/tokenwatch.conf", "tmpfiles.d/tokenwatch.conf", "system/tokenwatch.service"] {
         machine.write(&format!("/usr/lib/{}", package_path(file)), &shipped(file));
     }
     machine.done(&["systemd-sysusers"]);
     machine.done(&["systemd-tmpfiles", "--create", "tokenwatch.conf"]);
+}
+
+/// The package, a configuration, and units to restart.
+fn install(machine: &Machine) {
+    install_package(machine);
     machine.write("/etc/tokenwatch/tokenwatch.toml", CONFIGURATION);
     machine.done(&["chgrp", "tokenwatch", "/etc/tokenwatch/tokenwatch.toml"]);
     machine.write("/srv/app/.env", "TOKEN=first\n");
@@ -103,7 +108,7 @@ fn rights(machine: &Machine) {
 
     let printed = machine.done(&["tokenwatch", "config", "sandbox"]);
     let (drop_in, rule) = printed.split_once("// /etc/polkit-1").expect("two files");
-    machine.write("/etc/systemd/system/tokenwatch.service.d/renewal.conf", drop_in);
+    machine.write("/etc/systemd/system/tokenwatch.service.d/sandbox.conf", drop_in);
     machine.write("/etc/polkit-1/rules.d/50-tokenwatch.rules", &format!("// /etc/polkit-1{rule}"));
     let before = invocation(machine, "good.service");
     wait_for("polkit to read the rule", PATIENCE, || (ask("RestartUnit", "good.service").code == 0).then_some(()));

@@ -1,12 +1,14 @@
 //! A machine of its own with systemd, D-Bus and polkit: a small Debian, booted in namespaces. What is changed in it is gone when it is off.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
 use super::process::{PATIENCE, Said, TOKENWATCH, program, wait_for};
@@ -118,7 +120,22 @@ impl Machine {
         fs::read_to_string(self.path(path)).expect("a file inside")
     }
 
-    fn path(&self, inside: &str) -> PathBuf {
+    /// Does some work in its network: what is bound there is reached from inside, and what listens inside is reached.
+    pub fn in_its_network<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(format!("/proc/{}/ns/net", self.leader)).expect("its network");
+        // A thread is in one network for good, so it is one that ends.
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let only = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(network.as_fd(), only).expect("root may enter its network");
+                work()
+            });
+            worker.join().expect("the work is done")
+        })
+    }
+
+    /// Where a path inside is found from out here.
+    pub fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.leader))
     }
 

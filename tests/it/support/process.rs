@@ -88,12 +88,16 @@ pub struct Backstage {
 
 impl Backstage {
     fn new() -> Self {
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"))
+    }
+
+    /// The same where a test has bound it.
+    pub fn on(listener: TcpListener) -> Self {
         let sim = Sim::new(World::new(), Arc::new(unix_now));
         sim.with_world(|world| {
             world.add_app(App::new(APP, "Help desk", SECRET));
             world.add_user(User::new(APP, ADA, "Ada"));
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("bound");
         listener.set_nonblocking(true).expect("a socket");
         let (stop, stopped) = oneshot::channel();
