@@ -31,6 +31,8 @@ need systemd-analyze systemd
 need setpriv util-linux
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 need systemd-nspawn systemd-container
+need mkfs.ext4 e2fsprogs
+need losetup mount
 need debootstrap debootstrap
 need setfacl acl
 need dh debhelper

@@ -27,5 +27,6 @@ mod replacing;
 mod sandbox;
 mod secrets;
 mod systemd;
+mod unit;
 mod upkeep;
 mod vaults;
