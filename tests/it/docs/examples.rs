@@ -118,7 +118,7 @@ fn unnamed(pages: &[Page]) -> Vec<String> {
                 Some(kind) => faults.push(format!("{}: {kind:?} is none of {KINDS:?}", page.at(block.line))),
                 None if block.info.is_some() => faults.push(format!("{}: a fence without a name", page.at(block.line))),
                 None if settings => {
-                    faults.push(format!("{}: a file's content; fence it and name it", page.at(block.line)))
+                    faults.push(format!("{}: a file's content; fence it and name it", page.at(block.line)));
                 }
                 None => {}
             }
@@ -276,10 +276,10 @@ renew    = { before = "20d" }
 "#;
 
 fn misunderstood(pages: &[Page]) -> Vec<String> {
-    let mut faults = Vec::new();
+    let (mut faults, mut command) = (Vec::new(), cli::command());
     for page in pages {
         for (line, words, mention) in command_lines(page) {
-            let Err(error) = cli::command().try_get_matches_from(&words) else { continue };
+            let Err(error) = command.try_get_matches_from_mut(&words) else { continue };
             let incomplete = matches!(
                 error.kind(),
                 ErrorKind::MissingRequiredArgument
@@ -287,7 +287,7 @@ fn misunderstood(pages: &[Page]) -> Vec<String> {
                     | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
             );
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            if !asked && !(mention && incomplete) {
+            if !(asked || mention && incomplete) {
                 let why = error.to_string();
                 let why = why.lines().next().unwrap_or_default();
                 faults.push(format!("{}: {}: {why}", page.at(line), words.join(" ")));
@@ -354,7 +354,6 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     for c in line.chars() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), c) => word.push(c),
             (None, '\'' | '"') => quote = Some(c),
             (None, '#') if word.is_empty() => break,
             (None, '|' | '&' | ';' | '<' | '>' | '(' | ')') => {
@@ -362,7 +361,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
                 commands.push(std::mem::take(&mut words));
             }
             (None, c) if c.is_whitespace() => end_word(&mut word, &mut words),
-            (None, c) => word.push(c),
+            (_, c) => word.push(c),
         }
     }
     end_word(&mut word, &mut words);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::{Page, living_pages, pages, planted, report, root};
 
@@ -63,8 +64,11 @@ fn a_file_that_is_not_there_is_found() {
     assert_eq!(planted(missing_files, right), Vec::<String>::new());
 }
 
+/// The pages of the repository, read once for all that leads to them.
+static READ: OnceLock<Vec<Page>> = OnceLock::new();
+
 fn broken(pages: &[Page]) -> Vec<String> {
-    let read = self::pages();
+    let read = READ.get_or_init(self::pages);
     let known: BTreeMap<&str, &Page> = read.iter().chain(pages).map(|page| (page.path.as_str(), page)).collect();
     let mut faults = Vec::new();
     for page in pages {

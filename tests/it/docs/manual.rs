@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::process::program as installed;
+
 #[test]
 fn every_page_is_written_and_the_same_each_time() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -77,8 +79,7 @@ fn complaints(page: &Path) -> String {
         ("groff", &["-man", "-Tutf8", "-Kutf8", "-ww", "-z", "-rCHECKSTYLE=3"][..]),
         ("mandoc", &["-T", "lint", "-W", "warning"]),
     ] {
-        let output = Command::new(program).args(arguments).arg(&*page).output();
-        let output = output.unwrap_or_else(|error| panic!("{program}: {error}; tests/tools.sh installs it"));
+        let output = Command::new(installed(&[program])).args(arguments).arg(&*page).output().expect("it runs");
         said.push_str(&String::from_utf8_lossy(&output.stdout));
         said.push_str(&String::from_utf8_lossy(&output.stderr));
     }

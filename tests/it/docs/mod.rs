@@ -47,7 +47,8 @@ impl Page {
             code: Vec::new(),
         };
         let (mut heading, mut block, mut seen) = (None::<String>, None::<Block>, BTreeMap::<String, usize>::new());
-        let line_of = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+        let breaks: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line_of = |at: usize| breaks.partition_point(|line_break| *line_break < at) + 1;
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             let line = line_of(range.start);
             match event {

@@ -45,8 +45,10 @@ fn a_name_of_nothing_is_found() {
     }
 }
 
-const CHECKS: [fn(&[Page]) -> Vec<String>; 5] =
-    [unknown_metrics, unknown_keys, unknown_alerts, unknown_exits, unknown_places];
+/// What is wrong with pages.
+type Check = fn(&[Page]) -> Vec<String>;
+
+const CHECKS: [Check; 5] = [unknown_metrics, unknown_keys, unknown_alerts, unknown_exits, unknown_places];
 
 /// What a table lists is what there is: no name missing, none too many.
 #[test]
@@ -275,7 +277,8 @@ fn module_texts(module: &str) -> Vec<String> {
 fn line(page: &str, begins: &str) -> String {
     let text = fs::read_to_string(root().join(page)).expect("a page");
     let line = text.lines().find(|line| line.starts_with(begins));
-    line.unwrap_or_else(|| panic!("{page} has no line that begins with {begins:?}")).to_owned()
+    assert!(line.is_some(), "{page} has no line that begins with {begins:?}");
+    line.unwrap_or_default().to_owned()
 }
 
 /// All source text, with strings over several lines joined as the compiler joins them.
