@@ -5,8 +5,8 @@ use clap::Subcommand;
 use super::{Context, Exit, config_diff, io, sandbox};
 use crate::daemon::wiring::Wiring;
 use crate::reader::Reader;
-use crate::settings::{placeholder, show};
 use crate::settings::source::Sources;
+use crate::settings::{placeholder, show};
 use crate::web::gate::Policy;
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -106,9 +106,9 @@ fn text(forecast: &Value, source: &str, paint: io::Paint) -> String {
         let until = renewal["until"].as_i64().map(|at| format!(", then until {}", zone.long(Timestamp::from_unix(at))));
         let at = moment(&renewal["at"]);
         let (when, left) = (zone.long(at), relative(at, now));
-        let doubt = renewal["after"].as_str().map(|last| {
-            format!("; the last try did not succeed ({}), so do not count on it", last.replace('_', " "))
-        });
+        let doubt = renewal["after"]
+            .as_str()
+            .map(|last| format!("; the last try did not succeed ({}), so do not count on it", last.replace('_', " ")));
         let (until, doubt) = (until.unwrap_or_default(), doubt.unwrap_or_default());
         format!("{} is renewed {when} ({left}){until}{doubt}\n", word(&renewal["name"]))
     });

@@ -72,6 +72,9 @@ enum Command {
         /// For machines.
         #[arg(long)]
         json: bool,
+        /// Only whether the daemon gets on with its work, as `/healthz` says it: for the health check of a container.
+        #[arg(long, conflicts_with_all = ["name", "json"])]
+        health: bool,
     },
     /// Which messages will come, when and to whom, if nothing changes but the clock.
     Forecast {
@@ -240,7 +243,8 @@ fn dispatch(arguments: Arguments) -> Exit {
             Command::Init(arguments) => init::run(&context, &arguments).await,
             Command::Doctor(arguments) => doctor::run(&context, &arguments).await,
             Command::Explain { name, json } => explain::run(&context, &name, json).await,
-            Command::Status { name, json } => status::run(&context, name.as_deref(), json).await,
+            Command::Status { health: true, .. } => status::health(&context).await,
+            Command::Status { name, json, .. } => status::run(&context, name.as_deref(), json).await,
             Command::Forecast { days, json } => forecast::run(&context, days, json).await,
             Command::Ack { name, why } => answer::run(&context, name, why, answer::Said::Ack).await,
             Command::Silence { name, lasts, why, even_critical } => {

@@ -144,10 +144,10 @@ impl Needs {
         if let Some(path) = &daemon.web_config {
             self.read(path, user);
             let tls = fs::read_to_string(path).ok().and_then(|text| web_file::parse(&text, path).ok()?.tls);
-            for path in
-                tls.iter().flat_map(|tls| [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()])
-            {
-                path.into_iter().for_each(|path| self.read(path, user));
+            if let Some(tls) = &tls {
+                for path in [&tls.cert_file, &tls.key_file].into_iter().chain(&tls.client_ca_file) {
+                    self.read(path, user);
+                }
             }
         }
         self.open_files = lifecycle::open_files(settings).filter(|wanted| *wanted > UNIT_FILES);
@@ -249,7 +249,9 @@ impl Needs {
                 if !user.may(WRITE | SEARCH, &found) {
                     self.closed.insert(real.clone(), NO_WRITING);
                 }
-                real.parent().into_iter().for_each(|above| self.enter(above, user));
+                if let Some(above) = real.parent() {
+                    self.enter(above, user);
+                }
             }
             if !OPEN.iter().any(|open| folder.starts_with(open)) {
                 self.folders.entry(folder.to_owned()).or_insert_with(|| path.display().to_string());

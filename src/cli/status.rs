@@ -3,7 +3,7 @@
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::control::Daemon;
+use super::control::{Daemon, FetchTrouble};
 use super::{Context, Exit, io};
 use crate::domain::time::{Span, Timestamp, relative};
 use crate::domain::token::TokenId;
@@ -29,6 +29,19 @@ pub async fn run(context: &Context, name: Option<&str>, json: bool) -> Exit {
         return io::print_json(&whole);
     }
     io::print(&text(&status, &tokens, io::Paint::new(&context.environment)))
+}
+
+/// Only whether the daemon gets on with its work.
+pub async fn health(context: &Context) -> Exit {
+    let daemon = match Daemon::find(context) {
+        Ok(daemon) => daemon,
+        Err(nobody) => return nobody.fail(),
+    };
+    match daemon.fetch("/healthz", |_| Ok(())).await {
+        Ok(()) => io::print("ok\n"),
+        Err(FetchTrouble::There(why)) => why.fail(),
+        Err(FetchTrouble::Here(error)) => super::fail(Exit::Internal, error),
+    }
 }
 
 fn text(status: &Value, tokens: &Value, paint: io::Paint) -> String {

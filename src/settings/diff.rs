@@ -18,8 +18,11 @@ use super::show::{self, HIDDEN_IN};
 pub struct Picture {
     parts: BTreeMap<(Sort, Box<str>), Box<[Line]>>,
     /// Of so many tokens only marks are kept, in the order of their names.
-    crowd: Option<Box<[(Box<str>, u64)]>>,
+    crowd: Option<Crowd>,
 }
+
+/// Names of tokens, each with a mark of all that is said of it.
+type Crowd = Box<[(Box<str>, u64)]>;
 
 /// What a part of a configuration is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -184,7 +187,6 @@ impl Picture {
                     let tokens = child.map(|child| tokens(child, key, (keys, many), &mut parts));
                     crowd = tokens.flatten();
                 }
-                (Kind::Named(_) | Kind::Items(_), _) => {}
                 (Kind::Table(keys), value) if value.is_some() || show::has_defaults(keys) => {
                     let lines = lines(child, key.name, keys, true);
                     parts.insert((Sort::Table, Box::from(key.name)), lines);
@@ -223,7 +225,7 @@ fn tokens(
     key: &Key,
     (keys, many): (&[Key], usize),
     parts: &mut BTreeMap<(Sort, Box<str>), Box<[Line]>>,
-) -> Option<Box<[(Box<str>, u64)]>> {
+) -> Option<Crowd> {
     let mut count = 0_usize;
     list.each_item(|_, _| count += 1);
     let mut marks = Vec::with_capacity(if count > many { count } else { 0 });

@@ -681,7 +681,9 @@ fn variables_that_set_nothing_are_refused() {
         assert!(fault.what.contains(says), "{name}: {faults}");
         // What is said of a whole secret is said of the slot, wherever its parts came from.
         assert!(
-            fault.origin == format!("environment variable {name}") || fault.key.ends_with(".secret") || key == "daemons",
+            fault.origin == format!("environment variable {name}")
+                || fault.key.ends_with(".secret")
+                || key == "daemons",
             "{faults}"
         );
     }

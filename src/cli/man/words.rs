@@ -159,7 +159,11 @@ pub const ALL: &[(&str, Words)] = &[
         "tokenwatch-status",
         Words {
             about: &[NEEDS_THE_DAEMON],
-            ends: &[PRINTED, (Exit::Warning, "Nothing is watched by that name.")],
+            ends: &[
+                PRINTED,
+                (Exit::Warning, "Nothing is watched by that name."),
+                (Exit::TryAgain, "No daemon is reached; with `--health` also: it does not get on with its work."),
+            ],
             examples: &[
                 ("tokenwatch status", "All tokens:"),
                 ("tokenwatch status helpdesk-whatsapp", "One, with its incidents, who was told and who answered:"),
@@ -254,6 +258,52 @@ pub const ALL: &[(&str, Words)] = &[
         },
     ),
     (
+        "tokenwatch-state",
+        Words {
+            about: &[
+                "A running daemon holds its state for itself, so it is asked over its control socket; without one the file is opened.",
+            ],
+            ends: &[],
+            examples: &[("tokenwatch state verify", "Whether all of it can be read:")],
+            see: &[("tokenwatch-run", "1")],
+        },
+    ),
+    (
+        "tokenwatch-state-backup",
+        Words {
+            about: &[
+                "The key that opens what is sealed in the journal is not in the copy. To restore one, stop the daemon and put it in the place of the \
+                 state, without the files `-wal` and `-shm` of the old one.",
+            ],
+            ends: &[
+                (Exit::Fine, "The backup is there, and whole."),
+                (Exit::Warning, "There is such a file already, or there is no state."),
+                (Exit::Critical, "The copy is not whole, so the state is not; nothing was written."),
+                (Exit::TryAgain, "It cannot be written, or the state is in use and its daemon is not reached."),
+            ],
+            examples: &[("tokenwatch state backup /srv/backup/tokenwatch.db", "While the daemon runs, or without it:")],
+            see: &[("tokenwatch-state-verify", "1")],
+        },
+    ),
+    (
+        "tokenwatch-state-verify",
+        Words {
+            about: &["Nothing is changed, and a running daemon goes on in between."],
+            ends: &[
+                (Exit::Fine, "It is whole."),
+                (Exit::Warning, "There is no such file, or it is no state of tokenwatch."),
+                (Exit::Critical, "It is not whole; each fault is printed."),
+                (Exit::TryAgain, "It is in use, and its daemon is not reached."),
+                (Exit::BadConfiguration, "A newer tokenwatch wrote it; `run` would refuse it."),
+            ],
+            examples: &[
+                ("tokenwatch state verify", "The state of the daemon, running or not:"),
+                ("tokenwatch state verify /srv/backup/tokenwatch.db", "A backup:"),
+            ],
+            see: &[("tokenwatch-state-backup", "1")],
+        },
+    ),
+    (
         "tokenwatch-config",
         Words {
             about: &[],
@@ -280,6 +330,24 @@ pub const ALL: &[(&str, Words)] = &[
             about: &[],
             ends: &[PRINTED],
             examples: &[("tokenwatch config show", "What is in force, and where each value came from:")],
+            see: &[("tokenwatch-config-check", "1")],
+        },
+    ),
+    (
+        "tokenwatch-config-diff",
+        Words {
+            about: &[
+                NEEDS_THE_DAEMON,
+                "The daemon reads the files itself, with its own environment and rights, so it sees what a reload would see.",
+            ],
+            ends: &[
+                (Exit::Fine, "It is printed, also where nothing would change."),
+                (Exit::BadConfiguration, "A reload would be refused; all faults are printed."),
+            ],
+            examples: &[(
+                "tokenwatch config diff && systemctl reload tokenwatch",
+                "What a reload changes, and the reload:",
+            )],
             see: &[("tokenwatch-config-check", "1")],
         },
     ),

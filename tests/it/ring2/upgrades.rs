@@ -21,9 +21,16 @@ use tokio::task::JoinSet;
 
 use super::{ADA, DAY, HOUR, House, SCOPES, findings, inhabited, put_never, put_old, seconds, until, verdict, world};
 use crate::support::house::START;
+use crate::support::process::{PATIENCE, wait_until};
 
 /// The first schema with a journal of renewals.
 const RENEWALS_SINCE: i64 = 3;
+
+/// Ends the daemon, and waits for its last write to let go of the state.
+async fn stop(house: &mut House) {
+    house.stop().await;
+    wait_until("the state to be let go", PATIENCE, || Stopped::open(&house.state()).is_ok());
+}
 
 fn fixture(schema: i64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/fixtures/state/schema-{schema}"))
@@ -153,7 +160,7 @@ async fn the_story_goes_on_where_an_earlier_version_left_it() {
                 house.subjects().iter().filter(|subject| subject.starts_with("RESOLVED renews was renewed")).count();
             assert_eq!(ended, 1, "the run went on and was confirmed: {:#?}", house.subjects());
         }
-        house.stop().await;
+        stop(&mut house).await;
         assert_eq!(texts(&house.state(), "SELECT subject FROM runs"), Vec::<String>::new());
         let after = texts(&house.state(), all);
         assert!(after.starts_with(&before), "schema {schema}: nothing is lost: {before:#?} {after:#?}");
@@ -172,7 +179,7 @@ async fn the_story_goes_on_where_an_earlier_version_left_it() {
         let next = house.subjects().iter().filter(|subject| subject.contains("ends expires in 7 days")).count();
         let silenced = schema >= 2;
         assert_eq!(next, usize::from(!silenced), "schema {schema}: {:#?}", house.subjects());
-        house.stop().await;
+        stop(&mut house).await;
         let report = Stopped::open(&house.state()).expect("the state").verify();
         assert!(report.is_whole() && report.schema == today(), "schema {schema}: {report:?}");
     }

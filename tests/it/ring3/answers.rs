@@ -366,7 +366,7 @@ fn the_network_has_no_door(stage: &Stage, daemon: &Daemon) {
         stream.write_all(head.as_bytes()).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
-        assert!(answer.starts_with("HTTP/1.0 404"), "POST {path}: {answer}");
+        assert!(answer.starts_with("HTTP/1.0 413"), "POST {path}, whose body nobody wants: {answer}");
     }
     assert_eq!(api(daemon, "held")["silenced_until"], Value::Null);
 }

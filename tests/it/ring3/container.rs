@@ -18,9 +18,10 @@ fn the_image_needs_no_root_and_writes_to_its_volume_only() {
         stage.start_as(&mut place.enter(&recipe, &[recipe.entrypoint.clone(), recipe.command.clone()].concat()));
     daemon.wait_ready();
 
-    // The health check is one: it says yes, and what it says is what the daemon knows.
+    // The health check is one, and by the same way one learns what the daemon knows.
     let said = place.beside(&recipe, daemon.id(), &recipe.health);
-    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!((said.code, &*said.out), (0, "ok\n"), "{}", said.err);
+    let said = place.beside(&recipe, daemon.id(), &["tokenwatch", "status", "--json"].map(str::to_owned));
     let status: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
     assert_eq!(status["tokens"][0]["verdict"], "healthy", "{status}");
 

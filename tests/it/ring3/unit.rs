@@ -68,7 +68,7 @@ impl Week {
         machine.write("/srv/app/renewed", &renewed);
         machine.done(&["chown", "-R", "tokenwatch:", "/srv/app"]);
         let week = Self { stage, mailbox, disk, machine };
-        week.configure(&week.configuration(ports));
+        week.configure(&configuration(ports));
         let drop_in = "[Service]\nWatchdogSec=9\nRestartSec=1\nLoadCredential=renewal-key:/etc/tokenwatch/credentials/renewal-key\n";
         week.drop_in("test.conf", drop_in);
         // What the configuration needs from outside of the sandbox, and the key that a renewal would otherwise make itself.
@@ -279,9 +279,9 @@ impl Week {
             self.machine.done(&words.split(' ').collect::<Vec<_>>());
         }
         let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/systemd.md")).expect("a page");
-        let (_, rest) = page.split_once("    DynamicUser=yes\n").expect("the drop-in");
-        let lines: Vec<&str> = rest.lines().take_while(|line| line.starts_with("    ")).map(str::trim).collect();
-        self.drop_in("dynamic.conf", &format!("[Service]\nDynamicUser=yes\n{}\n", lines.join("\n")));
+        let (_, rest) = page.split_once("[Service]\nDynamicUser=yes\n").expect("the drop-in");
+        let (lines, _) = rest.split_once("```").expect("its end");
+        self.drop_in("dynamic.conf", &format!("[Service]\nDynamicUser=yes\n{lines}"));
         let text = self.configured();
         let (_, graph) = text.split_once("[provider.meta]\n").expect("the provider");
         let graph = graph.lines().next().expect("where it is");
@@ -325,18 +325,6 @@ impl Week {
         self.machine.done(&["systemctl", "stop", "tokenwatch"]);
         assert!(began.elapsed() < Duration::from_secs(3 * GRACE + 10), "{:?}", began.elapsed());
         assert_eq!((self.show("ActiveState"), self.show("Result")), ("inactive".to_owned(), "success".to_owned()));
-    }
-
-    fn configuration(&self, [graph, smtp]: [u16; 2]) -> String {
-        format!(
-            "[daemon]\nlisten = \"127.0.0.1:{PORT}\"\ngrace = \"{GRACE}s\"\n[schedule]\ncheck = \"1s\"\n[policy]\nrepeat = \"0s\"\n\
-             [provider.meta]\nbase_url = \"http://127.0.0.1:{graph}\"\n\
-             [smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://127.0.0.1:{smtp}?tls=none\" }}]\n\
-             [receivers.default]\nemail = [\"oncall@example.com\"]\n\
-             [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = \"/srv/app/.env\", key = \"SECRET\" }}\n\
-             [[tokens]]\nname = \"healthy\"\napp = \"helpdesk\"\nsecret = {{ credential = \"healthy\" }}\n\
-             [[tokens]]\nname = \"dead\"\napp = \"helpdesk\"\nsecret = {{ env_file = \"/srv/app/.env\", key = \"DEAD\" }}\n"
-        )
     }
 
     fn configure(&self, text: &str) {
@@ -398,6 +386,19 @@ impl Week {
         let about = |mail: &Received| mail.header("Subject").is_some_and(|subject| subject.contains("dead"));
         self.mailbox.mails().into_iter().filter(about).collect()
     }
+}
+
+/// Two tokens, one of them dead, and a mail for it.
+fn configuration([graph, smtp]: [u16; 2]) -> String {
+    format!(
+        "[daemon]\nlisten = \"127.0.0.1:{PORT}\"\ngrace = \"{GRACE}s\"\n[schedule]\ncheck = \"1s\"\n[policy]\nrepeat = \"0s\"\n\
+         [provider.meta]\nbase_url = \"http://127.0.0.1:{graph}\"\n\
+         [smtp]\nfrom = \"tokenwatch@example.com\"\nrelays = [{{ url = \"smtp://127.0.0.1:{smtp}?tls=none\" }}]\n\
+         [receivers.default]\nemail = [\"oncall@example.com\"]\n\
+         [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ env_file = \"/srv/app/.env\", key = \"SECRET\" }}\n\
+         [[tokens]]\nname = \"healthy\"\napp = \"helpdesk\"\nsecret = {{ credential = \"healthy\" }}\n\
+         [[tokens]]\nname = \"dead\"\napp = \"helpdesk\"\nsecret = {{ env_file = \"/srv/app/.env\", key = \"DEAD\" }}\n"
+    )
 }
 
 fn serve(mailbox: Mailbox, listener: TcpListener) {
