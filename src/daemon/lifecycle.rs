@@ -23,7 +23,7 @@ use crate::reader::Reader;
 use crate::renewal::keyring::{KEY_FILE, Keyring};
 use crate::settings::diff::{Difference, InForce, Picture, Sort};
 use crate::settings::source::Sources;
-use crate::settings::{self, Fault, Loaded, Settings};
+use crate::settings::{self, Fault, Faults, Loaded, Settings};
 use crate::store::Sqlite;
 use crate::web::Preview;
 use crate::web::gate::Policy;
@@ -107,13 +107,14 @@ struct Prepared {
 }
 
 /// Reads and validates the whole configuration and all files that it names, and makes every adapter: whatever can fail fails here, before
-/// anything is changed.
-fn prepare(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Prepared, String> {
-    let loaded = settings::load(&start.config, &start.environment).map_err(|faults| faults.to_string())?;
-    let policy = Policy::of(&loaded.settings).map_err(|faults| faults.to_string())?;
+/// anything is changed, each fault in a line of its own.
+fn prepare(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Prepared, Vec<String>> {
+    let each = |faults: Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let loaded = settings::load(&start.config, &start.environment).map_err(each)?;
+    let policy = Policy::of(&loaded.settings).map_err(each)?;
     let picture = Picture::of(&loaded.tree);
     drop(loaded.tree);
-    let wiring = Wiring::new(loaded.settings, reader, clock).map_err(|error| error.to_string())?;
+    let wiring = Wiring::new(loaded.settings, reader, clock).map_err(|error| vec![error.to_string()])?;
     Ok(Prepared { wiring, policy, picture, warnings: loaded.warnings })
 }
 
@@ -121,7 +122,7 @@ fn prepare(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Pre
 fn preview(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, in_force: &Arc<InForce>) -> Preview {
     let (start, reader, clock, in_force) = (start.clone(), reader.clone(), Arc::clone(clock), Arc::clone(in_force));
     Arc::new(move || {
-        let prepared = prepare(&start, &reader, &clock)?;
+        let prepared = prepare(&start, &reader, &clock).map_err(|faults| faults.join("\n"))?;
         Ok(in_force.compare(&prepared.picture))
     })
 }
@@ -134,7 +135,7 @@ async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader
     // A long configuration takes a second to read, and the watch has only this thread.
     let (start, reader, clock) = (start.clone(), reader.clone(), Arc::clone(clock));
     let prepared = tokio::task::spawn_blocking(move || prepare(&start, &reader, &clock)).await;
-    match prepared.unwrap_or_else(|broken| Err(format!("an internal fault of tokenwatch: {broken}"))) {
+    match prepared.unwrap_or_else(|broken| Err(vec![format!("an internal fault of tokenwatch: {broken}")])) {
         Ok(Prepared { wiring, policy, picture, warnings }) => {
             warn_of_idle_settings(&warnings);
             warn_of_open_files(&wiring.settings, policy.secret_files()).await;
@@ -145,7 +146,7 @@ async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader
             say_what_changed(&difference);
         }
         Err(faults) => {
-            for fault in faults.lines() {
+            for fault in faults {
                 error!(fault, "the new configuration is refused; the old one stays in force");
             }
             reloader.refused();

@@ -345,8 +345,8 @@ pub const ALL: &[(&str, Words)] = &[
                 (Exit::BadConfiguration, "A reload would be refused; all faults are printed."),
             ],
             examples: &[(
-                "tokenwatch config diff && systemctl reload tokenwatch",
-                "What a reload changes, and the reload:",
+                "tokenwatch config diff\nsystemctl reload tokenwatch",
+                "What a reload would change, and the reload:",
             )],
             see: &[("tokenwatch-config-check", "1")],
         },
