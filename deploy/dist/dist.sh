@@ -42,21 +42,24 @@ export CFLAGS="-ffile-prefix-map=$root=/usr/src/tokenwatch -ffile-prefix-map=$re
 build() { # FOLDER TARGET FLAG…
     local folder=$root/target/dist-build/$1 target=$2
     shift 2
-    RUSTFLAGS="${remap[*]} $*" CARGO_TARGET_DIR=$folder cargo auditable build --locked --release --target "$target" >&2
+    # Within $(…) a failure ends nothing by itself.
+    RUSTFLAGS="${remap[*]} $*" CARGO_TARGET_DIR=$folder cargo auditable build --locked --release --target "$target" >&2 || return
     echo "$folder/$target/release/tokenwatch"
 }
 dynamic=$(build dynamic "$host")
 static=$(build static "$static_target" -C target-feature=+crt-static)
 
 for binary in "$dynamic" "$static"; do
+    [ "$("$binary" --version)" = "tokenwatch $version" ] || { echo "$binary is of another version" >&2; exit 1; }
     for place in "$root" "$registry" "$sysroot"; do
-        if grep -qaF "$place" "$binary"; then
-            echo "$binary holds the path $place" >&2
-            exit 1
-        fi
+        found=0
+        grep -qaF "$place" "$binary" || found=$?
+        # 1 is "not found"; anything else is found, or could not be looked for.
+        [ "$found" -eq 1 ] || { echo "$binary holds the path $place, or cannot be read" >&2; exit 1; }
     done
 done
-if readelf --program-headers "$static" | grep -q INTERP; then
+headers=$(readelf --program-headers "$static")
+if [[ $headers == *INTERP* ]]; then
     echo "$static is not static" >&2
     exit 1
 fi

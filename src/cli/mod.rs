@@ -2,6 +2,7 @@
 //!
 //! Secrets are never arguments. Nothing is decided here; commands read settings, call the core, and print.
 
+mod access;
 mod answer;
 mod check;
 mod config;

@@ -3,11 +3,12 @@
 //! It looks at the files that are to be read and written and changes nothing. What it prints is the least that works, and each line says why.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
+use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::access::User;
 use crate::daemon::lifecycle;
 use crate::settings::delivery::{Command, Confirm, Delivery, Restart, Sink, VaultLogin};
 use crate::settings::value::{SecretRef, SqlPlace};
@@ -17,7 +18,7 @@ use crate::settings::{Provider, Settings, layers, web_file};
 pub fn render(settings: &Settings, config: &Path) -> String {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let group = fs::read_to_string("/etc/group").unwrap_or_default();
-    let user = User::find(&passwd, &group);
+    let user = User::find(USER, &passwd, &group);
     let mut needs = Needs::of(settings, user.as_ref());
     needs.configuration(config, user.as_ref());
     needs.render()
@@ -56,36 +57,6 @@ struct Needs {
     unknown: BTreeSet<PathBuf>,
     /// Whether the user is there already.
     has_user: bool,
-}
-
-/// The user that the unit runs as.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct User {
-    uid: u32,
-    gid: u32,
-    groups: BTreeSet<u32>,
-}
-
-impl User {
-    fn find(passwd: &str, group: &str) -> Option<Self> {
-        let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
-        let entry = passwd.lines().map(fields).find(|entry| entry.first().is_some_and(|name| name == USER))?;
-        let (uid, gid) = (entry.get(2)?.parse().ok()?, entry.get(3)?.parse().ok()?);
-        let is_in =
-            |entry: &Vec<String>| entry.get(3).is_some_and(|members| members.split(',').any(|name| name == USER));
-        let groups = group.lines().map(fields).filter(is_in).filter_map(|entry| entry.get(2)?.parse().ok());
-        Some(Self { uid, gid, groups: groups.chain([gid]).collect() })
-    }
-
-    /// Whether the mode lets the user do what these bits (of `rwx`) say.
-    fn may(&self, bits: u32, file: &Metadata) -> bool {
-        let shift = match () {
-            () if file.uid() == self.uid => 6,
-            () if self.groups.contains(&file.gid()) => 3,
-            () => 0,
-        };
-        (file.mode() >> shift) & bits == bits
-    }
 }
 
 impl Needs {
@@ -134,7 +105,7 @@ impl Needs {
         if let Some(state) = &daemon.state {
             self.folder_of(state, user);
             if let (Ok(file), Some(user)) = (fs::metadata(state), user)
-                && !user.may(READ | WRITE, &file)
+                && !user.may(READ | WRITE, state, &file)
             {
                 self.closed.insert(state.clone(), NO_WRITING);
             }
@@ -177,7 +148,7 @@ impl Needs {
     fn read(&mut self, path: &Path, user: Option<&User>) {
         let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match (fs::metadata(path), user) {
-            (Ok(file), Some(user)) if !user.may(READ, &file) => _ = self.closed.insert(whole.clone(), NO_READING),
+            (Ok(file), Some(user)) if !user.may(READ, path, &file) => _ = self.closed.insert(whole.clone(), NO_READING),
             (Ok(_), Some(_)) => {}
             _ => _ = self.unknown.insert(path.to_owned()),
         }
@@ -201,7 +172,7 @@ impl Needs {
     /// A folder and those above it must be open to those who pass.
     fn enter(&mut self, folder: &Path, user: &User) {
         for above in folder.ancestors() {
-            if fs::metadata(above).is_ok_and(|above| !user.may(SEARCH, &above)) {
+            if fs::metadata(above).is_ok_and(|found| !user.may(SEARCH, above, &found)) {
                 self.closed.entry(above.to_owned()).or_insert(NO_ENTRY);
             }
         }
@@ -214,7 +185,7 @@ impl Needs {
             self.unknown.insert(path.to_owned());
             return;
         };
-        if !user.may(READ, &file) {
+        if !user.may(READ, path, &file) {
             self.closed.insert(path.to_owned(), NO_READING);
         }
         if (file.uid(), file.gid()) != (user.uid, user.gid) {
@@ -229,7 +200,7 @@ impl Needs {
     fn write(&mut self, path: &Path, user: Option<&User>) {
         self.folder_of(path, user);
         match (fs::metadata(path), user) {
-            (Ok(file), Some(user)) if !user.may(READ | WRITE, &file) => {
+            (Ok(file), Some(user)) if !user.may(READ | WRITE, path, &file) => {
                 self.closed.insert(path.to_owned(), NO_WRITING);
             }
             (Ok(_), Some(_)) => {}
@@ -246,7 +217,7 @@ impl Needs {
             if let (Ok(found), Some(user)) = (fs::metadata(&real), user)
                 && path == whole
             {
-                if !user.may(WRITE | SEARCH, &found) {
+                if !user.may(WRITE | SEARCH, &real, &found) {
                     self.closed.insert(real.clone(), NO_WRITING);
                 }
                 if let Some(above) = real.parent() {
@@ -264,7 +235,8 @@ impl Needs {
         let mut files = Vec::new();
         if !drop_in.is_empty() {
             let restart = "systemctl daemon-reload && systemctl restart tokenwatch";
-            files.push(format!("# {DROP_IN}\n# After it is written: {restart}\n\n[Service]\n{drop_in}"));
+            let condition = self.condition();
+            files.push(format!("# {DROP_IN}\n# After it is written: {restart}\n\n{condition}[Service]\n{drop_in}"));
         }
         if !self.units.is_empty() {
             files.push(self.rule());
@@ -273,6 +245,12 @@ impl Needs {
             return "# This configuration needs nothing from outside of the unit's sandbox.\n".to_owned();
         }
         files.join("\n")
+    }
+
+    /// The unit of the Debian package starts only where there is a configuration, and looks in the usual place.
+    fn condition(&self) -> String {
+        let Some(config) = &self.config else { return String::new() };
+        format!("[Unit]\nConditionPathExists=\nConditionPathExists={}\n\n", path(config))
     }
 
     fn drop_in(&self) -> String {
@@ -620,7 +598,7 @@ mod tests {
         fs::write(&file, "x").expect("a file");
         std::os::unix::fs::symlink(&file, &link).expect("a link");
         let owner = fs::metadata(&file).expect("a file");
-        let user = |uid: u32, gid: u32| User { uid, gid, groups: [gid].into() };
+        let user = |uid: u32, gid: u32| User::new(uid, gid, [gid].into());
 
         let mut own = Needs { has_user: true, ..Needs::default() };
         own.replace(&link, Some(&user(owner.uid(), owner.gid())));
@@ -647,14 +625,5 @@ mod tests {
         let mut nobody = Needs::default();
         nobody.replace(&file, None);
         assert!(nobody.render().contains("There is no user tokenwatch yet"), "{nobody:?}");
-    }
-
-    #[test]
-    fn users_are_found() {
-        let passwd = "root:x:0:0::/root:/bin/sh\ntokenwatch:x:990:989::/var/lib/tokenwatch:/usr/sbin/nologin\n";
-        let group = "app:x:1000:alice,tokenwatch\nother:x:1001:nottokenwatch\n";
-        let user = User { uid: 990, gid: 989, groups: [989, 1000].into() };
-        assert_eq!(User::find(passwd, group), Some(user));
-        assert_eq!(User::find("root:x:0:0::/:/bin/sh\n", group), None);
     }
 }

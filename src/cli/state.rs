@@ -69,6 +69,11 @@ async fn backup(context: &Context, file: &Path, state: Option<PathBuf>) -> Exit 
     let done = made.and_then(|()| {
         // Whatever comes out of it later: what is handed over now was read once, as it will be then.
         let report = Stopped::open(&part).map_err(|error| refused(&error))?.verify();
+        if report.schema > report.known {
+            let (found, known) = (report.schema, report.known);
+            let why = format!("the state has schema {found}, and this program knows {known}; back it up with the program that wrote it");
+            return Err((Exit::BadConfiguration, why));
+        }
         if let Some(fault) = report.faults.first() {
             return Err((
                 Exit::Critical,
@@ -118,8 +123,14 @@ async fn fetched(daemon: &Daemon, part: &Path) -> Result<(), (Exit, String)> {
 async fn copied(state: Option<PathBuf>, part: &Path) -> Result<(), (Exit, String)> {
     let state = state.ok_or_else(|| (Exit::TryAgain, NOWHERE.to_owned()))?;
     let part = part.to_owned();
-    let done = tokio::task::spawn_blocking(move || Stopped::open(&state)?.copy(&part)).await;
-    done.unwrap_or_else(|broken| Err(StoreError::Failed(broken.to_string()))).map_err(|error| refused(&error))
+    let copying = move || {
+        let stopped = Stopped::open(&state).map_err(|error| refused(&error))?;
+        // A copy fails for want of a place to write to, or because the state cannot be read.
+        stopped.copy(&part).map_err(|error| {
+            if stopped.verify().is_whole() { (Exit::TryAgain, error.to_string()) } else { refused(&error) }
+        })
+    };
+    tokio::task::spawn_blocking(copying).await.unwrap_or_else(|broken| Err((Exit::Internal, broken.to_string())))
 }
 
 async fn verify(context: &Context, json: bool) -> Exit {

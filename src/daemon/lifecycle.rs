@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -83,18 +84,33 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
         }
     });
     let mut running = std::pin::pin!(daemon.run(doors, stop.clone(), now.clone()));
+    // One at a time, beside everything else: files that do not answer must not keep signs of life and signals waiting.
+    let (mut reloading, mut again) = (None, false);
     loop {
+        if again && reloading.is_none() {
+            reloading = Some(Box::pin(reload(&start, &reader, &clock, &reloader, &in_force)));
+            again = false;
+        }
         tokio::select! {
             ended = &mut running => return ended,
             () = &mut report => {}
+            () = ended(&mut reloading) => reloading = None,
             told = signals.next() => match told {
-                Told::Reload => reload(&start, &reader, &clock, &reloader, &in_force).await,
+                Told::Reload => again = true,
                 Told::Stop => {
                     unit::tell(&[NotifyState::Stopping]);
                     if stop.is_cancelled() { now.cancel() } else { stop.cancel() }
                 }
             },
         }
+    }
+}
+
+/// Ends with that work; where there is none, never.
+async fn ended(work: &mut Option<impl Future<Output = ()> + Unpin>) {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -134,12 +150,20 @@ async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader
     }
     // A long configuration takes a second to read, and the watch has only this thread.
     let (start, reader, clock) = (start.clone(), reader.clone(), Arc::clone(clock));
-    let prepared = tokio::task::spawn_blocking(move || prepare(&start, &reader, &clock)).await;
-    match prepared.unwrap_or_else(|broken| Err(vec![format!("an internal fault of tokenwatch: {broken}")])) {
+    let prepared = tokio::task::spawn_blocking(move || prepare(&start, &reader, &clock));
+    let prepared = match timeout(LONGEST_RELOAD, prepared).await {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(broken)) => Err(vec![format!("an internal fault of tokenwatch: {broken}")]),
+        Err(_) => Err(vec!["a file that the configuration names does not answer; is a network mount away?".to_owned()]),
+    };
+    match prepared {
         Ok(Prepared { wiring, policy, picture, warnings }) => {
             warn_of_idle_settings(&warnings);
             warn_of_open_files(&wiring.settings, policy.secret_files()).await;
             make_room_for_connections(&wiring.settings);
+            if let Some(address) = wiring.settings.daemon.listen {
+                warn_of_clear_text(address, &policy);
+            }
             let difference = in_force.compare(&picture);
             in_force.put(picture);
             reloader.put_in_force(wiring, policy);
@@ -301,6 +325,8 @@ pub fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&
 pub const STATE_FILE: &str = "tokenwatch.db";
 /// Parts of one kind of change that are named one by one in the log.
 const MOST_NAMED: usize = 20;
+/// How long the files of a new configuration may take to be read. A hundred thousand tokens take a second.
+const LONGEST_RELOAD: std::time::Duration = std::time::Duration::from_secs(30);
 /// How many connections the system keeps until they are accepted. With the usual 128 a thousand that come at once overflow it, and whoever
 /// is turned away tries again only after a second: a probe, too.
 const BACKLOG: u32 = 4_096;

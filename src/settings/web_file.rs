@@ -230,7 +230,7 @@ impl Reading<'_> {
             let parsed = hash.as_str().ok_or_else(|| format!("is no text; make a hash with: {MAKE_A_HASH}"));
             match parsed.and_then(PasswordHash::parse) {
                 Ok(hash) => _ = users.insert(name.to_owned(), hash),
-                Err(what) => self.fault(&format!("{AT}.{name}"), what),
+                Err(what) => self.fault(&place, what),
             }
         }
         users
@@ -439,8 +439,8 @@ mod tests {
         one(&["tls_server_config.key is not supported", "key_file"]);
         one(&["http_server_config.http2"]);
         one(&["http_server_config.headers.X-Frame-Options is not supported"]);
-        one(&["basic_auth_users.bob is no bcrypt hash", "htpasswd -nBC 10"]);
-        one(&["basic_auth_users.eve has cost 20"]);
+        one(&["basic_auth_users, entry 2 is no bcrypt hash", "htpasswd -nBC 10"]);
+        one(&["basic_auth_users, entry 3 has cost 20"]);
         assert_eq!(told.len(), 11, "{told:#?}");
         assert!(!told.iter().any(|fault| fault.contains("horse")), "a password is told");
     }

@@ -520,7 +520,7 @@ impl Store for Sqlite {
         let to = upkeep::snapshot_of(&self.path);
         self.run(move |connection| {
             upkeep::forget(&to);
-            upkeep::copy(connection, &to)?;
+            upkeep::copy_soon(connection, &to)?;
             Ok(to)
         })
     }

@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
@@ -70,19 +72,54 @@ impl Stopped {
 
 /// Copies the state into a new file of mode 0600, durable when this returns; where it fails nothing is left of it.
 pub fn copy(connection: &Connection, to: &Path) -> Result<(), Problem> {
-    let words = |error: &std::io::Error| Problem::Other(format!("cannot write {}: {}", to.display(), io_words(error)));
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(|error| words(&error))?;
-    let place = to.to_str().ok_or_else(|| Problem::Other(format!("{} is no UTF-8", to.display())));
-    let written = place.and_then(|place| {
-        // The library fills an empty file that is there already, and so keeps its mode.
-        connection.execute("VACUUM INTO ?1", [place])?;
-        file.sync_all().map_err(|error| words(&error))
-    });
-    if written.is_err() {
-        // What matters is why it could not be written.
-        let _ = fs::remove_file(to);
+    let file = fill(connection, to)?;
+    let synced = file.sync_all();
+    if synced.is_err() {
+        forget(to);
     }
-    written
+    synced.map_err(|error| unwritten(to, &error))
+}
+
+/// The same for a copy that is only handed on, so that it need not be durable here. All commits wait for it, and the watchdog for them; what takes
+/// too long is given up.
+pub fn copy_soon(connection: &Connection, to: &Path) -> Result<(), Problem> {
+    let interrupt = connection.get_interrupt_handle();
+    let (done, waiting) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if waiting.recv_timeout(LONGEST_COPY) == Err(RecvTimeoutError::Timeout) {
+                interrupt.interrupt();
+            }
+        });
+        let copied = fill(connection, to).map(drop);
+        drop(done);
+        match copied {
+            Err(Problem::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+                let limit = LONGEST_COPY.as_secs();
+                let why = format!("a copy takes longer than {limit} s here, and no check can be noted meanwhile");
+                Err(Problem::Other(format!("{why}; stop the daemon and back up its file")))
+            }
+            copied => copied,
+        }
+    })
+}
+
+fn fill(connection: &Connection, to: &Path) -> Result<File, Problem> {
+    let file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(|error| unwritten(to, &error))?;
+    let place = to.to_str().ok_or_else(|| Problem::Other(format!("{} is no UTF-8", to.display())));
+    // The library fills an empty file that is there already, and so keeps its mode.
+    let written = place.and_then(|place| Ok(connection.execute("VACUUM INTO ?1", [place])?));
+    if let Err(problem) = written {
+        // What matters is why it could not be written.
+        forget(to);
+        return Err(problem);
+    }
+    Ok(file)
+}
+
+fn unwritten(to: &Path, error: &std::io::Error) -> Problem {
+    Problem::Other(format!("cannot write {}: {}", to.display(), io_words(error)))
 }
 
 /// Keeps a copy of a state that is about to be brought up to date, so that whoever goes back has something to go back to. Only the last
@@ -369,5 +406,7 @@ fn in_words(key: &Value) -> String {
 
 /// For so many rows the connection is held at a time.
 const ROWS_AT_ONCE: u64 = 1_000;
+/// A third of the watchdog's period in the unit, for there are two commits to wait for it at the worst.
+const LONGEST_COPY: Duration = Duration::from_secs(20);
 /// A copy that is being written.
 const UNFINISHED: &str = "upgrade.part";

@@ -180,7 +180,7 @@ impl Keeping<'_> {
             return;
         }
         self.judged = Some(digest);
-        match papers.judge(open_probes) {
+        match papers.judge(open_probes).and_then(|policy| self.still_encrypted(policy, &path)) {
             Ok(policy) => {
                 self.gate.put(policy);
                 self.fares(None);
@@ -194,6 +194,16 @@ impl Keeping<'_> {
                 self.fares(Some(format!("new files are refused, the old ones stay in force: {}", told.join("; "))));
             }
         }
+    }
+
+    /// A file that is half edited must not open what was encrypted; whoever means it says so with a reload.
+    fn still_encrypted(&self, policy: Policy, path: &Path) -> Result<Policy, Faults> {
+        if policy.tls.is_some() || self.gate.policy().tls.is_none() {
+            return Ok(policy);
+        }
+        let what = "would take TLS away from connections that have it; reload the daemon if that is meant".to_owned();
+        let (origin, key) = (path.display().to_string(), "tls_server_config".to_owned());
+        Err(Faults(vec![Fault { origin, key, what, absence: false }]))
     }
 
     fn fares(&self, trouble: Option<String>) {

@@ -1,6 +1,6 @@
 //! Serves the pages to whoever may read them, within limits: how many connections, how large a head, how long a client may take.
 //!
-//! It never waits for a client with anything but that client's own task, and no number of clients keeps a new one out: the idlest of those who
+//! It never waits for a client with anything but that client's own task, and no number of idle clients keeps a new one out: the idlest of those who
 //! hold most connections makes room (docs/decisions/0030). The probes may have an address of their own, with room that nobody else can take.
 
 use std::collections::{BTreeMap, HashMap};

@@ -14,8 +14,11 @@ use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
+use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
 
 use super::Web;
 use super::control::declined;
@@ -180,7 +183,7 @@ async fn config_diff(State(web): State<Web>) -> Response {
     let Some(preview) = web.preview.clone() else {
         return declined(StatusCode::CONFLICT, "this daemon was not started with a configuration file");
     };
-    let compared = tokio::task::spawn_blocking(move || {
+    let compared = spawn_blocking(move || {
         let _turn = turn;
         preview()
     });
@@ -194,34 +197,38 @@ async fn config_diff(State(web): State<Web>) -> Response {
 /// A copy of the state, made by the store beside its file and sent from there: whoever asks writes it where they may.
 async fn backup(State(web): State<Web>) -> Response {
     static TURN: Semaphore = Semaphore::const_new(1);
-    let Ok(_turn) = TURN.try_acquire() else {
-        return declined(StatusCode::SERVICE_UNAVAILABLE, "a backup is being made; try again");
+    let Ok(turn) = TURN.try_acquire() else {
+        return declined(StatusCode::SERVICE_UNAVAILABLE, "a backup is being made or fetched; try again");
     };
-    let copy = match web.store.snapshot().await {
-        Ok(copy) => copy,
-        Err(failure) => return declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
-    };
-    let opened = tokio::fs::File::open(&copy).await;
-    // Once it is open it needs no name: it goes with whoever reads it last.
-    let unlinked = tokio::fs::remove_file(&copy).await;
-    let sized = match opened.and_then(|file| unlinked.map(|()| file)) {
-        Ok(file) => file.metadata().await.map(|about| (file, about.len())),
-        Err(error) => Err(error),
-    };
-    match sized {
-        Ok((file, length)) => {
+    // It goes on to its end even if nobody waits for it any more, so that the next one begins after it and nothing is left behind.
+    let runtime = Handle::current();
+    let making = spawn_blocking(move || nameless(&runtime, &web).map(|made| (made, turn)));
+    match making.await {
+        Ok(Ok(((file, length), turn))) => {
             let kind = [(CONTENT_TYPE, "application/vnd.sqlite3".to_owned()), (CONTENT_LENGTH, length.to_string())];
-            (kind, Body::from_stream(pieces(file))).into_response()
+            (kind, Body::from_stream(pieces(File::from_std(file), turn))).into_response()
         }
-        Err(error) => declined(StatusCode::SERVICE_UNAVAILABLE, &format!("the copy cannot be read: {error}")),
+        Ok(Err(failure)) => declined(StatusCode::SERVICE_UNAVAILABLE, &failure),
+        Err(_) => declined(StatusCode::INTERNAL_SERVER_ERROR, "the backup broke off"),
     }
 }
 
-fn pieces(file: tokio::fs::File) -> impl Stream<Item = std::io::Result<Bytes>> {
-    stream::try_unfold(file, async |mut file| {
+/// A copy of the state that has no name any more, and its length: it goes with whoever reads it last.
+fn nameless(runtime: &Handle, web: &Web) -> Result<(std::fs::File, u64), String> {
+    let copy = runtime.block_on(web.store.snapshot()).map_err(|failure| failure.to_string())?;
+    let opened = std::fs::File::open(&copy);
+    let unlinked = std::fs::remove_file(&copy);
+    let sized = opened.and_then(|file| unlinked.map(|()| file)).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (length, file) = sized.map_err(|error| format!("the copy cannot be read: {error}"))?;
+    Ok((file, length))
+}
+
+/// The copy, a piece at a time. The turn is kept until all of it was taken: there is never room for more than one.
+fn pieces(file: File, turn: SemaphorePermit<'static>) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::try_unfold((file, turn), async |(mut file, turn)| {
         let mut piece = BytesMut::with_capacity(PIECE);
         let read = file.read_buf(&mut piece).await?;
-        Ok((read > 0).then(|| (piece.freeze(), file)))
+        Ok((read > 0).then(|| (piece.freeze(), (file, turn))))
     })
 }
 
