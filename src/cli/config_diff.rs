@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 
 use super::control::{Daemon, Trouble};
 use super::{Context, Exit, io};
-use crate::web::upkeep::DifferenceJson;
+use crate::web::config_diff::DifferenceJson;
 
 /// Runs the command.
 pub async fn run(context: &Context, json: bool) -> Exit {

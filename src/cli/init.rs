@@ -3,21 +3,21 @@
 //! It never writes over anything, never leaves half a file, and never writes a secret. A token that could not be checked is no reason not to write:
 //! what could not be learned stands in the file, with the reason.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, ErrorKind, IsTerminal as _, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, CWD, Gid, RenameFlags};
-use rustix::io::Errno;
+use rustix::fs::{Access, Gid};
 
 use super::check::Pass;
 use super::draft::{Draft, Learned, Wishes};
 use super::env_file::Found;
-use super::{Context, Exit, io};
+use super::{Context, Exit, io, new_file};
 use crate::advice::in_shell;
 use crate::daemon::lifecycle::variable;
 use crate::settings::{self, value};
+use crate::store::sync_folder;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -195,8 +195,8 @@ impl Output {
 fn put(path: &Path, text: &str) -> Result<(), Exit> {
     let folder = folder_of(path);
     let temporary = Temporary::create(path, text).map_err(|error| failed(path, &error))?;
-    temporary.move_to(path).map_err(|error| failed(path, &error))?;
-    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+    new_file::give_name(&temporary.0, path).map_err(|error| failed(path, &error))?;
+    if let Err(error) = sync_folder(path) {
         say(&format!("warning: the file may not outlive a crash: {}: {error}\n", folder.display()));
     }
     Ok(())
@@ -207,9 +207,7 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn create(path: &Path, text: &str) -> std::io::Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Hidden, so that it is no drop-in should the folder be conf.d.
-        let place = folder_of(path).join(format!(".{name}.tokenwatch-{}", std::process::id()));
+        let place = new_file::beside(path);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&place).map_err(|error| {
             // What is in the way here is not the configuration.
             if error.kind() == ErrorKind::AlreadyExists {
@@ -227,14 +225,6 @@ impl Temporary {
         file.set_permissions(fs::Permissions::from_mode(MODE))?;
         file.sync_all()?;
         Ok(temporary)
-    }
-
-    fn move_to(&self, path: &Path) -> std::io::Result<()> {
-        match rustix::fs::renameat_with(CWD, &self.0, CWD, path, RenameFlags::NOREPLACE) {
-            // Some file systems know no such rename; a second name is not given to what is there, either.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(&self.0, path),
-            moved => Ok(moved?),
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod init;
 mod io;
 mod logging;
 mod man;
+mod new_file;
 mod provider_debug;
 mod renew;
 mod sandbox;

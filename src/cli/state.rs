@@ -13,7 +13,7 @@ use clap::Subcommand;
 use serde::Deserialize as _;
 
 use super::control::{Daemon, FetchTrouble};
-use super::{Context, Exit, io};
+use super::{Context, Exit, io, new_file};
 use crate::clock::System;
 use crate::daemon::lifecycle::{STATE_FILE, state_place, variable};
 use crate::domain::time::{Timestamp, relative};
@@ -21,7 +21,7 @@ use crate::ports::{Clock as _, StoreError};
 use crate::renewal::keyring::KEY_FILE;
 use crate::settings;
 use crate::store::{Stopped, sync_folder};
-use crate::web::upkeep::StateJson;
+use crate::web::state::StateJson;
 
 #[derive(Debug, Subcommand)]
 pub enum What {
@@ -60,7 +60,7 @@ async fn backup(context: &Context, file: &Path, state: Option<PathBuf>) -> Exit 
     let Ok(file) = std::path::absolute(file) else {
         return super::fail(Exit::Usage, format_args!("{} is no name of a file", file.display()));
     };
-    let part = part_of(&file);
+    let part = new_file::beside(&file);
     let made = match (state, Daemon::find(context)) {
         (None, Ok(daemon)) => fetched(&daemon.patient(PATIENCE), &part).await,
         (None, Err(nobody)) if nobody.shut => return nobody.fail(),
@@ -238,18 +238,10 @@ fn refused(error: &StoreError) -> (Exit, String) {
     (exit, error.to_string())
 }
 
-/// Beside the file, so that it can take its name at once.
-fn part_of(file: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(file.file_name().unwrap_or_default());
-    name.push(format!(".{}.part", std::process::id()));
-    file.with_file_name(name)
-}
-
 /// Gives the file its name, unless somebody else has it by now; durable when this returns.
 fn put(part: &Path, file: &Path) -> std::io::Result<()> {
     File::open(part)?.sync_all()?;
-    fs::hard_link(part, file)?;
+    new_file::give_name(part, file)?;
     sync_folder(file)
 }
 

@@ -35,8 +35,13 @@
 //! The suite in `tests/it/store.rs` holds any store against these sentences.
 
 mod codec;
+mod copy;
+mod file;
+mod schema;
 mod sqlite;
-mod upkeep;
+mod stopped;
+mod verify;
 
+pub use copy::sync_folder;
 pub use sqlite::Sqlite;
-pub use upkeep::{Stopped, sync_folder};
+pub use stopped::Stopped;

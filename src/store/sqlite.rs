@@ -4,15 +4,15 @@
 //! argument. See the contract in the parent module.
 
 use std::fs::OpenOptions;
-use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::{codec, upkeep};
+use super::file::{self, NOT_OURS, Problem, io_words};
+use super::{codec, copy, schema, verify};
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::finding::Severity;
 use crate::domain::ledger::Entry;
@@ -31,7 +31,6 @@ use crate::secret::FingerprintKey;
 pub struct Sqlite {
     connection: Arc<Mutex<Connection>>,
     path: Arc<Path>,
-    shown: Arc<str>,
 }
 
 impl Sqlite {
@@ -40,8 +39,8 @@ impl Sqlite {
     /// # Errors
     /// When it cannot be opened, is in use, or belongs to a newer version; then it is left untouched.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let shown = path.display().to_string();
-        let fail = |problem: String| StoreError::Open { path: shown.clone(), problem };
+        let fail = |problem: String| file::unopened(path, problem);
+        let refused = |error: rusqlite::Error| file::refused(path, &error);
         OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -50,24 +49,17 @@ impl Sqlite {
             .open(path)
             .map_err(|error| fail(io_words(&error)))?;
         let mut connection = Connection::open(path).map_err(|error| fail(error.to_string()))?;
-        let refused = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse(shown.clone()),
-            Some(ErrorCode::NotADatabase) => fail("it is not a state file of tokenwatch".to_owned()),
-            _ => fail(sqlite_words(&error)),
-        };
-        // Who holds the file holds it for good: waiting for the lock would only put off the message.
-        connection.busy_timeout(std::time::Duration::ZERO).map_err(refused)?;
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(refused)?;
+        file::hold(&connection).map_err(refused)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refused)?;
-        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        let known = schema::of_today();
         if found > known {
-            let copy = upkeep::kept_before_upgrade(path, known).map(|copy| copy.display().to_string());
-            return Err(StoreError::Newer { path: shown, found, known, copy });
+            let copy = copy::kept_before_upgrade(path, known).map(|copy| copy.display().to_string());
+            return Err(StoreError::Newer { path: path.display().to_string(), found, known, copy });
         }
         let tables: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(refused)?;
         if found == 0 && tables > 0 {
-            return Err(fail("it is not a state file of tokenwatch".to_owned()));
+            return Err(fail(NOT_OURS.to_owned()));
         }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(refused)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
@@ -79,16 +71,16 @@ impl Sqlite {
                 .map_err(refused)?
                 .commit()
                 .map_err(refused)?;
-            upkeep::keep_before_upgrade(&connection, path, found).map_err(|problem| {
+            copy::keep_before_upgrade(&connection, path, found).map_err(|problem| {
                 fail(format!(
                     "no copy can be kept from before the upgrade to schema {known}, so nothing was changed: {problem}"
                 ))
             })?;
         }
-        migrate(&mut connection, found).map_err(refused)?;
-        upkeep::tidy_up(path);
+        schema::migrate(&mut connection, found).map_err(refused)?;
+        copy::tidy_up(path);
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into(), shown: shown.into() })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
     }
 
     /// Runs `work` where blocking is allowed.
@@ -105,8 +97,10 @@ impl Sqlite {
                 work(&mut connection)
             });
             match done.await {
-                Ok(result) => result.map_err(|problem| StoreError::Failed(format!("{}: {problem}", self.shown))),
-                Err(error) => Err(StoreError::Failed(format!("{}: {error}", self.shown))),
+                Ok(result) => {
+                    result.map_err(|problem| StoreError::Failed(format!("{}: {problem}", self.path.display())))
+                }
+                Err(error) => Err(StoreError::Failed(format!("{}: {error}", self.path.display()))),
             }
         })
     }
@@ -517,17 +511,17 @@ impl Store for Sqlite {
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<PathBuf, StoreError>> {
-        let to = upkeep::snapshot_of(&self.path);
+        let to = copy::snapshot_of(&self.path);
         self.run(move |connection| {
-            upkeep::forget(&to);
-            upkeep::copy_soon(connection, &to)?;
+            copy::forget(&to);
+            copy::copy_soon(connection, &to)?;
             Ok(to)
         })
     }
 
     fn verify(&self) -> BoxFuture<'_, Result<StateReport, StoreError>> {
         Box::pin(async move {
-            let mut reading = upkeep::Verification::new(false);
+            let mut reading = verify::Verification::new(false);
             while !reading.is_done() {
                 reading = self.run(move |connection| Ok(reading.step(connection))).await?;
             }
@@ -623,160 +617,8 @@ fn seen_at(status: &SlotStatus) -> Option<i64> {
     }
 }
 
-/// Applies what is missing, all in one transaction together with the number: a crash leaves the old schema or this one.
-fn migrate(connection: &mut Connection, found: i64) -> Result<(), rusqlite::Error> {
-    // An up-to-date file takes its lock here, so that a second process is refused now and not at its first write.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    let done = usize::try_from(found).unwrap_or(0);
-    for sql in MIGRATIONS.iter().skip(done) {
-        transaction.execute_batch(sql)?;
-    }
-    if done < MIGRATIONS.len() {
-        transaction.pragma_update(None, "user_version", upkeep::schema_of_today())?;
-    }
-    transaction.commit()
-}
-
-/// What can go wrong inside a statement.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
-    #[error("{}", sqlite_words(.0))]
-    Sqlite(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Codec(#[from] codec::Unreadable),
-    #[error("{0}")]
-    Other(String),
-}
-
-/// The system's words, with the remedy where there is one.
-pub(super) fn io_words(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::StorageFull => format!("{error}; free some space"),
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-            format!("{error}; make the folder writable for this user, or name another with [daemon] state")
-        }
-        _ => error.to_string(),
-    }
-}
-
-/// The library's words, with the remedy where there is one.
-pub(super) fn sqlite_words(error: &rusqlite::Error) -> String {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "the disk is full; free some space".to_owned(),
-        Some(ErrorCode::ReadOnly) => "the state folder is read-only; make it writable for this user".to_owned(),
-        Some(ErrorCode::DatabaseCorrupt) => {
-            format!("the file is damaged ({error}); move it away and restart, or restore a copy")
-        }
-        _ => error.to_string(),
-    }
-}
-
 /// The log is folded into the file after this many pages (16 MiB); each folding costs two more syncs.
 const CHECKPOINT_PAGES: i64 = 4_096;
-/// The schema, step by step. A step is never changed once it was released; a new one is added.
-pub(super) const MIGRATIONS: [&str; 3] = ["
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE slots (subject TEXT PRIMARY KEY, status TEXT NOT NULL, seen_at INTEGER) WITHOUT ROWID;
-    CREATE TABLE outbox (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        alert_key TEXT NOT NULL,
-        receiver TEXT NOT NULL,
-        notice TEXT NOT NULL,
-        made_at INTEGER NOT NULL,
-        message TEXT,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        failure TEXT,
-        delivered_at INTEGER,
-        channel TEXT,
-        UNIQUE (alert_key, receiver)
-    );
-    CREATE INDEX outbox_pending ON outbox (id) WHERE delivered_at IS NULL;
-    CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
-", "
-    CREATE TABLE ways (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        alert_key TEXT NOT NULL,
-        incident TEXT NOT NULL,
-        receiver TEXT NOT NULL,
-        route TEXT NOT NULL DEFAULT '',
-        notice TEXT NOT NULL,
-        made_at INTEGER NOT NULL,
-        message TEXT,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        failure TEXT,
-        delivered_at INTEGER,
-        channel TEXT,
-        tried_at INTEGER,
-        UNIQUE (alert_key, receiver, route)
-    );
-    -- Mail was the only way; what was about to leave stays tied to its mail. A key without its last two parts is its incident's; one that
-    -- has no two parts to leave out is its own. What is cut away by rtrim are all characters after the last slash.
-    INSERT INTO ways
-        SELECT id, alert_key,
-               CASE WHEN cut > 0 THEN substr(alert_key, 1, cut - 1) ELSE alert_key END, receiver,
-               CASE WHEN delivered_at IS NULL AND message IS NULL THEN '' ELSE 'mail' END,
-               notice, made_at, message, attempts, failure, delivered_at, channel, NULL
-        FROM (SELECT *, length(rtrim(head, replace(head, '/', ''))) AS cut
-              FROM (SELECT *, substr(alert_key, 1, length(rtrim(alert_key, replace(alert_key, '/', ''))) - 1) AS head
-                    FROM outbox));
-    -- Numbers go on counting up, even where the last of them were forgotten.
-    DELETE FROM sqlite_sequence WHERE name = 'ways';
-    INSERT INTO sqlite_sequence (name, seq) SELECT 'ways', seq FROM sqlite_sequence WHERE name = 'outbox';
-    DROP TABLE outbox;
-    ALTER TABLE ways RENAME TO outbox;
-    CREATE INDEX outbox_pending ON outbox (receiver, route, id) WHERE delivered_at IS NULL;
-    CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL;
-    CREATE INDEX outbox_channel ON outbox (channel, delivered_at) WHERE delivered_at IS NOT NULL;
-    CREATE INDEX outbox_incident ON outbox (incident, receiver, route, id);
-    CREATE TABLE incidents (
-        key TEXT PRIMARY KEY,
-        subject TEXT NOT NULL,
-        began_at INTEGER NOT NULL,
-        ended_at INTEGER,
-        record TEXT NOT NULL
-    );
-    CREATE INDEX incidents_open ON incidents (key) WHERE ended_at IS NULL;
-    CREATE INDEX incidents_subject ON incidents (subject, began_at);
-    CREATE INDEX incidents_began ON incidents (began_at);
-    CREATE INDEX incidents_ended ON incidents (ended_at) WHERE ended_at IS NOT NULL;
-    CREATE TABLE answers (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        subject TEXT NOT NULL,
-        at INTEGER NOT NULL,
-        record TEXT NOT NULL
-    );
-    CREATE INDEX answers_subject ON answers (subject, id);
-    -- What is open began before anybody kept a history.
-    INSERT OR IGNORE INTO incidents (key, subject, began_at, record)
-        SELECT subject || '/' || thread || '.' || number || '.g' || generation || '.' || opened_at, subject, opened_at,
-               json_object('incident', json(incident))
-        FROM (SELECT subject, open.value AS incident,
-                     open.value ->> 'number' AS number,
-                     open.value ->> 'generation' AS generation,
-                     open.value ->> 'opened_at' AS opened_at,
-                     CASE open.value ->> 'reason'
-                         WHEN 'expiring' THEN 'expiry' WHEN 'expired' THEN 'expiry'
-                         WHEN 'revoked' THEN 'revoked' WHEN 'unreadable' THEN 'unreadable'
-                         WHEN 'data_access_expiring' THEN 'data-access' WHEN 'data_access_expired' THEN 'data-access'
-                         WHEN 'expiry_unknown' THEN 'expiry-unknown'
-                         WHEN 'scope_missing' THEN 'scope' WHEN 'target_missing' THEN 'target'
-                         WHEN 'app_fault' THEN 'app' WHEN 'blind' THEN 'blind' WHEN 'source_unreadable' THEN 'source'
-                     END AS thread
-              FROM slots, json_each(CASE WHEN json_valid(status) THEN status ELSE '{}' END,
-                                    CASE WHEN subject LIKE 'app/%' THEN '$.app.incidents' ELSE '$.token.incidents' END) AS open)
-        WHERE thread IS NOT NULL;
-",
-"
-    -- Runs of renewals and replacements, with their secrets sealed (base64 by what they are); and those that ended.
-    CREATE TABLE runs (subject TEXT PRIMARY KEY, run TEXT NOT NULL, sealed TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE renewals (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        subject TEXT NOT NULL,
-        at INTEGER NOT NULL,
-        record TEXT NOT NULL
-    );
-    CREATE INDEX renewals_subject ON renewals (subject, id);
-"];
 /// The route of a notice whose ways were not looked up yet.
 const NO_ROUTE: &str = "";
 /// Deliveries, incidents and answers that are kept at most, however young.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::json::{DeliveryJson, IncidentJson, SilenceJson};
-use super::{Web, short, upkeep};
+use super::{Web, config_diff, short, state};
 use crate::advice;
 use crate::board::Progress;
 use crate::domain::alert::{Subject, WATCHER};
@@ -65,7 +65,8 @@ pub fn router(web: Web) -> Router {
         .route("/control/v1/deliveries", get(deliveries))
         .route("/control/v1/forecast", get(forecasted))
         .with_state(web.clone())
-        .merge(upkeep::router(web))
+        .merge(config_diff::router(web.clone()))
+        .merge(state::router(web))
 }
 
 /// Serves the socket until told to stop.

@@ -3,6 +3,7 @@
 //! Changes go through the control socket. A fault on one connection never ends the listener.
 
 pub mod calendar;
+pub mod config_diff;
 pub mod control;
 pub mod exposition;
 pub mod find;
@@ -12,7 +13,7 @@ pub mod lifetime;
 pub mod listener;
 mod login;
 pub mod page;
-pub mod upkeep;
+pub mod state;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

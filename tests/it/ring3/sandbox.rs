@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 
 use rusqlite::Connection;
 use tokenwatch::sim::Sim;
@@ -134,6 +135,10 @@ fn limits_and_another_place(machine: &Machine, base_url: &str) {
     );
     machine.write("/srv/my tokens/tokenwatch.toml", &text);
     let drop_in = machine.done(&["tokenwatch", "config", "sandbox", "--config", "/srv/my tokens/tokenwatch.toml"]);
+    // As the Debian package has it: without a configuration in the usual place the unit neither starts nor fails.
+    let condition = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/debian/configured.conf");
+    machine.copy(&condition, "/etc/systemd/system/tokenwatch.service.d/configured.conf");
+    machine.done(&["rm", CONFIGURATION]);
     machine.write("/etc/systemd/system/tokenwatch.service.d/sandbox.conf", &drop_in);
     machine.done(&["systemctl", "daemon-reload"]);
     machine.done(&["systemctl", "restart", "tokenwatch"]);

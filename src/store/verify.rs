@@ -1,183 +1,16 @@
-//! The upkeep of a state file: copies of it, and a reading of all of it that says whether it is whole.
-//!
-//! A copy is made by the database itself, so it is of one moment whatever is being written. Nothing here changes what is in a state.
+//! A reading of all of a state that says whether it is whole: the file, the schema, and every row as this program would read it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 
 use super::codec;
-use super::sqlite::{MIGRATIONS, Problem, io_words, lane, sqlite_words};
+use super::file::Problem;
+use super::schema::{self, MIGRATIONS, columns};
+use super::sqlite::lane;
 use crate::domain::time::Timestamp;
-use crate::ports::{RunReport, StateReport, StoreError};
-
-/// The state of a daemon that does not run, or a backup. It is held for as long as this lives, and brought up to no other schema.
-#[derive(Debug)]
-pub struct Stopped {
-    connection: Connection,
-    shown: String,
-}
-
-impl Stopped {
-    /// Opens the file that is there.
-    ///
-    /// # Errors
-    /// When it is not there, a daemon holds it, or it is no database.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let shown = path.display().to_string();
-        let fail = |problem: String| StoreError::Open { path: shown.clone(), problem };
-        // The library would say only that it cannot.
-        File::open(path).map_err(|error| fail(io_words(&error)))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| fail(error.to_string()))?;
-        let refused = |error: rusqlite::Error| match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse(shown.clone()),
-            Some(ErrorCode::NotADatabase) => fail("it is not a state file of tokenwatch".to_owned()),
-            _ => fail(sqlite_words(&error)),
-        };
-        connection.busy_timeout(std::time::Duration::ZERO).map_err(refused)?;
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(refused)?;
-        let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('meta', 'slots', 'outbox')";
-        let tables: i64 = connection.query_row(tables, [], |row| row.get(0)).map_err(refused)?;
-        if tables != 3 {
-            return Err(fail("it is not a state file of tokenwatch".to_owned()));
-        }
-        Ok(Self { connection, shown })
-    }
-
-    /// Writes a copy into a file that is not there yet, durable when this returns.
-    ///
-    /// # Errors
-    /// When it cannot be written; then nothing is left of it.
-    pub fn copy(&self, to: &Path) -> Result<(), StoreError> {
-        copy(&self.connection, to).map_err(|problem| StoreError::Failed(format!("{}: {problem}", self.shown)))
-    }
-
-    /// Reads all of it.
-    pub fn verify(&self) -> StateReport {
-        let mut reading = Verification::new(true);
-        while !reading.is_done() {
-            reading = reading.step(&self.connection);
-        }
-        reading.report
-    }
-}
-
-/// Copies the state into a new file of mode 0600, durable when this returns; where it fails nothing is left of it.
-pub fn copy(connection: &Connection, to: &Path) -> Result<(), Problem> {
-    let file = fill(connection, to)?;
-    let synced = file.sync_all();
-    if synced.is_err() {
-        forget(to);
-    }
-    synced.map_err(|error| unwritten(to, &error))
-}
-
-/// The same for a copy that is only handed on, so that it need not be durable here. All commits wait for it, and the watchdog for them; what takes
-/// too long is given up.
-pub fn copy_soon(connection: &Connection, to: &Path) -> Result<(), Problem> {
-    let interrupt = connection.get_interrupt_handle();
-    let (done, waiting) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if waiting.recv_timeout(LONGEST_COPY) == Err(RecvTimeoutError::Timeout) {
-                interrupt.interrupt();
-            }
-        });
-        let copied = fill(connection, to).map(drop);
-        drop(done);
-        match copied {
-            Err(Problem::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-                let limit = LONGEST_COPY.as_secs();
-                let why = format!("a copy takes longer than {limit} s here, and no check can be noted meanwhile");
-                Err(Problem::Other(format!("{why}; stop the daemon and back up its file")))
-            }
-            copied => copied,
-        }
-    })
-}
-
-fn fill(connection: &Connection, to: &Path) -> Result<File, Problem> {
-    let file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(|error| unwritten(to, &error))?;
-    let place = to.to_str().ok_or_else(|| Problem::Other(format!("{} is no UTF-8", to.display())));
-    // The library fills an empty file that is there already, and so keeps its mode.
-    let written = place.and_then(|place| Ok(connection.execute("VACUUM INTO ?1", [place])?));
-    if let Err(problem) = written {
-        // What matters is why it could not be written.
-        forget(to);
-        return Err(problem);
-    }
-    Ok(file)
-}
-
-fn unwritten(to: &Path, error: &std::io::Error) -> Problem {
-    Problem::Other(format!("cannot write {}: {}", to.display(), io_words(error)))
-}
-
-/// Keeps a copy of a state that is about to be brought up to date, so that whoever goes back has something to go back to. Only the last
-/// such copy is kept.
-pub fn keep_before_upgrade(connection: &Connection, state: &Path, schema: i64) -> Result<PathBuf, Problem> {
-    let kept = beside(state, &format!("schema-{schema}.bak"));
-    let unfinished = beside(state, UNFINISHED);
-    forget(&unfinished);
-    copy(connection, &unfinished)?;
-    let moved = fs::rename(&unfinished, &kept).and_then(|()| sync_folder(&kept));
-    moved.map_err(|error| Problem::Other(format!("cannot write {}: {}", kept.display(), io_words(&error))))?;
-    for older in (1..=MIGRATIONS.len()).map(|schema| beside(state, &format!("schema-{schema}.bak"))) {
-        if older != kept {
-            forget(&older);
-        }
-    }
-    Ok(kept)
-}
-
-/// The copy that a program which knows that schema can go back to.
-pub fn kept_before_upgrade(state: &Path, known: i64) -> Option<PathBuf> {
-    (1..=known).rev().map(|schema| beside(state, &format!("schema-{schema}.bak"))).find(|path| path.exists())
-}
-
-/// Where a running daemon puts a copy that is fetched from it. One that nobody fetched is in nobody's way.
-pub fn snapshot_of(state: &Path) -> PathBuf {
-    beside(state, "snapshot")
-}
-
-/// Removes what a crash may have left.
-pub fn tidy_up(state: &Path) {
-    for left in [beside(state, UNFINISHED), snapshot_of(state)] {
-        forget(&left);
-    }
-}
-
-/// Removes a file that is no longer wanted; that it stays is no reason to stop.
-pub fn forget(path: &Path) {
-    let _ = fs::remove_file(path);
-}
-
-/// `tokenwatch.db.schema-2.bak`.
-fn beside(state: &Path, suffix: &str) -> PathBuf {
-    let mut name = state.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(suffix);
-    state.with_file_name(name)
-}
-
-/// Makes the names in a file's folder durable.
-pub fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match File::open(folder)?.sync_all() {
-        // Some file systems have nothing to do here.
-        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
-        done => done,
-    }
-}
+use crate::ports::{RunReport, StateReport};
 
 /// A reading of all of a state, a part at a time, so that whoever shares its connection gets a turn in between.
 #[derive(Debug)]
@@ -204,7 +37,7 @@ enum Part {
 impl Verification {
     /// One that begins; `whole` asks about the file as a whole, which takes a while in one go.
     pub fn new(whole: bool) -> Self {
-        let report = StateReport { known: schema_of_today(), ..StateReport::default() };
+        let report = StateReport { known: schema::of_today(), ..StateReport::default() };
         Self { report, whole, next: VecDeque::from([Part::Shape]) }
     }
 
@@ -381,21 +214,6 @@ fn read_renewal(row: &Row<'_>) -> Result<Option<RunReport>, Problem> {
     Ok(None)
 }
 
-/// Every column as `table.column TYPE`, and every index as `index.NAME`.
-fn columns(connection: &Connection) -> Result<BTreeSet<String>, Problem> {
-    let sql = "SELECT t.name || '.' || c.name || ' ' || c.type FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
-                   WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'
-               UNION ALL SELECT 'index.' || name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
-    let mut statement = connection.prepare(sql)?;
-    let columns = statement.query_map([], |row| row.get(0))?;
-    Ok(columns.collect::<Result<_, _>>()?)
-}
-
-/// The schema that this program writes.
-pub fn schema_of_today() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
-}
-
 fn in_words(key: &Value) -> String {
     match key {
         Value::Text(text) => text.clone(),
@@ -406,7 +224,3 @@ fn in_words(key: &Value) -> String {
 
 /// For so many rows the connection is held at a time.
 const ROWS_AT_ONCE: u64 = 1_000;
-/// A third of the watchdog's period in the unit, for there are two commits to wait for it at the worst.
-const LONGEST_COPY: Duration = Duration::from_secs(20);
-/// A copy that is being written.
-const UNFINISHED: &str = "upgrade.part";
