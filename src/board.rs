@@ -108,11 +108,9 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// The answers in a ledger; `None` where there are none.
-    pub fn of(ledger: &Ledger) -> Option<Box<Self>> {
-        let worst = ledger.incidents.iter().map(|incident| incident.severity).max();
-        let mut of_the_worst = ledger.incidents.iter().filter(|incident| Some(incident.severity) == worst);
-        let acknowledged = worst.is_some() && of_the_worst.all(|incident| incident.acknowledged.is_some());
+    /// The answers in a ledger to what was found; `None` where there are none.
+    fn of(ledger: &Ledger, found: &[(Reason, Severity)]) -> Option<Box<Self>> {
+        let acknowledged = ledger.is_known(found);
         let silenced_until = ledger.silence.as_ref().map(|silence| silence.until);
         (acknowledged || silenced_until.is_some()).then(|| Box::new(Self { acknowledged, silenced_until }))
     }
@@ -122,6 +120,7 @@ impl Row {
     /// The row of a slot that has not been looked at yet.
     pub fn new(spec: &TokenSpec, status: &TokenStatus, judgement: &Judgement) -> Self {
         let facts = status.facts.as_ref().map(|facts| &facts.inspection);
+        let findings: Box<[_]> = judgement.findings.iter().map(|finding| (finding.reason, finding.severity)).collect();
         Self {
             id: spec.id.clone(),
             provider: spec.provider.clone(),
@@ -129,7 +128,8 @@ impl Row {
             receivers: Arc::clone(&spec.receivers),
             kind: facts.map_or(TokenKind::Unknown, |facts| facts.kind.clone()),
             verdict: judgement.verdict,
-            findings: judgement.findings.iter().map(|finding| (finding.reason, finding.severity)).collect(),
+            answered: Answered::of(&status.ledger, &findings),
+            findings,
             expires: facts.map_or(Expiry::Unknown, |facts| facts.expires),
             data_access: facts.map_or(Expiry::Unknown, |facts| facts.data_access),
             issued_at: facts.and_then(|facts| facts.issued_at),
@@ -138,7 +138,6 @@ impl Row {
             last_answer: status.last_answer,
             next_check: status.next_check,
             renewal: renewal::next_run(spec, status).or_else(|| renewal::due(spec, status)),
-            answered: Answered::of(&status.ledger),
             number: status.number.as_deref().map(|number| Box::new(NumberRow::of(number))),
         }
     }

@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::domain::alert::{Ending, Incident, Notice, Subject};
 use crate::domain::answer;
@@ -395,12 +396,23 @@ pub trait Store: Send + Sync {
     /// them where there are too many.
     fn prune(&self, before: Timestamp) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Writes all of it, as it is at one moment, into a file of its own that is beside the state and readable to its owner only. What stood there
-    /// is replaced.
-    fn snapshot(&self) -> BoxFuture<'_, Result<PathBuf, StoreError>>;
+    /// Copies all of it, as it is at one moment, into a file that has no name and goes with the last who reads it. There is one at a time, and it is
+    /// made to its end even if nobody waits for it any more.
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
 
     /// Reads all of it and says whether it is whole. Commits go on in between.
     fn verify(&self) -> BoxFuture<'_, Result<StateReport, StoreError>>;
+}
+
+/// A copy of a state.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// To be read from its beginning.
+    pub file: File,
+    /// Its length in bytes.
+    pub length: u64,
+    /// While this lives no other is made: there may not be room for more than one.
+    pub turn: OwnedSemaphorePermit,
 }
 
 /// What a state holds, and what is wrong with it.
@@ -648,6 +660,9 @@ pub enum StoreError {
     /// A statement failed: disk full, read-only, damaged.
     #[error("the state file failed: {0}")]
     Failed(String),
+    /// A later run of that subject has its place in the journal; what was sealed went to that one.
+    #[error("a later run of {0} has its place in the journal")]
+    Overtaken(String),
 }
 
 /// What to do with a state that is too new. Whatever was learned since the copy is not in it.

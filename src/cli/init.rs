@@ -404,9 +404,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("tokenwatch.toml");
         let first = Temporary::create(&path, "first").expect("a file beside it");
-        first.move_to(&path).expect("nothing is there yet");
+        new_file::give_name(&first.0, &path).expect("nothing is there yet");
         let second = Temporary::create(&path, "second").expect("a file beside it");
-        assert_eq!(second.move_to(&path).map_err(|error| error.kind()), Err(ErrorKind::AlreadyExists));
+        assert_eq!(new_file::give_name(&second.0, &path).map_err(|error| error.kind()), Err(ErrorKind::AlreadyExists));
         drop((first, second));
         let names: Vec<_> =
             fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();

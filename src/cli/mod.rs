@@ -308,7 +308,7 @@ fn exit_of(fatal: &Fatal) -> Exit {
         // A full disk, a folder not mounted yet, an address that is not there yet: the same command may work in a minute.
         Fatal::Store(StoreError::InUse(_) | StoreError::Open { .. }) | Fatal::Listen { .. } => Exit::TryAgain,
         Fatal::Store(StoreError::Newer { .. }) | Fatal::Wiring(_) | Fatal::Web(_) => Exit::BadConfiguration,
-        Fatal::Store(StoreError::Failed(_)) | Fatal::Task(_) => Exit::Internal,
+        Fatal::Store(StoreError::Failed(_) | StoreError::Overtaken(_)) | Fatal::Task(_) => Exit::Internal,
     }
 }
 

@@ -24,23 +24,3 @@ pub fn give_name(whole: &Path, path: &Path) -> io::Result<()> {
         moved => Ok(moved?),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_given_only_where_nothing_has_it() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("conf.toml");
-        let draft = beside(&path);
-        assert!(draft.parent() == path.parent() && draft != path);
-        fs::write(&draft, "whole").expect("written");
-        give_name(&draft, &path).expect("nothing is there");
-        assert_eq!(fs::read_to_string(&path).expect("it is there"), "whole");
-        fs::write(&draft, "another").expect("written");
-        let refused = give_name(&draft, &path).expect_err("something is there");
-        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_to_string(&path).expect("it is there"), "whole");
-    }
-}

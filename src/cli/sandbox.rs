@@ -250,7 +250,9 @@ impl Needs {
     /// The unit of the Debian package starts only where there is a configuration, and looks in the usual place.
     fn condition(&self) -> String {
         let Some(config) = &self.config else { return String::new() };
-        format!("[Unit]\nConditionPathExists=\nConditionPathExists={}\n\n", path(config))
+        // Taken as it stands: a condition knows no quotes. The empty one takes back those before it.
+        let place = shown(config).replace('%', "%%");
+        format!("[Unit]\nConditionPathExists=\nConditionPathExists={place}\n\n")
     }
 
     fn drop_in(&self) -> String {

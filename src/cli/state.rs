@@ -68,7 +68,7 @@ async fn backup(context: &Context, file: &Path, state: Option<PathBuf>) -> Exit 
     };
     let done = made.and_then(|()| {
         // Whatever comes out of it later: what is handed over now was read once, as it will be then.
-        let report = Stopped::open(&part).map_err(|error| refused(&error))?.verify();
+        let report = Stopped::open(&part).map_err(|error| unreadable(&file, error))?.verify();
         if report.schema > report.known {
             let (found, known) = (report.schema, report.known);
             let why = format!("the state has schema {found}, and this program knows {known}; back it up with the program that wrote it");
@@ -228,12 +228,21 @@ fn place(context: &Context) -> Option<PathBuf> {
     }
 }
 
+/// Of a copy that has another name than the one that people know.
+fn unreadable(file: &Path, error: StoreError) -> (Exit, String) {
+    let named = match error {
+        StoreError::Open { problem, .. } => StoreError::Open { path: file.display().to_string(), problem },
+        error => error,
+    };
+    refused(&named)
+}
+
 fn refused(error: &StoreError) -> (Exit, String) {
     let exit = match error {
         StoreError::InUse(_) => Exit::TryAgain,
         StoreError::Open { .. } => Exit::Warning,
         StoreError::Newer { .. } => Exit::BadConfiguration,
-        StoreError::Failed(_) => Exit::Critical,
+        StoreError::Failed(_) | StoreError::Overtaken(_) => Exit::Critical,
     };
     (exit, error.to_string())
 }

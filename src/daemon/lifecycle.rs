@@ -10,23 +10,22 @@ use std::sync::Arc;
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::openness::warn_of_open_files;
+use super::reload::Reloads;
 use super::wiring::Wiring;
-use super::{Daemon, Doors, Fatal, Reloader, bind_control, control_path, unit};
+use super::{Daemon, Doors, Fatal, bind_control, control_path, unit};
 use crate::clock::System;
 use crate::domain::time::Span;
 use crate::ports::{Clock, Store, StoreError};
 use crate::reader::Reader;
 use crate::renewal::keyring::{KEY_FILE, Keyring};
-use crate::settings::diff::{Difference, InForce, Picture, Sort};
+use crate::settings::diff::{InForce, Picture};
 use crate::settings::source::Sources;
-use crate::settings::{self, Fault, Faults, Loaded, Settings};
+use crate::settings::{Fault, Loaded, Settings};
 use crate::store::Sqlite;
-use crate::web::Preview;
 use crate::web::gate::Policy;
 
 /// How the process was started. It holds the environment, which may hold secrets, so it cannot be printed.
@@ -47,7 +46,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let reader = Reader::new(Sources::new(start.environment.iter().cloned()));
     let Loaded { settings, warnings, tree } = loaded;
     warn_of_idle_settings(&warnings);
-    let in_force = Arc::new(InForce::new(Picture::of(&tree)));
+    let in_force = InForce::new(Picture::of(&tree));
     // Both may be larger than all else in memory, and nobody asks for them again.
     drop((warnings, tree));
     let state = state_path(&settings, &start.environment)?;
@@ -55,29 +54,32 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let policy = Policy::of(&settings).map_err(Fatal::Web)?;
     let doors = open_doors(&settings, &policy, &state, &start.environment)?;
     make_room_for_connections(&settings);
-    let tokens = settings.tokens.len();
+    let (tokens, listen) = (settings.tokens.len(), settings.daemon.listen);
     warn_of_open_files(&settings, policy.secret_files()).await;
     let wiring = Wiring::new(settings, &reader, &clock)?;
     let mut signals = Signals::new().map_err(|problem| Fatal::Listen { address: "signals".to_owned(), problem })?;
     let keyring = keyring(&state, &start.environment);
+    let config = start.config.clone();
+    let is_notified = variable(&start.environment, "NOTIFY_SOCKET").is_some();
+    let reloads = Arc::new(Reloads::new(start, reader, Arc::clone(&clock), in_force, listen));
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring, keyring)
         .with_folder(state.parent().map(Path::to_path_buf))
         .with_policy(policy)
-        .with_preview(preview(&start, &reader, &clock, &in_force));
+        .with_preview(reloads.preview());
     let (board, reloader) = (daemon.board(), daemon.reloader());
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     info!(
         version = env!("CARGO_PKG_VERSION"),
         tokens,
         state = %state.display(),
-        config = %start.config.display(),
+        config = %config.display(),
         "watching"
     );
     unit::tell(&[NotifyState::Ready]);
     let shown = reloader.clone();
     let report = unit::report(board, clock.clone(), move || shown.settings().daemon.zone.clone());
     let mut report = std::pin::pin!(async {
-        if variable(&start.environment, "NOTIFY_SOCKET").is_some() {
+        if is_notified {
             report.await;
         } else {
             std::future::pending::<()>().await;
@@ -87,12 +89,12 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     // One at a time, beside everything else: files that do not answer must not keep signs of life and signals waiting.
     let (mut reloading, mut again) = (None, false);
     loop {
-        if again && reloading.is_none() {
-            reloading = Some(Box::pin(reload(&start, &reader, &clock, &reloader, &in_force)));
+        if again && reloading.is_none() && !stop.is_cancelled() {
+            reloading = Some(Box::pin(reloads.reload(&reloader)));
             again = false;
         }
         tokio::select! {
-            ended = &mut running => return ended,
+            how = &mut running => return how,
             () = &mut report => {}
             () = ended(&mut reloading) => reloading = None,
             told = signals.next() => match told {
@@ -114,96 +116,8 @@ async fn ended(work: &mut Option<impl Future<Output = ()> + Unpin>) {
     }
 }
 
-/// A configuration that holds in every part, not yet in force.
-struct Prepared {
-    wiring: Wiring,
-    policy: Policy,
-    picture: Picture,
-    warnings: Vec<Fault>,
-}
-
-/// Reads and validates the whole configuration and all files that it names, and makes every adapter: whatever can fail fails here, before
-/// anything is changed, each fault in a line of its own.
-fn prepare(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Prepared, Vec<String>> {
-    let each = |faults: Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let loaded = settings::load(&start.config, &start.environment).map_err(each)?;
-    let policy = Policy::of(&loaded.settings).map_err(each)?;
-    let picture = Picture::of(&loaded.tree);
-    drop(loaded.tree);
-    let wiring = Wiring::new(loaded.settings, reader, clock).map_err(|error| vec![error.to_string()])?;
-    Ok(Prepared { wiring, policy, picture, warnings: loaded.warnings })
-}
-
-/// What a reload would change now.
-fn preview(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, in_force: &Arc<InForce>) -> Preview {
-    let (start, reader, clock, in_force) = (start.clone(), reader.clone(), Arc::clone(clock), Arc::clone(in_force));
-    Arc::new(move || {
-        let prepared = prepare(&start, &reader, &clock).map_err(|faults| faults.join("\n"))?;
-        Ok(in_force.compare(&prepared.picture))
-    })
-}
-
-/// Validates the whole configuration, then swaps and says what changed; or keeps the old one and says why.
-async fn reload(start: &Start, reader: &Reader, clock: &Arc<dyn Clock>, reloader: &Reloader, in_force: &Arc<InForce>) {
-    if let Ok(began) = NotifyState::monotonic_usec_now() {
-        unit::tell(&[NotifyState::Reloading, began]);
-    }
-    // A long configuration takes a second to read, and the watch has only this thread.
-    let (start, reader, clock) = (start.clone(), reader.clone(), Arc::clone(clock));
-    let prepared = tokio::task::spawn_blocking(move || prepare(&start, &reader, &clock));
-    let prepared = match timeout(LONGEST_RELOAD, prepared).await {
-        Ok(Ok(prepared)) => prepared,
-        Ok(Err(broken)) => Err(vec![format!("an internal fault of tokenwatch: {broken}")]),
-        Err(_) => Err(vec!["a file that the configuration names does not answer; is a network mount away?".to_owned()]),
-    };
-    match prepared {
-        Ok(Prepared { wiring, policy, picture, warnings }) => {
-            warn_of_idle_settings(&warnings);
-            warn_of_open_files(&wiring.settings, policy.secret_files()).await;
-            make_room_for_connections(&wiring.settings);
-            if let Some(address) = wiring.settings.daemon.listen {
-                warn_of_clear_text(address, &policy);
-            }
-            let difference = in_force.compare(&picture);
-            in_force.put(picture);
-            reloader.put_in_force(wiring, policy);
-            say_what_changed(&difference);
-        }
-        Err(faults) => {
-            for fault in faults {
-                error!(fault, "the new configuration is refused; the old one stays in force");
-            }
-            reloader.refused();
-        }
-    }
-    unit::tell(&[NotifyState::Ready]);
-}
-
-/// A line for each part that changed, few of each kind; one for each setting that waits for a restart; and a line for all.
-fn say_what_changed(difference: &Difference) {
-    let (named, left) = difference.shortened(MOST_NAMED);
-    for entry in named {
-        let name = &*entry.name;
-        match entry.sort {
-            Sort::Table => info!(table = name, "configuration: {entry}"),
-            Sort::Receiver => info!(receiver = name, "configuration: {entry}"),
-            Sort::Provider | Sort::Description => info!(provider = name, "configuration: {entry}"),
-            Sort::App => info!(app = name, "configuration: {entry}"),
-            Sort::Token => info!(token = name, "configuration: {entry}"),
-        }
-    }
-    for more in left {
-        info!("configuration: {more}");
-    }
-    for waiting in &difference.waiting {
-        warn!(key = &*waiting.key, "{waiting}");
-    }
-    let [added, changed, removed] = difference.counts();
-    info!(added, changed, removed, "reloaded: {}", difference.summary());
-}
-
 /// What is understood but has no effect.
-fn warn_of_idle_settings(warnings: &[Fault]) {
+pub(super) fn warn_of_idle_settings(warnings: &[Fault]) {
     for warning in warnings {
         warn!(origin = warning.origin, key = warning.key, "{}", warning.what);
     }
@@ -243,7 +157,8 @@ fn bind(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Fatal> {
     bind().map(Some).map_err(|problem| Fatal::Listen { address: address.to_string(), problem })
 }
 
-fn warn_of_clear_text(address: SocketAddr, policy: &Policy) {
+/// That a listener which others reach is told passwords in the clear.
+pub(super) fn warn_of_clear_text(address: SocketAddr, policy: &Policy) {
     if !address.ip().is_loopback() && policy.tls.is_none() && !policy.users.is_everybody() {
         warn!(%address, "passwords cross the network in the clear; name a certificate in tls_server_config of daemon.web_config");
     }
@@ -261,7 +176,7 @@ pub fn longest_stop(grace: Span) -> std::time::Duration {
 }
 
 /// A process may have so many files open, and every connection is one. The usual limit is raised where more are asked for and the system allows it.
-fn make_room_for_connections(settings: &Settings) {
+pub(super) fn make_room_for_connections(settings: &Settings) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Some(wanted) = open_files(settings) else { return };
     let limit = getrlimit(Resource::Nofile);
@@ -323,10 +238,6 @@ pub fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&
 
 /// The usual name of the state file.
 pub const STATE_FILE: &str = "tokenwatch.db";
-/// Parts of one kind of change that are named one by one in the log.
-const MOST_NAMED: usize = 20;
-/// How long the files of a new configuration may take to be read. A hundred thousand tokens take a second.
-const LONGEST_RELOAD: std::time::Duration = std::time::Duration::from_secs(30);
 /// How many connections the system keeps until they are accepted. With the usual 128 a thousand that come at once overflow it, and whoever
 /// is turned away tries again only after a second: a probe, too.
 const BACKLOG: u32 = 4_096;

@@ -14,6 +14,7 @@ pub mod lifecycle;
 mod openness;
 mod outbox;
 mod probes;
+mod reload;
 mod renewals;
 pub mod single;
 mod sustain;

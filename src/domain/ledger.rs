@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::alert::{self, Damped, Ending, Incident, Notice, NoticeFacts, NotifyReason, Subject, should_notify};
 use super::answer::{Answer, Refused, Signed, Silence};
-use super::finding::{Detail, Finding, Reason, Thread};
+use super::finding::{Detail, Finding, Reason, Severity, Thread};
 use super::renewal::Ended;
 use super::time::{Span, Timestamp};
 use super::token::{AppName, Policy, ProviderName, ReceiverName};
@@ -65,6 +65,20 @@ impl Ledger {
     /// The open incident of that thread.
     pub fn of(&self, thread: Thread) -> Option<&Incident> {
         self.incidents.iter().find(|incident| incident.thread == thread)
+    }
+
+    /// Whether somebody said that they know of all that is as bad as the worst: of what is open, and of what was found and is not told yet.
+    pub fn is_known(&self, found: &[(Reason, Severity)]) -> bool {
+        let open = || self.incidents.iter().map(|incident| (incident.severity, incident));
+        let worst = open().map(|(severity, _)| severity).chain(found.iter().map(|(_, severity)| *severity)).max();
+        let signed = |reason: Reason| {
+            self.incidents.iter().any(|incident| incident.reason == reason && incident.acknowledged.is_some())
+        };
+        worst.is_some()
+            && open()
+                .filter(|(severity, _)| Some(*severity) == worst)
+                .all(|(_, incident)| incident.acknowledged.is_some())
+            && found.iter().filter(|(_, severity)| Some(*severity) == worst).all(|(reason, _)| signed(*reason))
     }
 
     /// Takes in what somebody says.

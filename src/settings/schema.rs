@@ -95,6 +95,48 @@ pub enum Kind {
     Items(&'static [Key]),
 }
 
+impl Kind {
+    /// Whether a value may stand in a log: it says nothing of a person, and no address that opens a door.
+    pub const fn may_be_logged(self) -> bool {
+        match self {
+            Self::Name
+            | Self::Span
+            | Self::Period
+            | Self::Lead
+            | Self::Plan
+            | Self::Cron
+            | Self::Bool
+            | Self::Count(_)
+            | Self::Path
+            | Self::StateUrl
+            | Self::Listen
+            | Self::Zone
+            | Self::TimeOfDay
+            | Self::Word(_)
+            | Self::Secret
+            | Self::Statuses
+            | Self::Date => true,
+            Self::List(item) => item.may_be_logged(),
+            Self::Text
+            | Self::HttpUrl
+            | Self::ProviderUrl
+            | Self::RelayUrl
+            | Self::SqlUrl
+            | Self::Email
+            | Self::Phone
+            | Self::Id
+            | Self::Json
+            | Self::Texts
+            | Self::Map
+            | Self::Tree
+            | Self::Values
+            | Self::Table(_)
+            | Self::Named(_)
+            | Self::Items(_) => false,
+        }
+    }
+}
+
 /// A key without a default.
 pub const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, kind, doc, default: "", required: false, at_start: false }

@@ -19,8 +19,8 @@ pub struct Setting<'a> {
     pub value: &'a str,
     /// The value as written; `None` for a default.
     pub node: Option<&'a Node>,
-    /// Whether it is read at the start only.
-    pub at_start: bool,
+    /// What the schema says of its key.
+    pub key: &'a Key,
 }
 
 /// Every effective setting, one a line: value, and where it came from.
@@ -138,7 +138,7 @@ pub(super) fn table(node: Option<&Node>, path: &str, keys: &[Key], alone: bool, 
     for key in keys {
         let child = node.and_then(|node| node.get(key.name));
         let path = super::check::join(path, key.name);
-        let mut show = |value: &str, node| visit(&Setting { path: &path, value, node, at_start: key.at_start });
+        let mut show = |value: &str, node| visit(&Setting { path: &path, value, node, key });
         match (key.kind, child) {
             (Kind::Table(keys), child) => {
                 if child.is_some() || (alone && has_defaults(keys)) {

@@ -27,6 +27,14 @@ pub fn copy(connection: &Connection, to: &Path) -> Result<(), Problem> {
 /// The same for a copy that is only handed on, so that it need not be durable here. All commits wait for it, and the watchdog for them; what takes
 /// too long is given up.
 pub fn copy_soon(connection: &Connection, to: &Path) -> Result<(), Problem> {
+    // The library syncs a copy as it syncs the file itself, and is deaf while it does.
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    let copied = copy_in_time(connection, to);
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    copied
+}
+
+fn copy_in_time(connection: &Connection, to: &Path) -> Result<(), Problem> {
     let interrupt = connection.get_interrupt_handle();
     let (done, waiting) = mpsc::channel::<()>();
     std::thread::scope(|scope| {

@@ -28,7 +28,8 @@
 //! 13. **A failure is an error.** Disk full and read-only folders come back as [`crate::ports::StoreError`]; the store stays usable.
 //! 14. **A run is never lost.** It is where it was noted last, over any number of restarts, with what was sealed then; it begins and ends with
 //!     its status. `journal` returns when its entry would outlive a power cut. What is sealed of a run that was set aside is kept for the next
-//!     one, unless that one brings a secret of its own; the end removes all of it. Nothing is noted of a run where a later one is.
+//!     one, unless that one brings a secret of its own; the end removes all of it. Nothing is noted of a run where a later one is;
+//!     what it sealed goes to that one.
 //! 15. **A copy is of one moment.** `snapshot` holds what was committed when it was made, all of it and nothing later, readable by its owner
 //!     only. `verify` reads every row as this program would, and changes nothing.
 //!

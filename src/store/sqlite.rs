@@ -3,13 +3,14 @@
 //! rusqlite runs in `spawn_blocking`; there is no pool, because one writer needs none. No clock is asked here: every time comes in as an
 //! argument. See the contract in the parent module.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use tokio::sync::Semaphore;
 
 use super::file::{self, NOT_OURS, Problem, io_words};
 use super::{codec, copy, schema, verify};
@@ -22,7 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::TokenId;
 use crate::ports::{
     Change, DeliveryRecord, History, JournalChange, Journaled, Lane, LaneSummary, OutboxRow, OutboxSummary, Sealed,
-    Settlement, SlotStatus, StateReport, Store, StoreError,
+    Settlement, SlotStatus, Snapshot, StateReport, Store, StoreError,
 };
 use crate::secret::FingerprintKey;
 
@@ -31,6 +32,8 @@ use crate::secret::FingerprintKey;
 pub struct Sqlite {
     connection: Arc<Mutex<Connection>>,
     path: Arc<Path>,
+    /// Of copies there is one at a time.
+    copies: Arc<Semaphore>,
 }
 
 impl Sqlite {
@@ -80,7 +83,11 @@ impl Sqlite {
         schema::migrate(&mut connection, found).map_err(refused)?;
         copy::tidy_up(path);
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            path: path.into(),
+            copies: Arc::new(Semaphore::new(1)),
+        })
     }
 
     /// Runs `work` where blocking is allowed.
@@ -227,18 +234,18 @@ impl Store for Sqlite {
     }
 
     fn journal(&self, entry: Journaled) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.run(move |connection| {
+        let subject = Subject::Token(entry.run.token.clone());
+        let shown = subject.to_string();
+        let noted = self.run(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let subject = Subject::Token(entry.run.token.clone());
-            // A run that was under way while its token was taken out of the configuration and back must not undo the next one.
-            let sql = "SELECT 1 FROM runs WHERE subject = ?1 AND run ->> 'number' > ?2";
-            if transaction.prepare_cached(sql)?.exists(params![subject.to_string(), entry.run.number])? {
-                return Err(Problem::Other(format!("a later run of {subject} is in the journal")));
+            let is_later = hand_to_later(&transaction, &subject, &entry)?;
+            if !is_later {
+                note_run(&transaction, &subject, &JournalChange::Go(entry))?;
             }
-            note_run(&transaction, &subject, &JournalChange::Go(entry))?;
             transaction.commit()?;
-            Ok(())
-        })
+            Ok(is_later)
+        });
+        Box::pin(async move { if noted.await? { Err(StoreError::Overtaken(shown)) } else { Ok(()) } })
     }
 
     fn lanes(&self, late: Timestamp) -> BoxFuture<'_, Result<Vec<LaneSummary>, StoreError>> {
@@ -510,12 +517,19 @@ impl Store for Sqlite {
         })
     }
 
-    fn snapshot(&self) -> BoxFuture<'_, Result<PathBuf, StoreError>> {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        let turn = Arc::clone(&self.copies).try_acquire_owned();
         let to = copy::snapshot_of(&self.path);
         self.run(move |connection| {
+            let turn =
+                turn.map_err(|_| Problem::Other("a copy is being made, or fetched by somebody else".to_owned()))?;
             copy::forget(&to);
             copy::copy_soon(connection, &to)?;
-            Ok(to)
+            let unread = |error| Problem::Other(format!("the copy cannot be read: {error}"));
+            let file = File::open(&to).map_err(unread)?;
+            copy::forget(&to);
+            let length = file.metadata().map_err(unread)?.len();
+            Ok(Snapshot { file, length, turn })
         })
     }
 
@@ -528,6 +542,21 @@ impl Store for Sqlite {
             Ok(reading.report)
         })
     }
+}
+
+/// A run that was under way while its token was taken out of the configuration and back must not undo the next one. What it sealed may be the
+/// only living secret, so the next one has it, unless it sealed the same itself. Whether there is a later run.
+fn hand_to_later(connection: &Connection, subject: &Subject, entry: &Journaled) -> Result<bool, Problem> {
+    let subject = subject.to_string();
+    let sql = "SELECT sealed FROM runs WHERE subject = ?1 AND run ->> 'number' > ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let later: Option<String> = statement.query_row(params![subject, entry.run.number], |row| row.get(0)).optional()?;
+    let Some(later) = later else { return Ok(false) };
+    let mut sealed = entry.sealed.clone();
+    sealed.extend(codec::decode_sealed(&later)?);
+    let mut statement = connection.prepare_cached("UPDATE runs SET sealed = ?2 WHERE subject = ?1")?;
+    statement.execute(params![subject, codec::encode_sealed(&sealed)?])?;
+    Ok(true)
 }
 
 /// What a change says about the journal.

@@ -6,8 +6,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use super::Web;
 use super::control::declined;
@@ -83,7 +81,7 @@ impl DifferenceJson {
                 What::Changed(changes) => ("changed", changes.iter().map(key).collect()),
             };
             let (kind, name) = (entry.sort.as_str().to_owned(), entry.name.to_string());
-            DifferenceEntryJson { kind, name, what: what.to_owned(), keys, text: entry.to_string() }
+            DifferenceEntryJson { kind, name, what: what.to_owned(), keys, text: entry.in_full() }
         };
         let waiting = |waiting: &Waiting| WaitingJson {
             key: waiting.key.to_string(),
@@ -98,22 +96,13 @@ impl DifferenceJson {
     }
 }
 
-/// What a reload would change. One at a time: a long configuration takes memory.
+/// What a reload would change.
 async fn config_diff(State(web): State<Web>) -> Response {
-    static TURN: Semaphore = Semaphore::const_new(1);
-    let Ok(turn) = TURN.try_acquire() else {
-        return declined(StatusCode::SERVICE_UNAVAILABLE, "configurations are being compared; try again");
-    };
-    let Some(preview) = web.preview.clone() else {
+    let Some(preview) = &web.preview else {
         return declined(StatusCode::CONFLICT, "this daemon was not started with a configuration file");
     };
-    let compared = spawn_blocking(move || {
-        let _turn = turn;
-        preview()
-    });
-    match compared.await {
-        Ok(Ok(difference)) => Json(DifferenceJson::of(&difference)).into_response(),
-        Ok(Err(faults)) => declined(StatusCode::UNPROCESSABLE_ENTITY, &faults),
-        Err(_) => declined(StatusCode::INTERNAL_SERVER_ERROR, "the comparison broke off"),
+    match preview().await {
+        Ok(difference) => Json(DifferenceJson::of(&difference)).into_response(),
+        Err(faults) => declined(StatusCode::UNPROCESSABLE_ENTITY, &faults),
     }
 }

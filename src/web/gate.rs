@@ -56,6 +56,7 @@ pub struct Policy {
 pub struct ServerSide {
     /// What goes through the handshake.
     pub acceptor: TlsAcceptor,
+    asks_clients: bool,
     allowed: Vec<String>,
 }
 
@@ -125,6 +126,25 @@ impl Policy {
         Papers::read(path).judge(settings.daemon.open_probes)
     }
 
+    /// What these rules let in that those before did not: the key that says so, and in words.
+    fn opens(&self, before: &Self) -> Option<(&'static str, &'static str)> {
+        match (&before.tls, &self.tls) {
+            (Some(_), None) => {
+                Some(("tls_server_config", "is gone, so passwords would cross the network in the clear"))
+            }
+            (Some(old), Some(new)) if old.asks_clients && !new.asks_clients => {
+                Some(("tls_server_config.client_auth_type", "no longer asks clients for a certificate"))
+            }
+            (Some(old), Some(new)) if !old.allowed.is_empty() && new.allowed.is_empty() => {
+                Some(("tls_server_config.client_allowed_sans", "is gone, so a certificate of any name would do"))
+            }
+            _ if !before.users.is_everybody() && self.users.is_everybody() => {
+                Some(("basic_auth_users", "is gone, so everybody could read"))
+            }
+            _ => None,
+        }
+    }
+
     /// The files that only the daemon should be able to read.
     pub fn secret_files(&self) -> &[PathBuf] {
         &self.secret_files
@@ -180,7 +200,7 @@ impl Keeping<'_> {
             return;
         }
         self.judged = Some(digest);
-        match papers.judge(open_probes).and_then(|policy| self.still_encrypted(policy, &path)) {
+        match papers.judge(open_probes).and_then(|policy| self.no_wider(policy, &path)) {
             Ok(policy) => {
                 self.gate.put(policy);
                 self.fares(None);
@@ -196,14 +216,12 @@ impl Keeping<'_> {
         }
     }
 
-    /// A file that is half edited must not open what was encrypted; whoever means it says so with a reload.
-    fn still_encrypted(&self, policy: Policy, path: &Path) -> Result<Policy, Faults> {
-        if policy.tls.is_some() || self.gate.policy().tls.is_none() {
-            return Ok(policy);
-        }
-        let what = "would take TLS away from connections that have it; reload the daemon if that is meant".to_owned();
-        let (origin, key) = (path.display().to_string(), "tls_server_config".to_owned());
-        Err(Faults(vec![Fault { origin, key, what, absence: false }]))
+    /// A file that is half edited must not let in more than before; whoever means it says so with a reload.
+    fn no_wider(&self, policy: Policy, path: &Path) -> Result<Policy, Faults> {
+        let Some((key, opened)) = policy.opens(&self.gate.policy()) else { return Ok(policy) };
+        let what = format!("{opened}; if that is meant, reload the daemon: a file that changes only closes");
+        let origin = path.display().to_string();
+        Err(Faults(vec![Fault { origin, key: key.to_owned(), what, absence: false }]))
     }
 
     fn fares(&self, trouble: Option<String>) {
@@ -343,7 +361,8 @@ fn server_side(tls: &ServerTls, read: &[Result<Zeroizing<Vec<u8>>, String>]) -> 
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = tls.own_order;
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    Ok(ServerSide { acceptor, allowed: tls.client_allowed_sans.clone() })
+    let asks_clients = tls.client_ca_file.is_some();
+    Ok(ServerSide { acceptor, asks_clients, allowed: tls.client_allowed_sans.clone() })
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -136,6 +136,8 @@ pub struct StandingJson {
     pub subject: String,
     /// What is wrong.
     pub findings: Vec<FindingJson>,
+    /// Whether somebody said that they know of all that is as bad as the worst.
+    pub known: bool,
     /// What is open, each with who said that they know.
     pub open: Vec<IncidentJson>,
     /// The silence that holds.
@@ -157,32 +159,29 @@ pub struct SubjectJson {
 impl StandingJson {
     /// How a subject stands, by the board and by its ledger.
     pub fn of(subject: &Subject, ledger: Option<&Ledger>, board: &Board, now: Timestamp) -> Self {
-        let found = |reason, severity| FindingJson::of(reason, severity);
-        let findings = match subject {
+        let found: Vec<(Reason, Severity)> = match subject {
             Subject::Token(id) => {
                 let table = board.table();
                 let rows = table.rows();
                 let row = rows.iter().find(|row| row.id == *id);
-                row.into_iter()
-                    .flat_map(|row| &row.findings)
-                    .map(|(reason, severity)| found(*reason, *severity))
-                    .collect()
+                row.into_iter().flat_map(|row| row.findings.iter().copied()).collect()
             }
             Subject::App(name) => {
                 let table = board.table();
                 let apps = table.apps();
                 let app = apps.iter().filter(|app| app.name == *name).flat_map(|app| &app.findings);
-                app.map(|finding| found(finding.reason, finding.severity)).collect()
+                app.map(|finding| (finding.reason, finding.severity)).collect()
             }
             Subject::Watcher => {
-                board.vitals.findings().iter().map(|finding| found(finding.reason, finding.severity)).collect()
+                board.vitals.findings().iter().map(|finding| (finding.reason, finding.severity)).collect()
             }
         };
         let open = ledger.into_iter().flat_map(|ledger| &ledger.incidents);
         let silence = ledger.and_then(|ledger| ledger.silence.as_ref()).filter(|silence| silence.holds(now));
         Self {
             subject: subject.to_string(),
-            findings,
+            findings: found.iter().map(|(reason, severity)| FindingJson::of(*reason, *severity)).collect(),
+            known: ledger.is_some_and(|ledger| ledger.is_known(&found)),
             open: open.map(|incident| IncidentJson::of(incident, None)).collect(),
             silence: silence.map(SilenceJson::of),
         }
@@ -198,17 +197,6 @@ impl StandingJson {
         let open = self.open.iter().map(|incident| incident.severity.as_str());
         let found = self.findings.iter().map(|finding| finding.severity.as_ref());
         open.chain(found).filter_map(Severity::parse).max()
-    }
-
-    /// Whether all that is as bad as the worst of it is known to somebody.
-    pub fn is_known(&self) -> bool {
-        let worst = self.severity().map(Severity::as_str);
-        let found = self.findings.iter().filter(|finding| Some(finding.severity.as_ref()) == worst);
-        let signed = |finding: &FindingJson| {
-            self.open.iter().any(|incident| incident.finding == finding.finding && incident.acknowledged.is_some())
-        };
-        let mut open = self.open.iter().filter(|incident| Some(incident.severity.as_str()) == worst);
-        worst.is_some() && found.into_iter().all(signed) && open.all(|incident| incident.acknowledged.is_some())
     }
 
     /// What is wrong, what is open, who knows of it, and who is not told until when and why: a line for each, with the word of its severity, which

@@ -28,6 +28,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 
 use crate::advice;
@@ -72,7 +73,7 @@ pub struct Web {
 }
 
 /// Reads the configuration anew and says what it would change, or why it would be refused. It may take a while and asks the disk.
-pub type Preview = Arc<dyn Fn() -> Result<Difference, String> + Send + Sync>;
+pub type Preview = Arc<dyn Fn() -> BoxFuture<'static, Result<Difference, String>> + Send + Sync>;
 
 /// Every page.
 pub fn router(web: Web) -> Router {

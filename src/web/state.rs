@@ -16,14 +16,12 @@ use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::spawn_blocking;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Web;
 use super::control::declined;
 use crate::domain::time::Timestamp;
-use crate::ports::{RunReport, StateReport};
+use crate::ports::{RunReport, Snapshot, StateReport};
 
 /// The routes.
 pub(super) fn router(web: Web) -> Router {
@@ -92,37 +90,19 @@ impl StateJson {
     }
 }
 
-/// A copy of the state, made by the store beside its file and sent from there: whoever asks writes it where they may.
+/// A copy of the state: whoever asks writes it where they may.
 async fn backup(State(web): State<Web>) -> Response {
-    static TURN: Semaphore = Semaphore::const_new(1);
-    let Ok(turn) = TURN.try_acquire() else {
-        return declined(StatusCode::SERVICE_UNAVAILABLE, "a backup is being made or fetched; try again");
-    };
-    // It goes on to its end even if nobody waits for it any more, so that the next one begins after it and nothing is left behind.
-    let runtime = Handle::current();
-    let making = spawn_blocking(move || nameless(&runtime, &web).map(|made| (made, turn)));
-    match making.await {
-        Ok(Ok(((file, length), turn))) => {
+    match web.store.snapshot().await {
+        Ok(Snapshot { file, length, turn }) => {
             let kind = [(CONTENT_TYPE, "application/vnd.sqlite3".to_owned()), (CONTENT_LENGTH, length.to_string())];
             (kind, Body::from_stream(pieces(File::from_std(file), turn))).into_response()
         }
-        Ok(Err(failure)) => declined(StatusCode::SERVICE_UNAVAILABLE, &failure),
-        Err(_) => declined(StatusCode::INTERNAL_SERVER_ERROR, "the backup broke off"),
+        Err(failure) => declined(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
     }
 }
 
-/// A copy of the state that has no name any more, and its length: it goes with whoever reads it last.
-fn nameless(runtime: &Handle, web: &Web) -> Result<(std::fs::File, u64), String> {
-    let copy = runtime.block_on(web.store.snapshot()).map_err(|failure| failure.to_string())?;
-    let opened = std::fs::File::open(&copy);
-    let unlinked = std::fs::remove_file(&copy);
-    let sized = opened.and_then(|file| unlinked.map(|()| file)).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let (length, file) = sized.map_err(|error| format!("the copy cannot be read: {error}"))?;
-    Ok((file, length))
-}
-
-/// The copy, a piece at a time. The turn is kept until all of it was taken: there is never room for more than one.
-fn pieces(file: File, turn: SemaphorePermit<'static>) -> impl Stream<Item = std::io::Result<Bytes>> {
+/// The copy, a piece at a time. The turn is kept until all of it was taken.
+fn pieces(file: File, turn: OwnedSemaphorePermit) -> impl Stream<Item = std::io::Result<Bytes>> {
     stream::try_unfold((file, turn), async |(mut file, turn)| {
         let mut piece = BytesMut::with_capacity(PIECE);
         let read = file.read_buf(&mut piece).await?;

@@ -1076,9 +1076,11 @@ mod contract {
         assert_eq!(shelf.run_of("a").await, None);
         let next = journaled("a", 2, Phase::Ordered, &[]);
         shelf.note("a", JournalChange::Begin(next.clone())).await;
-        let late = shelf.store().journal(entry.clone()).await;
-        assert!(matches!(late, Err(StoreError::Failed(_))), "a run that was thought to be over: {late:?}");
-        assert_eq!(shelf.run_of("a").await, Some(next));
+        let stale = journaled("a", 1, Phase::Exchanged, &[("new", b"what only it has")]);
+        let late = shelf.store().journal(stale.clone()).await;
+        assert!(matches!(late, Err(StoreError::Overtaken(_))), "a run that was thought to be over: {late:?}");
+        let inherited = Journaled { sealed: stale.sealed, ..next };
+        assert_eq!(shelf.run_of("a").await, Some(inherited));
         shelf.note("a", JournalChange::End).await;
         shelf.note("a", JournalChange::Go(entry)).await;
         shelf.note("a", JournalChange::End).await;

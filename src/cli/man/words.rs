@@ -280,6 +280,7 @@ pub const ALL: &[(&str, Words)] = &[
                 (Exit::Warning, "There is such a file already, or there is no state."),
                 (Exit::Critical, "The copy is not whole, so the state is not; nothing was written."),
                 (Exit::TryAgain, "It cannot be written, or the state is in use and its daemon is not reached."),
+                (Exit::BadConfiguration, "A newer tokenwatch wrote the state; back it up with that one."),
             ],
             examples: &[("tokenwatch state backup /srv/backup/tokenwatch.db", "While the daemon runs, or without it:")],
             see: &[("tokenwatch-state-verify", "1")],

@@ -25,7 +25,7 @@ use super::turns::{Turn, Turns};
 use crate::domain::inspection::{CheckError, Expiry, Inspection};
 use crate::domain::renewal::{self, OldSecret, Outcome, Phase, Report, Rotation};
 use crate::domain::time::Span;
-use crate::ports::{Clock, JournalChange, Journaled, Provider, Store, Telemetry};
+use crate::ports::{Clock, JournalChange, Journaled, Provider, Store, StoreError, Telemetry};
 use crate::reader::Reader;
 use crate::secret::{FingerprintKey, Secret};
 use crate::settings::delivery::Delivery;
@@ -227,6 +227,10 @@ impl Walk<'_> {
         self.entry.run.phase = phase;
         let mut tries = 0;
         while let Err(failure) = self.bench.store.journal(self.entry.clone()).await {
+            // Trying again would only keep the later one from beginning.
+            if matches!(failure, StoreError::Overtaken(_)) {
+                return Err(CutOff(failure.to_string()));
+            }
             tries += 1;
             self.stuck(&format!("the journal cannot be written: {failure}"), tries).await?;
         }

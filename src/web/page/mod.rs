@@ -106,7 +106,7 @@ impl Standing {
             name,
             page: format!("/subjects/{subject}"),
             severity,
-            known: standing.is_known(),
+            known: standing.known,
             lines: standing.in_words(zone, now),
             tokens,
         }

@@ -1,0 +1,171 @@
+//! What a reload does: it reads the whole configuration beside the watch, says what changes, and puts it in force, or keeps the old one and says why.
+//!
+//! Whatever can fail fails before anything is changed. Files are read one reload at a time and within a limit, for they may lie on a mount that is away.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::lifecycle::{Start, make_room_for_connections, warn_of_clear_text, warn_of_idle_settings};
+use super::openness::warn_of_open_files;
+use super::wiring::Wiring;
+use super::{Reloader, unit};
+use crate::ports::Clock;
+use crate::reader::Reader;
+use crate::settings::diff::{Difference, InForce, Picture, Sort};
+use crate::settings::{self, Fault, Faults};
+use crate::web::Preview;
+use crate::web::gate::Policy;
+
+/// Everything that a reload needs.
+pub struct Reloads {
+    source: Source,
+    in_force: InForce,
+    /// Where the listener is; that changes with a restart only.
+    listen: Option<SocketAddr>,
+    /// Held by whoever reads. A second read of a file that does not answer would only hang beside the first.
+    turn: Arc<Semaphore>,
+    /// What is being read.
+    at: Arc<Mutex<String>>,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone)]
+struct Source {
+    start: Start,
+    reader: Reader,
+    clock: Arc<dyn Clock>,
+}
+
+/// A configuration that holds in every part, not yet in force.
+struct Prepared {
+    wiring: Wiring,
+    policy: Policy,
+    picture: Picture,
+    warnings: Vec<Fault>,
+}
+
+impl Reloads {
+    /// For a daemon that was started like that.
+    pub fn new(
+        start: Start,
+        reader: Reader,
+        clock: Arc<dyn Clock>,
+        in_force: InForce,
+        listen: Option<SocketAddr>,
+    ) -> Self {
+        let source = Source { start, reader, clock };
+        Self { source, in_force, listen, turn: Arc::new(Semaphore::new(1)), at: Arc::default() }
+    }
+
+    /// Tells what a reload would change now.
+    pub fn preview(self: &Arc<Self>) -> Preview {
+        let reloads = Arc::clone(self);
+        Arc::new(move || {
+            let reloads = Arc::clone(&reloads);
+            Box::pin(async move {
+                let prepared = reloads.prepare().await.map_err(|faults| faults.join("\n"))?;
+                Ok(reloads.in_force.compare(&prepared.picture))
+            })
+        })
+    }
+
+    /// Validates the whole configuration, then swaps and says what changed; or keeps the old one and says why.
+    pub async fn reload(&self, reloader: &Reloader) {
+        if let Ok(began) = NotifyState::monotonic_usec_now() {
+            unit::tell(&[NotifyState::Reloading, began]);
+        }
+        match self.prepare().await {
+            Ok(Prepared { wiring, policy, picture, warnings }) => {
+                warn_of_idle_settings(&warnings);
+                warn_of_open_files(&wiring.settings, policy.secret_files()).await;
+                make_room_for_connections(&wiring.settings);
+                if let Some(address) = self.listen {
+                    warn_of_clear_text(address, &policy);
+                }
+                let difference = self.in_force.compare(&picture);
+                self.in_force.put(picture);
+                reloader.put_in_force(wiring, policy);
+                say_what_changed(&difference);
+            }
+            Err(faults) => {
+                for fault in faults {
+                    error!(fault, "the new configuration is refused; the old one stays in force");
+                }
+                reloader.refused();
+            }
+        }
+        unit::tell(&[NotifyState::Ready]);
+    }
+
+    /// Reads and validates the configuration and all files that it names, and makes every adapter; each fault in a line of its own.
+    async fn prepare(&self) -> Result<Prepared, Vec<String>> {
+        let shown = || self.at.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
+            return Err(vec![format!("{} is still being read since the last time; is a network mount away?", shown())]);
+        };
+        let (source, at) = (self.source.clone(), Arc::clone(&self.at));
+        // A long configuration takes a second to read, and the watch has only this thread.
+        let preparing = spawn_blocking(move || {
+            let _turn = turn;
+            source.prepare(|what| *at.lock().unwrap_or_else(PoisonError::into_inner) = what)
+        });
+        match timeout(LONGEST, preparing).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(broken)) => Err(vec![format!("an internal fault of tokenwatch: {broken}")]),
+            Err(_) => Err(vec![format!("{} cannot be read within {LONGEST:?}; is a network mount away?", shown())]),
+        }
+    }
+}
+
+impl Source {
+    fn prepare(&self, mut tell: impl FnMut(String)) -> Result<Prepared, Vec<String>> {
+        let each = |faults: Faults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+        tell(format!("{}, or a file beside it", self.start.config.display()));
+        let loaded = settings::load(&self.start.config, &self.start.environment).map_err(each)?;
+        if let Some(file) = &loaded.settings.daemon.web_config {
+            tell(format!("{}, or a file that it names", file.display()));
+        }
+        let policy = Policy::of(&loaded.settings).map_err(each)?;
+        let picture = Picture::of(&loaded.tree);
+        drop(loaded.tree);
+        tell("a file of certificate authorities (ca_file)".to_owned());
+        let wiring =
+            Wiring::new(loaded.settings, &self.reader, &self.clock).map_err(|error| vec![error.to_string()])?;
+        Ok(Prepared { wiring, policy, picture, warnings: loaded.warnings })
+    }
+}
+
+/// A line for each part that changed, few of each kind; one for each setting that waits for a restart; and a line for all.
+fn say_what_changed(difference: &Difference) {
+    let (named, left) = difference.shortened(MOST_NAMED);
+    for entry in named {
+        let (name, words) = (&*entry.name, entry.for_log());
+        match entry.sort {
+            Sort::Table => info!(table = name, "configuration: {words}"),
+            Sort::Receiver => info!(receiver = name, "configuration: {words}"),
+            Sort::Provider | Sort::Description => info!(provider = name, "configuration: {words}"),
+            Sort::App => info!(app = name, "configuration: {words}"),
+            Sort::Token => info!(token = name, "configuration: {words}"),
+        }
+    }
+    for more in left {
+        info!("configuration: {more}");
+    }
+    for waiting in &difference.waiting {
+        warn!(key = &*waiting.key, "{waiting}");
+    }
+    let [added, changed, removed] = difference.counts();
+    info!(added, changed, removed, "reloaded: {}", difference.summary());
+}
+
+/// So many parts of each kind are named.
+const MOST_NAMED: usize = 20;
+/// How long the files of a new configuration may take to be read. A hundred thousand tokens take a second.
+const LONGEST: Duration = Duration::from_secs(30);
