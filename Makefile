@@ -21,7 +21,8 @@ dist: ## Debian package, static binary, bill of materials, checksums: into targe
 
 # What the tests start is fetched while the compiler works: the one waits for the network, the other for the processor. Most tests wait for real
 # servers and real time longer than they compute, so there are more of them at once than processors.
-test: ## every test, real servers included
+test: ## every test, real servers included (needs root: some boot machines and mount disks)
+	@[ "$$(id -u)" -eq 0 ] || { echo "Some tests boot machines, mount disks and give files away: run this as root, with cargo in its PATH." >&2; exit 1; }
 	@tests/tools.sh & tools=$$!; $(CARGO) test --locked --no-run; built=$$?; wait $$tools && exit $$built
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 3 / 2))} $(CARGO) test --locked
 

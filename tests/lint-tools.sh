@@ -7,6 +7,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 tools=$root/target/tools/lint
 python=$tools/python
 
+python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing: apt install python3-venv" >&2; exit 1; }
+
 spelling=typos==1.52.0
 if [ "$(cat "$python/stamp" 2>/dev/null)" != "$spelling" ]; then
     echo "installing for lint: $spelling (into target/tools/lint)"

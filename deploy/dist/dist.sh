@@ -12,6 +12,8 @@ tools=$root/target/tools/cargo
 host=$(rustc -vV | sed -n 's/^host: //p')
 static_target=${STATIC_TARGET:-$host}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# Whoever packs may not be whom the checkout belongs to.
+git() { command git -c safe.directory='*' "$@"; }
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 TOKENWATCH_REVISION=$(git rev-parse --short HEAD)
 export SOURCE_DATE_EPOCH TOKENWATCH_REVISION

@@ -15,7 +15,7 @@ cd "$2"
 "$binary" completions zsh >completions/_tokenwatch
 "$binary" completions fish >completions/tokenwatch.fish
 
-cp "$root"/{README,CHANGELOG,SECURITY,ARCHITECTURE}.md .
+cp "$root"/{README,CHANGELOG,SECURITY,ARCHITECTURE,CONTRIBUTING}.md .
 install -D -m 644 -t docs "$root"/docs/*.md
 install -D -m 644 -t docs/decisions "$root"/docs/decisions/*.md
 install -D -m 644 -t docs/pictures "$root"/docs/pictures/*.png

@@ -306,13 +306,16 @@ fn command_lines(page: &Page) -> Vec<(usize, Vec<String>, bool)> {
             found.extend(commands(line).into_iter().filter_map(ours).map(|words| (start, words, false)));
         }
     }
-    let known: BTreeSet<String> =
-        cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let command = cli::command();
+    let known: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let parents: BTreeSet<&str> =
+        command.get_subcommands().filter(|command| command.has_subcommands()).map(clap::Command::get_name).collect();
     for (line, code) in &page.code {
         for words in commands(code) {
             // A part of a command line, as `renew NAME --dry-run`; what has an equals sign is a setting.
             let [first, second, ..] = &words[..] else { continue };
-            let part = known.contains(first) && (second.starts_with("--") || second == "NAME" || first == "config");
+            let is_word = second.starts_with("--") || second == "NAME";
+            let part = known.contains(&**first) && (is_word || parents.contains(&**first));
             if part && !code.contains(" = ") {
                 let whole = std::iter::once("tokenwatch".to_owned()).chain(words).collect();
                 found.push((*line, whole, true));
@@ -331,6 +334,7 @@ fn ours(words: Vec<String>) -> Option<Vec<String>> {
         match rest {
             [sudo, user, _, after @ ..] if sudo == "sudo" && user == "-u" => rest = after,
             [sudo, after @ ..] if sudo == "sudo" => rest = after,
+            [docker, exec, _, after @ ..] if docker == "docker" && exec == "exec" => rest = after,
             [variable, after @ ..] if variable.contains('=') => rest = after,
             [cargo, run, dashes, after @ ..] if cargo == "cargo" && run == "run" && dashes == "--" => {
                 return Some(std::iter::once("tokenwatch".to_owned()).chain(after.iter().cloned()).collect());

@@ -2,12 +2,51 @@
 //! are plain where nobody looks.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use tokenwatch::sim::{Fault, FaultKind, Match};
 
 use crate::support::house::{APP, SECRET};
 use crate::support::process::{Said, Stage, TOKENWATCH, program, unix_now};
+
+/// For the health check of a container: yes or no, as `/healthz` has it, and no is no success.
+#[test]
+fn status_health_is_what_the_daemon_says_of_its_loop() {
+    let mut stage = Stage::new();
+    stage.environment.insert("RUNTIME_DIRECTORY".to_owned(), stage.path("run").display().to_string());
+    stage.configure(&stage.config("", ""));
+    let health = |stage: &Stage| stage.run(&["status", "--health"]);
+    let nobody = health(&stage);
+    assert_eq!((nobody.code, &*nobody.out), (75, ""), "{}", nobody.err);
+
+    fs::create_dir(stage.path("run")).expect("a folder");
+    let socket = stage.path("run/control.sock");
+    for (status, body, code) in
+        [("503 Service Unavailable", "the watch loop was last seen 7 minutes ago\n", 75), ("200 OK", "ok\n", 0)]
+    {
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut head = [0; 4_096];
+                // Whoever only looks whether somebody listens asks nothing.
+                let read = stream.read(&mut head).unwrap_or(0);
+                if String::from_utf8_lossy(&head[..read]).starts_with("GET /healthz ") {
+                    let length = body.len();
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                    );
+                }
+            }
+        });
+        let said = health(&stage);
+        assert_eq!(said.code, code, "{status}: {}{}", said.out, said.err);
+        assert!(if code == 0 { said.out == "ok\n" } else { said.err.contains(body.trim_end()) }, "{}", said.err);
+    }
+}
 
 #[test]
 fn the_exit_code_of_check_is_the_worst_of_what_was_seen() {

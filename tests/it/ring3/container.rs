@@ -40,7 +40,7 @@ fn the_image_needs_no_root_and_writes_to_its_volume_only() {
     );
     assert!(place.state.join("tokenwatch.db").exists(), "the state is on the volume");
 
-    // It says no as soon as the daemon does not answer, and when it is gone.
+    // It says no as soon as the daemon does not answer.
     daemon.pause();
     assert_ne!(
         place

@@ -12,7 +12,7 @@ use super::systemd::install_package;
 use crate::support::authority::Authority;
 use crate::support::house::{APP, SECRET};
 use crate::support::nspawn::Machine;
-use crate::support::process::{ADA, Backstage, PATIENCE, unix_now, wait_until};
+use crate::support::process::{ADA, Backstage, unix_now};
 
 /// A configuration, and how it is seen that the sandbox was too narrow.
 struct Case {
@@ -65,10 +65,10 @@ fn what_is_printed_is_needed_and_enough() {
         machine.done(&["chgrp", "tokenwatch", CONFIGURATION]);
         machine.run(&["systemctl", "stop", "tokenwatch"]);
         machine.run(&["systemctl", "reset-failed", "tokenwatch"]);
-        machine.done(&["rm", "-rf", "/etc/systemd/system/tokenwatch.service.d", "/var/lib/tokenwatch/tokenwatch.db"]);
-        machine.done(&["systemctl", "daemon-reload"]);
+        machine.done(&["rm", "-f", "/var/lib/tokenwatch/tokenwatch.db"]);
+        machine.as_shipped();
         machine.run(&["systemctl", "start", "--no-block", "tokenwatch"]);
-        wait_status(&machine, name, without);
+        machine.wait_status(without);
         machine.run(&["systemctl", "stop", "tokenwatch"]);
         machine.run(&["systemctl", "reset-failed", "tokenwatch"]);
 
@@ -76,11 +76,10 @@ fn what_is_printed_is_needed_and_enough() {
         for line in *printed {
             assert!(drop_in.lines().any(|found| found == *line), "{name}: {line} is not in\n{drop_in}");
         }
-        machine.write("/etc/systemd/system/tokenwatch.service.d/sandbox.conf", &drop_in);
-        machine.done(&["systemctl", "daemon-reload"]);
+        machine.drop_in("sandbox.conf", &drop_in);
         let started = machine.run(&["systemctl", "start", "tokenwatch"]);
-        assert_eq!(started.code, 0, "{name}: {}{}", started.err, journal(&machine));
-        wait_status(&machine, name, "watching 1 token, nearest deadline in ");
+        assert_eq!(started.code, 0, "{name}: {}{}", started.err, machine.journal("info"));
+        machine.wait_status("watching 1 token, nearest deadline in ");
     }
     databases(&machine, &base_url);
     limits_and_another_place(&machine, &base_url);
@@ -99,31 +98,39 @@ fn databases(machine: &Machine, base_url: &str) {
         "[daemon]\n[provider.meta]\nbase_url = \"{base_url}\"\n[receivers.default]\n\
          [apps.helpdesk]\nid = \"{APP}\"\nsecret = {{ file = \"/srv/secret\" }}\n\
          [[tokens]]\nname = \"a\"\napp = \"helpdesk\"\nsecret = {{ file = \"/srv/data/token\" }}\n[tokens.replace]\n\
-         publish = [{{ file = \"/srv/data/token\" }}, \
+         publish = [{{ file = \"/srv/data/token\" }}, {{ file = \"/var/tmp/sink/token\" }}, \
          {{ sql = \"sqlite:///srv/data/app.db\", update = \"UPDATE t SET token = $1 WHERE rowid = 1\" }}]\n"
     );
     machine.done(&["cp", "/srv/token", "/srv/data/token"]);
-    machine.done(&["chown", "tokenwatch:", "/srv/data/token"]);
+    machine.done(&["mkdir", "/var/tmp/sink"]);
+    machine.done(&["cp", "/srv/token", "/var/tmp/sink/token"]);
+    machine.done(&["chown", "-R", "tokenwatch:", "/srv/data/token", "/var/tmp/sink"]);
     machine.write(CONFIGURATION, &text);
     let hand_over = || machine.run(&["sh", "-c", "tokenwatch replace a --anyway </srv/another"]);
     let stored = || {
         fs::copy(&there, &here).expect("a copy");
         open().query_row("SELECT token FROM t", [], |row| row.get::<_, String>(0)).expect("a row")
     };
-    machine.done(&["rm", "-rf", "/etc/systemd/system/tokenwatch.service.d"]);
-    machine.done(&["systemctl", "daemon-reload"]);
+    machine.as_shipped();
     machine.done(&["systemctl", "restart", "tokenwatch"]);
     let refused = hand_over();
     assert_ne!(refused.code, 0, "{}", refused.out);
     assert_eq!(stored(), "old");
     let drop_in = machine.done(&["tokenwatch", "config", "sandbox"]);
-    assert!(drop_in.contains("ReadWritePaths=/srv/data\n"), "{drop_in}");
-    machine.write("/etc/systemd/system/tokenwatch.service.d/sandbox.conf", &drop_in);
-    machine.done(&["systemctl", "daemon-reload"]);
+    for line in ["ReadWritePaths=/srv/data\n", "BindPaths=/var/tmp/sink\n"] {
+        assert!(drop_in.contains(line), "{drop_in}");
+    }
+    machine.drop_in("sandbox.conf", &drop_in);
     machine.done(&["systemctl", "restart", "tokenwatch"]);
     let taken = hand_over();
     assert_eq!(taken.code, 0, "{}{}", taken.out, taken.err);
-    assert_eq!(stored(), fs::read_to_string(machine.path("/srv/another")).expect("a file"));
+    let another = fs::read_to_string(machine.path("/srv/another")).expect("a file");
+    let there = fs::read_to_string(machine.path("/var/tmp/sink/token")).expect("a file");
+    assert_eq!(
+        (stored(), there.trim_end()),
+        (another.clone(), another.as_str()),
+        "a place below /var/tmp is the real one"
+    );
 }
 
 /// Numbers that go together, and a configuration that stands elsewhere.
@@ -139,25 +146,15 @@ fn limits_and_another_place(machine: &Machine, base_url: &str) {
     let condition = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/debian/configured.conf");
     machine.copy(&condition, "/etc/systemd/system/tokenwatch.service.d/configured.conf");
     machine.done(&["rm", CONFIGURATION]);
-    machine.write("/etc/systemd/system/tokenwatch.service.d/sandbox.conf", &drop_in);
-    machine.done(&["systemctl", "daemon-reload"]);
+    machine.drop_in("sandbox.conf", &drop_in);
     machine.done(&["systemctl", "restart", "tokenwatch"]);
-    wait_status(machine, "elsewhere", "(elsewhere)");
-    let show = |property: &str| machine.done(&["systemctl", "show", "--value", "--property", property, "tokenwatch"]);
-    assert_eq!((show("LimitNOFILE").trim(), show("TimeoutStopUSec").trim()), ("70256", "1min 10s"), "{drop_in}");
+    machine.wait_status("(elsewhere)");
+    let limits = ["LimitNOFILE", "TimeoutStopUSec"].map(|property| machine.show("tokenwatch", property));
+    assert_eq!(limits, ["70256", "1min 10s"], "{drop_in}");
 }
 
 fn issue(sim: &Sim) -> String {
     sim.with_world(|world| world.issue_long_user(ADA, &[], unix_now()))
-}
-
-fn wait_status(machine: &Machine, case: &str, words: &str) {
-    let text = || machine.done(&["systemctl", "show", "--value", "--property=StatusText", "tokenwatch"]);
-    wait_until(&format!("{case}: the status to say {words}"), PATIENCE, || text().contains(words));
-}
-
-fn journal(machine: &Machine) -> String {
-    machine.run(&["journalctl", "--no-pager", "--output=cat", "--lines=20", "--unit=tokenwatch"]).out
 }
 
 const CONFIGURATION: &str = "/etc/tokenwatch/tokenwatch.toml";

@@ -55,7 +55,7 @@ fn install(machine: &Machine) {
 async fn restarts(machine: &Machine) {
     let bus = machine.bus();
     let restart = |unit: &'static str, within: i64| systemd::restart(Some(&bus), unit, Span::seconds(within));
-    let (before, other) = (invocation(machine, "good.service"), invocation(machine, "other.service"));
+    let (before, other) = (machine.show("good.service", "InvocationID"), machine.show("other.service", "InvocationID"));
     let (good, fresh, slow, once, target) = tokio::join!(
         restart("good.service", 20),
         restart("fresh.service", 20),
@@ -64,8 +64,8 @@ async fn restarts(machine: &Machine) {
         restart("some.target", 20),
     );
     assert_eq!((good, fresh, slow, once, target), (Ok(()), Ok(()), Ok(()), Ok(()), Ok(())));
-    assert_ne!(invocation(machine, "good.service"), before);
-    assert_eq!(invocation(machine, "other.service"), other, "only the one that was named");
+    assert_ne!(machine.show("good.service", "InvocationID"), before);
+    assert_eq!(machine.show("other.service", "InvocationID"), other, "only the one that was named");
     for unit in ["good.service", "fresh.service", "slow.service", "some.target"] {
         assert_eq!(machine.run(&["systemctl", "is-active", unit]).out.trim(), "active", "{unit}");
     }
@@ -110,9 +110,11 @@ fn rights(machine: &Machine) {
     let (drop_in, rule) = printed.split_once("// /etc/polkit-1").expect("two files");
     machine.write("/etc/systemd/system/tokenwatch.service.d/sandbox.conf", drop_in);
     machine.write("/etc/polkit-1/rules.d/50-tokenwatch.rules", &format!("// /etc/polkit-1{rule}"));
-    let before = invocation(machine, "good.service");
+    let before = machine.show("good.service", "InvocationID");
     wait_for("polkit to read the rule", PATIENCE, || (ask("RestartUnit", "good.service").code == 0).then_some(()));
-    wait_for("the unit to be restarted", PATIENCE, || (invocation(machine, "good.service") != before).then_some(()));
+    wait_for("the unit to be restarted", PATIENCE, || {
+        (machine.show("good.service", "InvocationID") != before).then_some(())
+    });
     for (verb, unit) in [
         ("RestartUnit", "other.service"),
         ("StopUnit", "good.service"),
@@ -151,10 +153,12 @@ fn the_unit(machine: &Machine) {
     machine.done(&["cp", "-r", "/etc/systemd/system/tokenwatch.service.d", "/etc/systemd/system/probe.service.d"]);
     machine.write("/usr/lib/probe", PROBE);
     machine.done(&["systemctl", "daemon-reload"]);
-    let before = invocation(machine, "good.service");
+    let before = machine.show("good.service", "InvocationID");
     let probed = machine.run(&["systemctl", "start", "probe.service"]);
     assert_eq!(probed.code, 0, "{}{}", probed.err, journal());
-    wait_for("the unit to be restarted", PATIENCE, || (invocation(machine, "good.service") != before).then_some(()));
+    wait_for("the unit to be restarted", PATIENCE, || {
+        (machine.show("good.service", "InvocationID") != before).then_some(())
+    });
     let owners = machine.done(&["stat", "--format=%U:%a", "/srv/app/.env", "/home/app/token"]);
     assert_eq!(owners, "root:640\nroot:640\n");
 }
@@ -184,10 +188,6 @@ async fn exposed(machine: &Machine) {
     assert_eq!(look().await, Ok(expected), "a file that the unit names stays private");
     let seen = machine.done(&["runuser", "-u", "nobody", "--", "systemctl", "show", "variable.service"]);
     assert!(seen.contains("correct-horse-battery"), "anybody sees it");
-}
-
-fn invocation(machine: &Machine, unit: &str) -> String {
-    machine.done(&["systemctl", "show", "--property=InvocationID", "--value", unit]).trim().to_owned()
 }
 
 fn shipped(file: &str) -> String {

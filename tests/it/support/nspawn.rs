@@ -10,8 +10,12 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::process::{PATIENCE, Said, TOKENWATCH, program, wait_for};
+
+/// Where a person adds to tokenwatch's unit.
+const DROP_INS: &str = "/etc/systemd/system/tokenwatch.service.d";
 
 /// It runs until it is dropped.
 pub struct Machine {
@@ -118,6 +122,39 @@ impl Machine {
     /// Reads a file inside.
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).expect("a file inside")
+    }
+
+    /// A property of a unit, as `systemctl show` prints it.
+    pub fn show(&self, unit: &str, property: &str) -> String {
+        self.done(&["systemctl", "show", "--value", "--property", property, unit]).trim().to_owned()
+    }
+
+    /// Waits until the status of tokenwatch's unit has these words.
+    pub fn wait_status(&self, words: &str) {
+        let mut last = String::new();
+        let end = Instant::now() + PATIENCE;
+        while !last.contains(words) {
+            assert!(Instant::now() < end, "{words:?} is not in the status {last:?}\n{}", self.journal("info"));
+            std::thread::sleep(Duration::from_millis(50));
+            last = self.show("tokenwatch", "StatusText");
+        }
+    }
+
+    /// What tokenwatch wrote to the journal, from this priority on.
+    pub fn journal(&self, priority: &str) -> String {
+        self.done(&["journalctl", "--no-pager", "--output=cat", "--unit=tokenwatch", "--priority", priority])
+    }
+
+    /// Adds to tokenwatch's unit, or changes what was added.
+    pub fn drop_in(&self, name: &str, text: &str) {
+        self.write(&format!("{DROP_INS}/{name}"), text);
+        self.done(&["systemctl", "daemon-reload"]);
+    }
+
+    /// Takes away what was added to tokenwatch's unit.
+    pub fn as_shipped(&self) {
+        self.done(&["rm", "-rf", DROP_INS]);
+        self.done(&["systemctl", "daemon-reload"]);
     }
 
     /// Does some work in its network: what is bound there is reached from inside, and what listens inside is reached.

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokenwatch::clock::System;
 use tokenwatch::ports::Clock as _;
 use tokenwatch::sim::{App, Sim, User, World};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -51,6 +52,14 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
 /// The same for a yes or no.
 pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     wait_for(what, limit, || holds().then_some(()));
+}
+
+/// An address that refuses every connection, for as long as the socket is kept: bound, so that nobody else gets it, and listening to nobody.
+pub fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let address = socket.local_addr().expect("bound");
+    (socket, address)
 }
 
 /// A port that nothing listens on. Ports below the range from which systems give out their own are used, each once, so that nobody
