@@ -489,6 +489,7 @@ mod tests {
         assert_eq!(end[..17], expected[..17], "four minutes from now");
     }
 
+    // promise 49
     #[tokio::test]
     async fn every_occasion_fires_and_ends_what_it_should() {
         use NotifyReason::{Escalated, First, Reminded, Repeated, Resolved};
@@ -570,6 +571,7 @@ mod tests {
         }
     }
 
+    // promise 52
     #[tokio::test]
     async fn the_watcher_an_app_a_test_and_the_summary() {
         let of = |reason: Reason, severity: Severity, subject: Subject| {
@@ -603,6 +605,7 @@ mod tests {
         assert_eq!(names.len(), Reason::ALL.len() - 2, "no name is used twice, and good news has none");
     }
 
+    // promise 49
     #[tokio::test]
     async fn what_is_open_is_told_again_in_chunks() {
         let server = Server::start(FINE).await;

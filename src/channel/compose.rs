@@ -585,6 +585,7 @@ pub(super) mod tests {
         assert!(mail.calendar.is_some_and(|text| text.contains("DTSTART:20250718T080000Z")));
     }
 
+    // promise 48
     #[test]
     fn many_notices_are_one_message_of_bounded_size() {
         let expired = |n: usize| Notice {
@@ -642,6 +643,7 @@ pub(super) mod tests {
         assert!(mixed.subject.starts_with("[tokenwatch] CRITICAL 1 app and 1 token: "), "{}", mixed.subject);
     }
 
+    // promises 33, 34
     #[test]
     fn ids_depend_on_the_keys_alone() {
         let bundle = |names: &[&str]| {

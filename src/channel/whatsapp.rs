@@ -566,6 +566,7 @@ mod tests {
         assert_eq!(deliver(&channel).await, Ok(Delivery { addresses: 2, failures: vec![] }));
     }
 
+    // promise 44
     #[tokio::test]
     async fn bad_news_about_the_sender_go_another_way() {
         let server = Server::start(&[YES]).await;

@@ -140,6 +140,7 @@ mod tests {
         places
     }
 
+    // promise 48
     #[test]
     fn tokens_of_one_user_are_kin() {
         let tokens = tokens(&["env = \"X\""; 6]);
@@ -164,6 +165,7 @@ mod tests {
         assert!(kin.of(Suspicion::Place(0), &tokens, later).is_empty(), "the environment is no file");
     }
 
+    // promise 48
     #[test]
     fn tokens_of_one_file_are_kin() {
         let tokens = tokens(&[

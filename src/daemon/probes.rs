@@ -92,6 +92,7 @@ mod tests {
     use crate::domain::number::{Number, Subscription};
     use crate::settings;
 
+    // promise 62
     #[test]
     fn the_least_calls_that_keep_a_number_watched() {
         let text = "[schedule]\nnumbers = \"1h\"\n[[tokens]]\nname = \"a\"\nsecret = { env = \"X\" }\n\

@@ -340,6 +340,7 @@ mod tests {
         }
     }
 
+    // promises 29, 32
     #[test]
     fn people_are_told_when_it_gets_worse_and_when_it_stays_critical() {
         use NotifyReason::{Escalated, Repeated};
@@ -363,6 +364,7 @@ mod tests {
         }
     }
 
+    // promise 33
     #[test]
     fn keys_name_the_incident_and_the_rung() {
         let Ok(id) = TokenId::parse("a.b") else { return };

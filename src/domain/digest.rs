@@ -115,6 +115,7 @@ const NO_DEADLINE: Timestamp = Timestamp::from_unix(i64::MAX);
 mod tests {
     use super::*;
 
+    // promise 47
     #[test]
     fn messages_are_paced_and_the_urgent_go_first() {
         let at = Timestamp::from_unix;
@@ -130,6 +131,7 @@ mod tests {
         assert_eq!(paced(&[at(200_000); 6], true, now), now.plus(REFILL), "a clock moved back");
     }
 
+    // promise 47
     #[test]
     fn no_hour_has_more_than_eighteen_messages() {
         let mut sent: Vec<Timestamp> = Vec::new();

@@ -426,6 +426,7 @@ async fn a_blocked_app_of_five_hundred_tokens_is_one_mail() {
     assert_eq!(house.notice_keys().len(), 2, "one incident");
 }
 
+// promise 35
 /// Tokens go blind, and see again, at seconds of their own, spread over a period; people are told of the outage, not of the seconds.
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_provider_for_five_hundred_tokens_is_two_mails_and_one_resolved() {
@@ -446,6 +447,7 @@ async fn an_outage_of_the_provider_for_five_hundred_tokens_is_two_mails_and_one_
     assert_eq!(house.notice_keys().len(), 1_000, "each was told once, and resolved once");
 }
 
+// promise 48
 /// One password behind many tokens: each is found dead at its own check, within a period, and each is told once.
 #[tokio::test(start_paused = true)]
 async fn one_password_behind_many_tokens_is_told_for_each_of_them_once() {
@@ -593,6 +595,7 @@ async fn a_budget_that_is_nearly_used_is_used_slowly() {
 
 // ---- mail that cannot leave -----------------------------------------------------------------------------------------------------------
 
+// promise 45
 #[tokio::test(start_paused = true)]
 async fn three_days_without_a_relay_lose_no_notice() {
     let mut house = inhabited().await;

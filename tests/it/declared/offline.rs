@@ -110,6 +110,7 @@ fn shop(address: std::net::SocketAddr, ca_file: Option<&Path>, name: &str) -> St
     )
 }
 
+// promise 63
 #[tokio::test]
 async fn the_end_of_a_certificate_is_read_whether_it_is_trusted_or_not() {
     let made = Certificates::new();
@@ -183,6 +184,7 @@ async fn who_shows_no_certificate_tells_nothing() {
     assert_eq!(check(&at_work(&config, &[], NOW)).await.expect_err("no TLS").reason(), "tls");
 }
 
+// promise 64
 #[tokio::test]
 async fn a_jwt_is_read_and_nobody_is_asked() {
     let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
@@ -198,6 +200,7 @@ async fn a_jwt_is_read_and_nobody_is_asked() {
     assert_eq!(other.validity, Validity::Unreadable);
 }
 
+// promise 64
 #[tokio::test]
 async fn a_date_that_a_person_wrote_is_believed_where_nobody_else_knows() {
     let config = |rest: &str| format!("[[tokens]]\nname = \"badge\"\nprovider = \"manual\"\n{rest}");

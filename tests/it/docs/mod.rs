@@ -7,6 +7,7 @@ mod examples;
 mod links;
 mod manual;
 mod names;
+mod promises;
 
 use std::collections::BTreeMap;
 use std::fs;

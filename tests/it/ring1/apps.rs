@@ -67,6 +67,7 @@ fn fine(_: usize) -> Observation {
 const SILENCE: [Word; 0] = [];
 const TOLD: [Word; 1] = [(First, Reason::AppFault, Critical)];
 
+// promises 21, 29
 #[test]
 fn five_hundred_tokens_of_one_app_fail_and_people_are_told_once() {
     let mut house = House::new(500);
@@ -82,6 +83,7 @@ fn five_hundred_tokens_of_one_app_fail_and_people_are_told_once() {
     assert!(house.status.ledger.incidents.is_empty());
 }
 
+// promise 21
 #[test]
 fn a_single_report_is_not_believed() {
     let mut house = House::new(3);
@@ -91,6 +93,7 @@ fn a_single_report_is_not_believed() {
     assert_eq!(of_app, [TOLD[0], (Resolved, Reason::AppFault, Critical)]);
 }
 
+// promise 21
 #[test]
 fn trouble_of_the_network_or_of_one_token_says_nothing_about_the_app() {
     let mut house = House::new(2);
@@ -102,6 +105,7 @@ fn trouble_of_the_network_or_of_one_token_says_nothing_about_the_app() {
     assert_eq!(house.round(3 * HOUR, foreign).1, [(Resolved, Reason::AppFault, Critical)]);
 }
 
+// promise 21
 #[test]
 fn every_fault_of_an_app_has_a_name_and_an_app_whose_secret_is_gone_has_another() {
     for fault in AppFault::ALL {
@@ -112,6 +116,7 @@ fn every_fault_of_an_app_has_a_name_and_an_app_whose_secret_is_gone_has_another(
     }
 }
 
+// promises 21, 29
 #[test]
 fn another_fault_replaces_the_first_without_a_resolved() {
     let house = House::new(0);
@@ -130,7 +135,7 @@ fn another_fault_replaces_the_first_without_a_resolved() {
     assert_eq!(status.ledger.incidents.len(), 1);
 }
 
-// 36 to 43
+// promises 36 to 43
 #[test]
 fn an_app_is_answered_and_damped_like_a_token() {
     let house = House::new(0);

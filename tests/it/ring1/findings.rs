@@ -157,6 +157,7 @@ fn expired() {
     assert_eq!(found.find(Reason::Expired).map(|finding| finding.stage), Some(Stage::ENDED));
 }
 
+// promises 16, 63
 #[test]
 fn revoked_by_every_cause() {
     for cause in Cause::ALL {
@@ -204,6 +205,7 @@ fn data_access_expiring() {
     assert_eq!(judged(&strict(), &open, 69 * DAY).verdict, Verdict::Expiring);
 }
 
+// promise 16
 #[test]
 fn data_access_expired() {
     let inactive = Validity::Revoked(Cause::Inactive);
@@ -224,6 +226,7 @@ fn data_access_expired() {
     assert!(found.find(Reason::Revoked).is_some());
 }
 
+// promise 22
 #[test]
 fn expiry_unknown() {
     check(
@@ -240,6 +243,7 @@ fn expiry_unknown() {
     assert_eq!(found.verdict, Verdict::Healthy, "it works");
 }
 
+// promises 22, 63
 #[test]
 fn scope_missing() {
     let other = granted(&[("pages_show_list", None)]);
@@ -260,6 +264,7 @@ fn scope_missing() {
     assert_eq!(detail, Some(Detail::Missing(vec![SCOPE.into()])));
 }
 
+// promise 22
 #[test]
 fn target_missing() {
     let rows: [(&str, Inspection, Option<Severity>); 7] = [
@@ -280,6 +285,7 @@ fn target_missing() {
     }
 }
 
+// promise 20
 #[test]
 fn app_fault_of_a_token() {
     let mut foreign = knowing(valid_until(600 * DAY));
@@ -290,6 +296,7 @@ fn app_fault_of_a_token() {
     );
 }
 
+// promise 19
 #[test]
 fn source_unreadable() {
     let mut gone = knowing(valid_until(600 * DAY));
@@ -301,6 +308,7 @@ fn source_unreadable() {
     assert_eq!(judged(&strict(), &gone, 598 * DAY).verdict, Verdict::Expiring, "doubt never hides a known date");
 }
 
+// promises 17, 18
 #[test]
 fn blind() {
     let failing = |answered: Option<i64>, since: i64, error: CheckError| {
@@ -407,6 +415,7 @@ fn able_to(sending: Option<Sending>, status: Option<&str>) -> TokenStatus {
     sending_from(NumberStatus { number: Some(number), ..NumberStatus::default() })
 }
 
+// promise 59
 #[test]
 fn numbers_that_cannot_send() {
     use Sending::{Available, Blocked, Limited};
@@ -430,6 +439,7 @@ fn numbers_that_cannot_send() {
     assert!(finding.stage > judged(&strict(), &able_to(Some(Limited), None), HOUR).findings[0].stage);
 }
 
+// promise 59
 #[test]
 fn the_worst_of_what_is_in_the_way_comes_first() {
     let obstacle = |entity, sending| Obstacle {
@@ -453,6 +463,7 @@ fn the_worst_of_what_is_in_the_way_comes_first() {
     assert_eq!(obstacles.iter().map(|it| it.entity).collect::<Vec<_>>(), [Entity::Account, Entity::Number]);
 }
 
+// promise 60
 #[test]
 fn a_number_that_is_not_seen_is_a_missing_target() {
     let refused = NumberStatus { id: "5218".into(), refused: Some("no such".into()), ..NumberStatus::default() };
@@ -463,6 +474,7 @@ fn a_number_that_is_not_seen_is_a_missing_target() {
     assert_eq!(finding.detail, Detail::Missing(vec!["phone number 5218".into()]));
 }
 
+// promise 61
 #[test]
 fn what_arrives_and_reaches_nobody() {
     use Subscription::{Nobody, Others, Ours};
@@ -484,6 +496,7 @@ fn what_arrives_and_reaches_nobody() {
     }
 }
 
+// promise 4
 /// Whoever reckons with shares of a lifetime from outside must reckon with ours: a life begins at the issue, at the first sight where that is not
 /// told, and anew with a renewal that left the secret the same.
 #[test]

@@ -75,6 +75,7 @@ proptest! {
         }
     }
 
+    // promises 7, 33
     #[test]
     fn nothing_is_told_twice(fate in fates(ALL)) {
         let Lived { looks, pages, .. } = fate.lived();

@@ -461,7 +461,7 @@ impl Memory {
         if self.trouble == Some(ToldAs::Blindness)
             && let Some(since) = self.blind_since(policy)
         {
-            // 17
+            // promise 17
             let patience = policy.blind_after.as_seconds();
             if now - since >= 4 * patience {
                 truths.push(Truth { depth: 2, ..plain(Blind, Critical) });
@@ -685,7 +685,7 @@ fn hear(policy: &Policy, silence: Option<Silence>, tale: &mut Tale, truth: Truth
     } else {
         return None;
     };
-    // 37, 38
+    // promises 37, 38
     if silence.is_some_and(|silence| why == Repeated || silence.hides(truth)) {
         return None;
     }

@@ -18,6 +18,7 @@ use super::{DAY, HOUR, MINUTE, at};
 proptest! {
     #![proptest_config(config())]
 
+    // promises 35, 45 to 47
     #[test]
     fn nothing_is_lost_and_nobody_is_flooded(
         crowd in prop::collection::vec(fates(Taste { clocks: false, ..ALL }), 1..12),
@@ -49,7 +50,7 @@ proptest! {
             }
         }
 
-        // 46
+        // promise 46
         for message in &sent {
             let is_night = office.morning(message.at).is_some();
             let all_critical = message.bundle.notices.iter().all(|notice| notice.severity == Critical);

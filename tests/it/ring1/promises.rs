@@ -1,7 +1,8 @@
-//! The promises of `docs/alerts.md`, one by one, each on the smallest life that shows it. The number of the promise stands above it.
+//! The promises of `docs/alerts.md`, one by one, each on the smallest life that shows it. The number of the promise stands above each
+//! test; so it does above those of the other rings, and `docs::promises` sees to it that none is left out.
 
 use tokenwatch::domain::alert::NotifyReason::{Escalated, First, Reminded, Repeated, Resolved};
-use tokenwatch::domain::alert::{Ending, Subject};
+use tokenwatch::domain::alert::{Ending, Incident, Subject};
 use tokenwatch::domain::answer::{Answer, Refused};
 use tokenwatch::domain::digest::{Bundle, FOLD_WINDOW, send_at};
 use tokenwatch::domain::finding::Reason::{
@@ -9,8 +10,9 @@ use tokenwatch::domain::finding::Reason::{
     ScopeMissing, SourceUnreadable, Unreadable,
 };
 use tokenwatch::domain::finding::Severity::{Critical, Info, Warning};
+use tokenwatch::domain::finding::{Reason, Severity};
 use tokenwatch::domain::inspection::{AppFault, CheckError, Expiry, Inspection, Validity};
-use tokenwatch::domain::ledger::Entry;
+use tokenwatch::domain::ledger::{Entry, Ledger};
 use tokenwatch::domain::status::TokenStatus;
 use tokenwatch::domain::step::{Observation, retire};
 use tokenwatch::domain::time::Span;
@@ -64,7 +66,7 @@ fn fickle() -> Slot {
     slot
 }
 
-// 1, 2
+// promises 1, 2, 7
 #[test]
 fn every_rung_is_told_in_the_second_it_is_crossed() {
     let mut slot = quiet();
@@ -86,7 +88,7 @@ fn every_rung_is_told_in_the_second_it_is_crossed() {
     assert_eq!(slot.tells(end, checked(1, valid_until(end))), [(Escalated, Expired, Critical)]);
 }
 
-// 1
+// promise 1
 #[test]
 fn a_look_is_due_at_the_very_second_of_a_rung() {
     let mut slot = quiet();
@@ -97,7 +99,7 @@ fn a_look_is_due_at_the_very_second_of_a_rung() {
     }
 }
 
-// 2
+// promise 2
 #[test]
 fn the_only_rung_is_info_and_of_two_the_second_is_critical() {
     let mut slot = Slot::new(Policy { ladder: days(&[10]), ..Policy::default() });
@@ -107,7 +109,7 @@ fn the_only_rung_is_info_and_of_two_the_second_is_critical() {
     assert_eq!(slot.tells(55 * DAY, checked(1, valid_until(60 * DAY))), [(Escalated, Expiring, Critical)]);
 }
 
-// 3
+// promise 3
 #[test]
 fn the_last_three_days_of_a_long_life_are_critical() {
     let mut slot = Slot::new(Policy { ladder: days(&[7]), ..Policy::default() });
@@ -119,7 +121,7 @@ fn the_last_three_days_of_a_long_life_are_critical() {
     assert_eq!(slot.tells(end - 3 * DAY, checked(1, valid_until(end))), [(Escalated, Expiring, Critical)]);
 }
 
-// 3
+// promise 3
 #[test]
 fn a_life_of_seven_days_is_not_long() {
     let mut slot = Slot::new(Policy { ladder: days(&[7, 2]), ..Policy::default() });
@@ -128,7 +130,7 @@ fn a_life_of_seven_days_is_not_long() {
     assert_eq!(slot.tells(4 * DAY + 1, checked(1, valid_until(7 * DAY + 1))), [(First, Expiring, Critical)]);
 }
 
-// 4, 5
+// promises 4, 5
 #[test]
 fn rungs_longer_than_the_lifetime_are_skipped() {
     let mut slot = quiet();
@@ -136,7 +138,7 @@ fn rungs_longer_than_the_lifetime_are_skipped() {
     assert_eq!(slot.tells(3 * DAY, checked(1, valid_until(10 * DAY))), [(First, Expiring, Info)]);
 }
 
-// 4
+// promise 4
 #[test]
 fn without_a_date_of_issue_the_lifetime_counts_from_first_seen() {
     let seen = || checked(1, answer(Validity::Valid, Expiry::At(at(12 * DAY))));
@@ -146,7 +148,7 @@ fn without_a_date_of_issue_the_lifetime_counts_from_first_seen() {
     assert_eq!(slot.tells(5 * DAY, seen()), [(First, Expiring, Info)]);
 }
 
-// 4, 14
+// promises 4, 14
 #[test]
 fn an_answer_that_leaves_a_date_out_erases_none() {
     let mut slot = quiet();
@@ -159,7 +161,7 @@ fn an_answer_that_leaves_a_date_out_erases_none() {
     assert_eq!(slot.tells(60 * DAY, terse()), [(Escalated, Expired, Critical)]);
 }
 
-// 4
+// promise 14
 #[test]
 fn an_end_that_is_told_in_seconds_left_is_one_end_at_every_check() {
     let mut slot = quiet();
@@ -174,7 +176,7 @@ fn an_end_that_is_told_in_seconds_left_is_one_end_at_every_check() {
     assert!(moved.iter().any(|notice| notice.deadline == Some(at(60 * DAY + 60))), "{moved:?}");
 }
 
-// 64
+// promise 64
 #[test]
 fn a_typed_end_is_passed_over_once_it_has_passed_and_the_token_works() {
     let typed = |slot: &mut Slot, days: i64, alone| slot.spec.expires = Some(TypedEnd { at: at(days * DAY), alone });
@@ -202,7 +204,7 @@ fn a_typed_end_is_passed_over_once_it_has_passed_and_the_token_works() {
     assert_eq!(slot.tells(60 * DAY, untold()), [(Escalated, Expired, Critical)]);
 }
 
-// 6
+// promise 6
 #[test]
 fn a_token_of_an_hour_has_a_ladder_of_its_own() {
     let mut slot = quiet();
@@ -214,7 +216,7 @@ fn a_token_of_an_hour_has_a_ladder_of_its_own() {
     assert_eq!(slot.tells(HOUR, seen()), [(Escalated, Expired, Critical)]);
 }
 
-// 6
+// promise 4
 #[test]
 fn a_renewal_shortens_no_window_of_data_access() {
     let mut slot = quiet();
@@ -230,7 +232,7 @@ fn a_renewal_shortens_no_window_of_data_access() {
     assert_eq!(slot.tells(83 * DAY, checked(2, seen(80 * DAY, 140 * DAY))), [(Escalated, DataAccessExpiring, Warning)]);
 }
 
-// 6
+// promise 6
 #[test]
 fn a_ladder_never_ends_up_empty() {
     let mut slot = Slot::new(Policy { ladder: days(&[30]), repeat: Span::ZERO, ..Policy::default() });
@@ -239,7 +241,7 @@ fn a_ladder_never_ends_up_empty() {
     assert_eq!(slot.tells(20 * DAY - 20 * DAY * 33 / 100, seen()), [(First, Expiring, Info)]);
 }
 
-// 8
+// promise 8
 #[test]
 fn after_an_outage_only_the_most_urgent_rung_is_told() {
     let mut slot = quiet();
@@ -248,7 +250,7 @@ fn after_an_outage_only_the_most_urgent_rung_is_told() {
     assert_eq!(slot.tells(59 * DAY + HOUR, checked(1, valid_until(60 * DAY))), [(Escalated, Expiring, Critical)]);
 }
 
-// 9
+// promise 9
 #[test]
 fn the_end_is_told_even_if_every_rung_was_slept_through() {
     let mut slot = quiet();
@@ -258,7 +260,7 @@ fn the_end_is_told_even_if_every_rung_was_slept_through() {
     assert_eq!(never_seen.tells(90 * DAY, checked(1, valid_until(60 * DAY))), [(First, Expired, Critical)]);
 }
 
-// 9, 34
+// promises 9, 34
 #[test]
 fn expired_continues_the_incident_of_the_ladder() {
     let mut slot = quiet();
@@ -268,7 +270,7 @@ fn expired_continues_the_incident_of_the_ladder() {
     assert_eq!(first[0].key.incident(), second[0].key.incident());
 }
 
-// 10
+// promise 10
 #[test]
 fn an_expiry_that_the_provider_takes_back_is_resolved_and_starts_anew() {
     let expired = || checked(1, answer(Validity::Expired, Expiry::Unknown));
@@ -290,7 +292,7 @@ fn an_expiry_that_the_provider_takes_back_is_resolved_and_starts_anew() {
     assert_eq!(near.tells(60 * DAY, checked(1, valid_until(60 * DAY))), [(Escalated, Expired, Critical)]);
 }
 
-// 10
+// promise 10
 #[test]
 fn an_expiry_without_any_known_date_can_be_taken_back_too() {
     let mut slot = quiet();
@@ -302,7 +304,7 @@ fn an_expiry_without_any_known_date_can_be_taken_back_too() {
     );
 }
 
-// 10
+// promise 10
 #[test]
 fn two_servers_that_disagree_about_a_passed_date_do_not_restart_the_ladder() {
     let mut slot = quiet();
@@ -313,7 +315,7 @@ fn two_servers_that_disagree_about_a_passed_date_do_not_restart_the_ladder() {
     assert_eq!(slot.tells(60 * DAY + 2, expired()), SILENCE);
 }
 
-// 11, 26
+// promises 11, 26
 #[test]
 fn a_new_date_starts_anew() {
     let mut slot = quiet();
@@ -322,7 +324,7 @@ fn a_new_date_starts_anew() {
     assert_eq!(slot.tells(99 * DAY, checked(1, valid_until(120 * DAY))), [(First, Expiring, Info)]);
 }
 
-// 12
+// promise 12
 #[test]
 fn a_new_secret_starts_anew_even_with_the_same_date() {
     let mut slot = quiet();
@@ -331,7 +333,7 @@ fn a_new_secret_starts_anew_even_with_the_same_date() {
     assert_eq!(slot.tells(51 * DAY + 1, checked(2, valid_until(60 * DAY))), SILENCE);
 }
 
-// 13
+// promise 13
 #[test]
 fn a_changed_ladder_loses_no_rung() {
     let mut slot = Slot::new(Policy { ladder: days(&[60, 50, 40, 21, 14, 7, 3, 1]), ..Policy::default() });
@@ -345,7 +347,7 @@ fn a_changed_ladder_loses_no_rung() {
     }
 }
 
-// 13, 23
+// promises 13, 23
 #[test]
 fn what_is_resolved_was_as_bad_as_the_worst_that_was_told() {
     let mut slot = Slot::new(Policy { ladder: days(&[20, 10]), ..Policy::default() });
@@ -355,7 +357,7 @@ fn what_is_resolved_was_as_bad_as_the_worst_that_was_told() {
     assert_eq!(slot.tells(51 * DAY + 1, checked(2, valid_until(600 * DAY))), [(Resolved, Expiring, Critical)]);
 }
 
-// 14
+// promise 14
 #[test]
 fn doubt_never_hides_a_known_date() {
     let errors = [
@@ -379,7 +381,7 @@ fn doubt_never_hides_a_known_date() {
     }
 }
 
-// 15
+// promise 15
 #[test]
 fn a_single_false_invalid_makes_no_notice() {
     let mut slot = quiet();
@@ -392,7 +394,7 @@ fn a_single_false_invalid_makes_no_notice() {
     assert_eq!(slot.tells(2 * DAY, checked(1, revoked())), SILENCE, "the good answer broke the row");
 }
 
-// 15
+// promise 15
 #[test]
 fn failed_checks_neither_count_nor_break_the_row() {
     let mut slot = quiet();
@@ -402,7 +404,7 @@ fn failed_checks_neither_count_nor_break_the_row() {
     assert_eq!(slot.tells(HOUR + 20, checked(1, revoked())), [(First, Revoked, Critical)]);
 }
 
-// 15, 24
+// promises 15, 24
 #[test]
 fn a_new_secret_breaks_the_row() {
     let mut slot = quiet();
@@ -412,7 +414,7 @@ fn a_new_secret_breaks_the_row() {
     assert_eq!(slot.tells(HOUR + 20, checked(2, revoked())), [(First, Revoked, Critical)]);
 }
 
-// 16, 25, 27
+// promises 16, 25, 27
 #[test]
 fn proof_of_death_takes_the_place_of_a_date() {
     let mut slot = Slot::new(Policy { confirm_invalid: 1, repeat: Span::ZERO, ..Policy::default() });
@@ -426,7 +428,7 @@ fn proof_of_death_takes_the_place_of_a_date() {
     );
 }
 
-// 17
+// promise 17
 #[test]
 fn blind_is_a_warning_then_critical() {
     let mut slot = quiet();
@@ -439,7 +441,7 @@ fn blind_is_a_warning_then_critical() {
     assert_eq!(slot.tells(DAY + 1, checked(1, valid_until(60 * DAY))), [(Resolved, Blind, Critical)]);
 }
 
-// 17
+// promise 17
 #[test]
 fn a_check_put_off_again_and_again_is_blind_too() {
     let mut slot = quiet();
@@ -454,7 +456,7 @@ fn a_check_put_off_again_and_again_is_blind_too() {
     assert_eq!(never.tells(6 * HOUR, Observation::Deferred(at(7 * HOUR))), [(First, Blind, Warning)]);
 }
 
-// 17
+// promise 17
 #[test]
 fn an_answer_that_nobody_asked_for_is_not_missing() {
     let mut slot = quiet();
@@ -465,7 +467,7 @@ fn an_answer_that_nobody_asked_for_is_not_missing() {
     assert_eq!(slot.tells(2 * DAY + 6 * HOUR, unreachable(1)), [(First, Blind, Warning)]);
 }
 
-// 18
+// promise 18
 #[test]
 fn blindness_that_has_another_name_is_told_as_that() {
     for (seen, told) in [
@@ -480,7 +482,7 @@ fn blindness_that_has_another_name_is_told_as_that() {
     }
 }
 
-// 18
+// promise 18
 #[test]
 fn an_open_blind_incident_waits_for_an_answer() {
     let mut slot = Slot::new(Policy::default());
@@ -491,7 +493,7 @@ fn an_open_blind_incident_waits_for_an_answer() {
     assert_eq!(slot.tells(9 * DAY + 1, checked(1, valid_until(60 * DAY))), [(Resolved, Blind, Critical)]);
 }
 
-// 19
+// promise 19
 #[test]
 fn a_secret_that_cannot_be_read_is_told_at_once_and_ends_when_it_can() {
     let mut slot = quiet();
@@ -501,7 +503,7 @@ fn a_secret_that_cannot_be_read_is_told_at_once_and_ends_when_it_can() {
     assert_eq!(slot.tells(3 * HOUR, unreachable(1)), [(Resolved, SourceUnreadable, Critical)]);
 }
 
-// 20
+// promise 20
 #[test]
 fn a_token_of_another_app_ends_with_a_believed_answer_only() {
     let foreign = || failed(1, CheckError::ForeignToken("other".into()));
@@ -515,7 +517,7 @@ fn a_token_of_another_app_ends_with_a_believed_answer_only() {
     assert_eq!(slot.tells(10, checked(2, valid_until(60 * DAY))), [(Resolved, Foreign, Critical)]);
 }
 
-// 22
+// promise 22
 #[test]
 fn permissions_are_judged_on_a_working_token_that_says_what_it_may() {
     let poor = || Inspection { grants: Some(Vec::new()), ..valid_until(60 * DAY) };
@@ -528,7 +530,7 @@ fn permissions_are_judged_on_a_working_token_that_says_what_it_may() {
     assert_eq!(slot.tells(0, checked(1, answer(Validity::Valid, Expiry::Unknown))), [(First, ExpiryUnknown, Info)]);
 }
 
-// 23, 24
+// promises 23, 24
 #[test]
 fn nothing_ends_while_a_new_secret_is_unverified() {
     let mut slot = Slot::new(Policy::default());
@@ -540,7 +542,7 @@ fn nothing_ends_while_a_new_secret_is_unverified() {
     assert_eq!(slot.tells(60 * DAY + 5, checked(2, valid_until(120 * DAY))), SILENCE, "once");
 }
 
-// 24
+// promise 24
 #[test]
 fn a_new_secret_with_a_long_life_resolves_what_the_old_one_had() {
     for (first, told) in [
@@ -557,7 +559,7 @@ fn a_new_secret_with_a_long_life_resolves_what_the_old_one_had() {
     }
 }
 
-// 26
+// promise 26
 #[test]
 fn a_later_date_on_its_own_ladder_resolves_the_old_incident_and_opens_a_new_one() {
     for secret in [1, 2] {
@@ -572,7 +574,7 @@ fn a_later_date_on_its_own_ladder_resolves_the_old_incident_and_opens_a_new_one(
     }
 }
 
-// 26
+// promise 26
 #[test]
 fn an_earlier_date_replaces_the_old_incident() {
     let mut slot = quiet();
@@ -580,7 +582,7 @@ fn an_earlier_date_replaces_the_old_incident() {
     assert_eq!(slot.tells(40 * DAY + 1, checked(1, valid_until(42 * DAY))), [(First, Expiring, Critical)]);
 }
 
-// 26
+// promise 26
 #[test]
 fn the_same_fault_of_a_new_secret_is_told_without_a_resolved() {
     let poor = |end| Inspection { grants: Some(Vec::new()), ..valid_until(end) };
@@ -589,7 +591,7 @@ fn the_same_fault_of_a_new_secret_is_told_without_a_resolved() {
     assert_eq!(slot.tells(1, checked(2, poor(60 * DAY))), [(First, ScopeMissing, Warning)]);
 }
 
-// 28, 33
+// promises 28, 33
 #[test]
 fn a_slot_removed_and_added_again_is_told_again_under_other_keys() {
     let mut slot = quiet();
@@ -606,7 +608,7 @@ fn a_slot_removed_and_added_again_is_told_again_under_other_keys() {
     assert_ne!(again[0].key, first[0].key, "the outbox would take it for a notice that was delivered already");
 }
 
-// 29
+// promise 29
 #[test]
 fn critical_incidents_repeat_and_others_do_not() {
     let mut slot = Slot::new(Policy::default());
@@ -621,7 +623,7 @@ fn critical_incidents_repeat_and_others_do_not() {
     assert_eq!(slot.tells(61 * DAY, seen()), [(Repeated, Expired, Critical)]);
 }
 
-// 30
+// promise 30
 #[test]
 fn a_clock_moved_back_resends_nothing_and_ends_nothing() {
     let mut slot = quiet();
@@ -637,7 +639,7 @@ fn a_clock_moved_back_resends_nothing_and_ends_nothing() {
     assert_eq!(slot.tells(60 * DAY, seen()), SILENCE);
 }
 
-// 30
+// promise 30
 #[test]
 fn repeats_count_from_the_step_back_and_come_only_while_critical() {
     let mut slot = Slot::new(Policy::default());
@@ -653,7 +655,7 @@ fn repeats_count_from_the_step_back_and_come_only_while_critical() {
     assert!(step.wake > at(52 * DAY + 1), "and no look is due for it every second");
 }
 
-// 30
+// promise 30
 #[test]
 fn a_repeat_by_a_clock_moved_back_forgets_no_rung() {
     let mut slot = Slot::new(Policy::default());
@@ -665,7 +667,7 @@ fn a_repeat_by_a_clock_moved_back_forgets_no_rung() {
     assert_eq!(slot.tells(59 * DAY, seen()), [(Repeated, Expiring, Critical)], "not the last rung again");
 }
 
-// 30
+// promise 30
 #[test]
 fn a_lifetime_is_not_measured_from_a_clock_that_ran_ahead() {
     let seen = || checked(1, answer(Validity::Valid, Expiry::At(at(60 * DAY))));
@@ -675,7 +677,7 @@ fn a_lifetime_is_not_measured_from_a_clock_that_ran_ahead() {
     assert_eq!(slot.tells(39 * DAY, seen()), [(First, Expiring, Info)], "a lifetime of sixty days, as it turned out");
 }
 
-// 30
+// promise 30
 #[test]
 fn blindness_is_not_measured_from_a_clock_that_ran_ahead() {
     let mut slot = quiet();
@@ -684,7 +686,7 @@ fn blindness_is_not_measured_from_a_clock_that_ran_ahead() {
     assert_eq!(slot.tells(6 * HOUR, unreachable(1)), [(First, Blind, Warning)]);
 }
 
-// 31
+// promise 31
 #[test]
 fn a_status_without_news_is_silent() {
     let mut slot = quiet();
@@ -696,7 +698,7 @@ fn a_status_without_news_is_silent() {
     assert_eq!(slot.status.ledger.incidents, before.ledger.incidents);
 }
 
-// 1, 26
+// promises 1, 26
 #[test]
 fn the_window_of_data_access_has_a_ladder_of_its_own() {
     let seen = |window: i64| {
@@ -709,7 +711,7 @@ fn the_window_of_data_access_has_a_ladder_of_its_own() {
     assert_eq!(slot.tells(91 * DAY, seen(180 * DAY)), [(Resolved, DataAccessExpired, Critical)]);
 }
 
-// 2
+// promise 2
 #[test]
 fn shares_of_a_lifetime_make_a_ladder() {
     let ladder = Ladder::new(vec![Lead::Share(3_300), Lead::Share(1_000), Lead::Share(500)]).expect("three rungs");
@@ -720,7 +722,7 @@ fn shares_of_a_lifetime_make_a_ladder() {
     assert_eq!(slot.tells(90 * DAY, seen()), [(Escalated, Expiring, Critical)]);
 }
 
-// 35
+// promise 35
 #[test]
 fn notices_are_folded_and_led_by_the_most_urgent() {
     let mut slot = quiet();
@@ -739,7 +741,7 @@ fn notices_are_folded_and_led_by_the_most_urgent() {
     assert_eq!(send_at([&critical, &info].into_iter(), false), Some(info.at.plus(FOLD_WINDOW)), "the oldest decides");
 }
 
-// 36
+// promise 36
 #[test]
 fn what_is_acknowledged_is_not_repeated_and_still_escalates() {
     let mut slot = Slot::new(Policy::default());
@@ -769,7 +771,37 @@ fn what_is_acknowledged_is_not_repeated_and_still_escalates() {
     assert!(next[0].acknowledged.is_none(), "it ended with its incident");
 }
 
-// 36
+// promise 36
+/// What the page and the status call "known" is what is as bad as the worst: open, or found and not told yet.
+#[test]
+fn a_subject_is_known_of_when_all_that_is_worst_is() {
+    type Row = (&'static [(Reason, Severity, bool)], &'static [(Reason, Severity)], bool);
+    let mut slot = Slot::new(Policy::default());
+    slot.see(59 * DAY, checked(1, valid_until(60 * DAY)));
+    let incident = slot.status.ledger.incidents[0].clone();
+    let rows: [Row; 8] = [
+        (&[], &[], false),
+        (&[(Expiring, Critical, true)], &[(Expiring, Critical)], true),
+        (&[(Expiring, Critical, false)], &[(Expiring, Critical)], false),
+        (&[(Expiring, Critical, true), (Blind, Warning, false)], &[(Expiring, Critical), (Blind, Warning)], true),
+        (&[(Expiring, Critical, true), (SourceUnreadable, Critical, false)], &[(Expiring, Critical)], false),
+        (&[(Blind, Warning, true)], &[(Blind, Warning), (Revoked, Critical)], false),
+        (&[(Blind, Warning, true)], &[(Blind, Critical)], true),
+        (&[(Expiring, Critical, true)], &[], true),
+    ];
+    for (open, found, known) in rows {
+        let of = |(reason, severity, acknowledged): &(Reason, Severity, bool)| Incident {
+            reason: *reason,
+            severity: *severity,
+            acknowledged: acknowledged.then(signed),
+            ..incident.clone()
+        };
+        let ledger = Ledger { incidents: open.iter().map(of).collect(), ..Ledger::default() };
+        assert_eq!(ledger.is_known(found), known, "{open:?} {found:?}");
+    }
+}
+
+// promise 36
 #[test]
 fn what_nobody_was_told_of_can_be_acknowledged() {
     let mut slot = Slot::new(Policy::default());
@@ -780,7 +812,7 @@ fn what_nobody_was_told_of_can_be_acknowledged() {
     assert_eq!(slot.tells(9 * DAY, no_secret()), SILENCE, "and is not repeated");
 }
 
-// 36
+// promise 36
 #[test]
 fn what_begins_after_an_acknowledgement_is_not_acknowledged() {
     let mut slot = Slot::new(Policy::default());
@@ -790,7 +822,7 @@ fn what_begins_after_an_acknowledgement_is_not_acknowledged() {
     assert!(later[0].acknowledged.is_none());
 }
 
-// 37, 39
+// promises 37, 39
 #[test]
 fn what_a_silence_held_back_is_told_in_the_second_in_which_it_ends() {
     let mut slot = quiet();
@@ -807,7 +839,7 @@ fn what_a_silence_held_back_is_told_in_the_second_in_which_it_ends() {
     assert_eq!(slot.status.ledger.silence, None);
 }
 
-// 37, 39
+// promises 37, 39
 #[test]
 fn a_silence_that_is_taken_away_ends_at_once() {
     let mut slot = quiet();
@@ -818,7 +850,7 @@ fn a_silence_that_is_taken_away_ends_at_once() {
     assert_eq!(slot.see(47 * DAY + 1, speak()).refused, Some(Refused::NotSilenced));
 }
 
-// 29, 39
+// promises 29, 39
 #[test]
 fn a_repeat_that_was_held_back_comes_when_the_silence_ends() {
     let mut slot = Slot::new(Policy::default());
@@ -830,7 +862,7 @@ fn a_repeat_that_was_held_back_comes_when_the_silence_ends() {
     assert_eq!(slot.tells(2 * DAY + HOUR, no_secret()), [(Repeated, SourceUnreadable, Critical)]);
 }
 
-// 23, 37, 39
+// promises 23, 37, 39
 #[test]
 fn of_what_began_and_ended_within_a_silence_nobody_hears_but_history() {
     let mut slot = quiet();
@@ -843,7 +875,7 @@ fn of_what_began_and_ended_within_a_silence_nobody_hears_but_history() {
     assert_eq!(step.entries.iter().filter(ended).count(), 2, "and both are kept");
 }
 
-// 37
+// promise 37
 #[test]
 fn a_silence_lasts_a_minute_at_least_and_ninety_days_at_most() {
     for (seconds, refused) in [(59, true), (60, false), (90 * DAY, false), (90 * DAY + 1, true), (0, true), (-60, true)]
@@ -856,7 +888,7 @@ fn a_silence_lasts_a_minute_at_least_and_ninety_days_at_most() {
     }
 }
 
-// 38
+// promise 38
 #[test]
 fn a_silence_never_hides_the_end_of_a_token() {
     for (seen, told) in [
@@ -880,7 +912,7 @@ fn a_silence_never_hides_the_end_of_a_token() {
     }
 }
 
-// 38
+// promise 38
 #[test]
 fn a_silence_hides_every_rung_but_the_last() {
     let mut slot = Slot::new(Policy::default());
@@ -894,7 +926,7 @@ fn a_silence_hides_every_rung_but_the_last() {
     assert_eq!(slot.tells(62 * DAY, seen()), SILENCE, "repeats are held back");
 }
 
-// 38
+// promise 38
 #[test]
 fn a_critical_finding_that_is_no_end_is_held_back() {
     let mut slot = quiet();
@@ -903,7 +935,7 @@ fn a_critical_finding_that_is_no_end_is_held_back() {
     assert_eq!(slot.tells(2, failed(1, CheckError::ForeignToken("other".into()))), SILENCE);
 }
 
-// 40
+// promise 40
 #[test]
 fn a_silence_says_one_rung_before_it_ends_that_it_does() {
     // Ten days, so the rungs are 7, 3 and 1 days.
@@ -926,7 +958,7 @@ fn a_silence_says_one_rung_before_it_ends_that_it_does() {
     assert_eq!(slot.tells(9 * DAY + HOUR + 1, no_secret()), SILENCE, "once");
 }
 
-// 40
+// promise 40
 #[test]
 fn a_reminder_says_how_things_stand_now() {
     let mut slot = Slot::new(Policy::default());
@@ -938,7 +970,7 @@ fn a_reminder_says_how_things_stand_now() {
     assert_eq!(slot.tells(61 * DAY, seen()), [(First, Expired, Critical)]);
 }
 
-// 33, 40
+// promises 33, 40
 #[test]
 fn two_silences_that_end_in_the_same_second_remind_under_two_keys() {
     let mut slot = quiet();
@@ -952,7 +984,7 @@ fn two_silences_that_end_in_the_same_second_remind_under_two_keys() {
     assert_eq!(one[0].key.incident(), other[0].key.incident(), "in one thread");
 }
 
-// 40
+// promise 40
 #[test]
 fn a_new_silence_takes_the_place_of_the_old_one() {
     let mut slot = quiet();
@@ -962,7 +994,7 @@ fn a_new_silence_takes_the_place_of_the_old_one() {
     assert_eq!(slot.tells(HOUR + 10, poor()), [(First, ScopeMissing, Warning)]);
 }
 
-// 40
+// promise 40
 #[test]
 fn a_silence_without_anything_open_ends_without_a_word() {
     let mut slot = quiet();
@@ -973,7 +1005,7 @@ fn a_silence_without_anything_open_ends_without_a_word() {
     }
 }
 
-// 30, 40
+// promises 30, 40
 #[test]
 fn a_silence_lasts_no_longer_when_the_clock_moves_back() {
     let mut slot = quiet();
@@ -984,7 +1016,7 @@ fn a_silence_lasts_no_longer_when_the_clock_moves_back() {
     assert_eq!(slot.tells(DAY, poor()), [(First, ScopeMissing, Warning)]);
 }
 
-// 41, 42
+// promises 41, 42
 #[test]
 fn what_comes_and_goes_is_damped() {
     let mut slot = fickle();
@@ -1007,7 +1039,7 @@ fn what_comes_and_goes_is_damped() {
     assert_eq!(slot.see(now + HOUR + 62, poor()).status.ledger.incidents[0].damped, None, "long after the others");
 }
 
-// 41
+// promise 41
 #[test]
 fn beginnings_count_for_a_day() {
     let mut slot = fickle();
@@ -1017,7 +1049,7 @@ fn beginnings_count_for_a_day() {
     assert_eq!(slot.see(DAY - 1, poor()).notices[0].flaps, Some(4));
 }
 
-// 30, 41
+// promises 30, 41
 #[test]
 fn beginnings_and_changes_are_not_remembered_from_a_clock_that_ran_ahead() {
     let ahead = 30 * DAY;
@@ -1038,14 +1070,14 @@ fn beginnings_and_changes_are_not_remembered_from_a_clock_that_ran_ahead() {
     assert_eq!(slot.tells(HOUR - ahead, rich()), [(Resolved, ScopeMissing, Warning)], "an hour from the step back");
 }
 
-// 41
+// promise 41
 #[test]
 fn each_kind_is_counted_by_itself() {
     let mut slot = fickle();
     assert_eq!(slot.see(360, no_secret()).notices[0].flaps, None);
 }
 
-// 41
+// promise 41
 #[test]
 fn very_many_beginnings_are_no_reason_to_forget_the_latest() {
     let mut slot = quiet();
@@ -1063,7 +1095,7 @@ fn very_many_beginnings_are_no_reason_to_forget_the_latest() {
     assert!(slot.see(DAY + 50, checked(100, valid_until(-1))).notices.iter().any(|notice| notice.flaps > Some(40)));
 }
 
-// 41
+// promise 41
 #[test]
 fn of_what_comes_and_goes_only_what_is_worse_is_told_and_repeated() {
     let mut slot = Slot::new(Policy { ladder: days(&[20, 10, 5]), ..Policy::default() });
@@ -1088,7 +1120,7 @@ fn of_what_comes_and_goes_only_what_is_worse_is_told_and_repeated() {
     assert_eq!(slot.tells(day + 7 + DAY, seen(8, 54)), [(Repeated, Expiring, Critical)], "as ever");
 }
 
-// 42
+// promise 42
 #[test]
 fn what_is_calm_and_continues_goes_on_undamped() {
     let mut slot = fickle();
@@ -1103,7 +1135,7 @@ fn what_is_calm_and_continues_goes_on_undamped() {
     assert_eq!(super::words(&over), [(Resolved, ScopeMissing, Warning)], "as of any other");
 }
 
-// 42
+// promise 42
 #[test]
 fn what_is_calm_and_does_not_continue_ends_by_the_rules() {
     let mut slot = fickle();
@@ -1114,7 +1146,7 @@ fn what_is_calm_and_does_not_continue_ends_by_the_rules() {
     assert_eq!(slot.tells(420 + HOUR, other()), [(First, ScopeMissing, Warning)], "replaced, without a RESOLVED");
 }
 
-// 43
+// promise 43
 #[test]
 fn the_end_of_another_secret_is_no_part_of_it() {
     let mut slot = Slot::new(Policy { confirm_invalid: 1, repeat: Span::ZERO, ..Policy::default() });
@@ -1130,7 +1162,7 @@ fn the_end_of_another_secret_is_no_part_of_it() {
     assert_eq!(slot.tells(480, checked(6, revoked())), SILENCE, "the same secret comes and goes");
 }
 
-// 43
+// promise 43
 #[test]
 fn a_word_taken_back_waits_for_the_calm() {
     let expired = || checked(1, answer(Validity::Expired, Expiry::Unknown));
@@ -1157,7 +1189,7 @@ fn a_word_taken_back_waits_for_the_calm() {
     assert_eq!(slot.tells(720 + HOUR + 1, fine()), [(Resolved, Expired, Critical)], "undamped");
 }
 
-// 43
+// promise 43
 #[test]
 fn the_end_of_another_date_is_told_even_when_a_word_is_taken_back_with_it() {
     let mut slot = quiet();
@@ -1173,7 +1205,7 @@ fn the_end_of_another_date_is_told_even_when_a_word_is_taken_back_with_it() {
     assert!(super::words(&told).contains(&(First, Expiring, Critical)), "{told:?}");
 }
 
-// 42, 43
+// promises 42, 43
 #[test]
 fn a_word_taken_back_is_a_change_even_where_the_date_stays() {
     let day = 50 * DAY;
@@ -1192,7 +1224,7 @@ fn a_word_taken_back_is_a_change_even_where_the_date_stays() {
     assert_eq!(slot.tells(day + 1_800 + HOUR, fine()), anew);
 }
 
-// 23
+// promise 23
 #[test]
 fn whoever_was_told_hears_that_it_is_over() {
     let name = |name| ReceiverName::parse(name).expect("a good name");
@@ -1205,7 +1237,7 @@ fn whoever_was_told_hears_that_it_is_over() {
     assert_eq!(over[0].receivers[..], [name("oncall"), name("boss")]);
 }
 
-// 39
+// promise 39
 #[test]
 fn history_keeps_every_change_of_an_incident_and_nothing_else() {
     let mut slot = quiet();
@@ -1230,7 +1262,7 @@ fn history_keeps_every_change_of_an_incident_and_nothing_else() {
     assert_eq!(kept(57 * DAY + 3, seen(1, 600)), [Some((2, Critical, Some(Ending::Resolved)))]);
 }
 
-// 33
+// promise 33
 #[test]
 fn a_ledger_that_starts_afresh_goes_on_counting() {
     let mut slot = quiet();
@@ -1240,7 +1272,7 @@ fn a_ledger_that_starts_afresh_goes_on_counting() {
     assert_eq!((fresh.count, fresh.incidents.len(), fresh.silence), (1, 0, None));
 }
 
-// 30, 39
+// promises 30, 39
 #[test]
 fn what_nobody_was_told_of_is_told_as_bad_as_it_is_when_the_silence_ends() {
     let seen = || checked(1, valid_until(60 * DAY));
@@ -1252,7 +1284,7 @@ fn what_nobody_was_told_of_is_told_as_bad_as_it_is_when_the_silence_ends() {
     assert_eq!(slot.tells(57 * DAY, seen()), [(Escalated, Expiring, Critical)], "no rung is lost");
 }
 
-// 23, 28
+// promises 23, 28
 #[test]
 fn a_slot_taken_out_says_nothing_of_what_nobody_was_told_of() {
     let mut slot = quiet();

@@ -397,6 +397,7 @@ fn retries_come_ever_later_and_two_tokens_do_not_stay_together() {
     }
 }
 
+// promises 55, 57
 #[test]
 fn overdue_is_told_after_its_grace_and_says_why() {
     let mut slot = renewable(Lead::Before(Span::days(20)));
@@ -425,6 +426,7 @@ fn overdue_is_told_after_its_grace_and_says_why() {
     assert!(!heard_renewed(&done));
 }
 
+// promise 55
 #[test]
 fn a_secret_that_came_late_is_not_overdue_at_once() {
     let mut slot = renewable(Lead::Before(Span::days(20)));
@@ -440,6 +442,7 @@ fn a_secret_that_came_late_is_not_overdue_at_once() {
     assert_eq!(of_renewal(&slot.see(2 * DAY, checked(1, user(10 * DAY)))).len(), 1);
 }
 
+// promises 54, 57
 #[test]
 fn a_failure_warns_turns_critical_as_time_runs_out_and_ends_with_a_success() {
     let mut slot = renewable(Lead::Before(Span::days(20)));
@@ -488,6 +491,7 @@ fn a_look_is_due_when_a_try_is() {
     assert_eq!((slot.status.renewal.next_try, slot.status.renewal.failures), (None, 0));
 }
 
+// promise 54
 #[test]
 fn the_time_that_is_left_decides_when_a_failure_is_critical() {
     for (lead, lasts, critical) in [
@@ -515,6 +519,7 @@ fn the_time_that_is_left_decides_when_a_failure_is_critical() {
     }
 }
 
+// promise 54
 #[test]
 fn a_stuck_run_is_critical_at_once() {
     let mut slot = renewable(Lead::Before(Span::days(20)));
@@ -529,6 +534,7 @@ fn a_stuck_run_is_critical_at_once() {
     assert!(back.judgement.find(RenewalFailed).is_some());
 }
 
+// promise 54
 #[test]
 fn a_success_without_gain_is_told_as_that() {
     let mut slot = renewable(Lead::Before(Span::days(20)));
@@ -543,6 +549,7 @@ fn a_success_without_gain_is_told_as_that() {
     assert_eq!(renewal::next_run(&slot.spec, &slot.status), renewal::due(&slot.spec, &slot.status));
 }
 
+// promise 58
 #[test]
 fn a_new_secret_by_hand_ends_the_incident_and_the_death_of_the_token_takes_its_place() {
     let vain = || {
@@ -572,6 +579,7 @@ fn a_new_secret_by_hand_ends_the_incident_and_the_death_of_the_token_takes_its_p
     );
 }
 
+// promise 58
 #[test]
 fn a_bad_secret_by_hand_neither_ends_an_incident_nor_begins_one() {
     let mut slot = renewable(Lead::Before(Span::days(20)));
@@ -591,6 +599,7 @@ fn a_bad_secret_by_hand_neither_ends_an_incident_nor_begins_one() {
     assert!(ends(&mut slot, due + 51, 4, Outcome::RolledBack, None).judgement.find(RenewalFailed).is_some());
 }
 
+// promise 56
 #[test]
 fn before_it_is_committed_a_new_secret_changes_nothing() {
     for (secret, what) in [(2, "another secret"), (1, "the same with a later end")] {
@@ -619,6 +628,7 @@ fn before_it_is_committed_a_new_secret_changes_nothing() {
     assert_eq!(look.judgement.find(Reason::Expired), None);
 }
 
+// promise 57
 #[test]
 fn a_success_is_told_with_one_word() {
     let mut slot = renewable(Lead::Before(Span::days(30)));
@@ -844,6 +854,7 @@ fn works_for(slot: &mut Slot, until: i64, gives: fn(i64) -> i64, another: bool) 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3 * CASES, max_shrink_iters: 400, ..config() })]
 
+    // promises 54 to 56
     /// All that may befall a token that is renewed, beside the naive model: when runs begin, what is open, what is said, when it is looked at.
     #[test]
     fn renewals_keep_their_promises(fate in fates()) {

@@ -43,6 +43,7 @@ fn offset(seconds: i64) -> Signs {
     Signs { clock_offset: Some(Span::seconds(seconds)), ..Signs::default() }
 }
 
+// promise 50
 #[test]
 fn every_sign_has_its_measure() {
     let way = |since| Signs { stuck: vec![stuck("mail to oncall", since)], ..Signs::default() };
@@ -85,6 +86,7 @@ fn every_sign_has_its_measure() {
     }
 }
 
+// promise 50
 #[test]
 fn findings_say_what_is_stuck_and_how_much_is_left() {
     let signs = Signs {
@@ -130,6 +132,7 @@ impl Watched {
 
 const SILENCE: [Word; 0] = [];
 
+// promise 50
 /// Our own wrong clock is wrong for every provider. One of them that is wrong alone is a stranger's trouble.
 #[test]
 fn the_provider_that_agrees_best_is_believed() {
@@ -144,6 +147,7 @@ fn the_provider_that_agrees_best_is_believed() {
     }
 }
 
+// promise 50
 #[test]
 fn a_clock_is_off_at_two_looks_in_a_row() {
     let mut watched = Watched::new();
@@ -157,6 +161,7 @@ fn a_clock_is_off_at_two_looks_in_a_row() {
     assert_eq!(watched.tells(420, offset(1)), [(Resolved, ClockOff, Warning)]);
 }
 
+// promise 50
 #[test]
 fn a_disk_that_fills_up_escalates_repeats_and_is_resolved() {
     let mut watched = Watched::new();
@@ -172,6 +177,7 @@ fn a_disk_that_fills_up_escalates_repeats_and_is_resolved() {
     assert_eq!(watched.tells(2 * DAY + 180, disk(5_000, 100_000)), [(Resolved, StateNearlyFull, Critical)]);
 }
 
+// promises 36 to 39
 #[test]
 fn the_watcher_is_answered_like_a_token() {
     let mut watched = Watched::new();
@@ -191,6 +197,7 @@ fn the_watcher_is_answered_like_a_token() {
     assert_eq!(watched.tells(3 * DAY + HOUR, late()), [(First, Undeliverable, Critical)]);
 }
 
+// promises 41, 42
 #[test]
 fn what_comes_and_goes_of_the_watcher_is_damped_too() {
     let mut watched = Watched::new();
@@ -204,7 +211,7 @@ fn what_comes_and_goes_of_the_watcher_is_damped_too() {
     assert_eq!(watched.tells(195 * MINUTE + HOUR, Signs::default()), [(Resolved, StateNearlyFull, Warning)]);
 }
 
-// 52
+// promise 52
 #[test]
 fn a_word_about_no_finding_opens_nothing_and_has_a_key_of_its_own() {
     let mut watched = Watched::new();

@@ -41,6 +41,7 @@ fn calls(house: &House, part: &str) -> u64 {
     house.sim.requests().iter().filter(|(path, _)| path.contains(part)).map(|(_, count)| count).sum()
 }
 
+// promise 59
 #[tokio::test(start_paused = true)]
 async fn a_number_is_blocked_while_its_token_is_fine() {
     let mut house = with_whatsapp().await;
@@ -97,6 +98,7 @@ async fn a_number_is_blocked_while_its_token_is_fine() {
     assert!(!threads[1].is_empty() && !threads[2].is_empty(), "one incident is one thread: {threads:?}");
 }
 
+// promise 59
 /// What has to do with calls, and an answer that does not come, change nothing.
 #[tokio::test(start_paused = true)]
 async fn only_what_keeps_messages_back_is_told() {
@@ -130,6 +132,7 @@ async fn only_what_keeps_messages_back_is_told() {
     assert_eq!(last, "RESOLVED wa: no longer watched");
 }
 
+// promise 60
 #[tokio::test(start_paused = true)]
 async fn a_number_that_the_token_may_not_see_is_a_missing_target() {
     let mut house = with_whatsapp().await;
@@ -145,6 +148,7 @@ async fn a_number_that_the_token_may_not_see_is_a_missing_target() {
     assert_eq!(findings(&house, "wa"), Vec::<&str>::new());
 }
 
+// promise 61
 /// An application may send and never listen, so only the end of a subscription is told, unless one is wanted.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_subscription_is_told() {
@@ -169,6 +173,7 @@ async fn the_end_of_a_subscription_is_told() {
     }
 }
 
+// promise 62
 /// One call a check about the number, one a day about the subscription, none of a token that is dead, none on a budget that is nearly used.
 #[tokio::test(start_paused = true)]
 async fn as_few_calls_as_possible() {

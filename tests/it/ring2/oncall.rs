@@ -184,6 +184,7 @@ async fn what_a_silence_held_back_is_told_at_its_very_end() {
 
 // ---- quiet hours, floods, flapping ----------------------------------------------------------------------------------------------------
 
+// promise 46
 #[tokio::test(start_paused = true)]
 async fn quiet_hours_hold_back_what_is_not_urgent_until_the_morning() {
     let mut house = inhabited().await;
@@ -212,6 +213,7 @@ async fn quiet_hours_hold_back_what_is_not_urgent_until_the_morning() {
     house.stop().await;
 }
 
+// promises 35, 48
 #[tokio::test(start_paused = true)]
 async fn a_thousand_tokens_of_one_file_are_one_mail_that_names_it() {
     let (mut house, config) = crowd(1_000).await;
@@ -259,6 +261,7 @@ async fn one_strange_date_now_and_then_is_no_wrong_clock() {
     house.stop().await;
 }
 
+// promises 41, 42
 #[tokio::test(start_paused = true)]
 async fn what_comes_and_goes_is_damped_and_says_so() {
     let mut house = inhabited().await;
@@ -283,6 +286,7 @@ async fn what_comes_and_goes_is_damped_and_says_so() {
     house.stop().await;
 }
 
+// promise 47
 #[tokio::test(start_paused = true)]
 async fn no_hour_brings_more_mails_than_promised() {
     let mut house = inhabited().await;
@@ -310,6 +314,7 @@ async fn no_hour_brings_more_mails_than_promised() {
 
 // ---- ways that fail -------------------------------------------------------------------------------------------------------------------
 
+// promises 44, 45, 50, 51
 #[tokio::test(start_paused = true)]
 async fn a_week_without_mail_loses_nothing_and_says_what_happened() {
     let mut house = inhabited().await;
@@ -353,6 +358,7 @@ async fn a_week_without_mail_loses_nothing_and_says_what_happened() {
     assert!(mails.iter().any(|mail| mail.text.contains("can deliver its notices again")), "{last:#?}");
 }
 
+// promises 44, 45
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_fails_holds_up_no_mail_and_gets_the_same_message_later() {
     let mut house = inhabited().await;
@@ -378,6 +384,7 @@ async fn a_webhook_that_fails_holds_up_no_mail_and_gets_the_same_message_later()
     house.stop().await;
 }
 
+// promise 44
 #[tokio::test(start_paused = true)]
 async fn the_preferred_channel_is_enough_and_the_next_one_takes_over() {
     let mut house = inhabited().await;
@@ -400,6 +407,7 @@ async fn the_preferred_channel_is_enough_and_the_next_one_takes_over() {
 
 // ---- the watcher watched --------------------------------------------------------------------------------------------------------------
 
+// promise 52
 #[tokio::test(start_paused = true)]
 async fn the_summary_comes_on_monday_morning_by_the_wall_clock_and_is_made_up_for() {
     let mut house = inhabited().await;
@@ -431,6 +439,7 @@ async fn the_summary_comes_on_monday_morning_by_the_wall_clock_and_is_made_up_fo
     house.stop().await;
 }
 
+// promise 53
 #[tokio::test(start_paused = true)]
 async fn the_heart_beats_after_real_progress_only_and_not_while_nobody_can_be_told() {
     let mut house = inhabited().await;
@@ -456,6 +465,7 @@ async fn the_heart_beats_after_real_progress_only_and_not_while_nobody_can_be_to
     house.stop().await;
 }
 
+// promise 50
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_off_is_a_finding_of_the_watcher() {
     let mut house = inhabited().await;

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use tokenwatch::domain::time::Span;
 use tokenwatch::ports::Clock as _;
 use tokenwatch::sim::{Fault, FaultKind, Match};
+
 use tokio::net::TcpListener;
 
 use super::{ADA, DAY, HOUR, House, SCOPES, inhabited, metrics, put_never, put_old, until, verdict, world};
 use crate::support::house::START;
+use crate::support::process::refusing;
 
 /// Everything that the listener says to anybody, in one text.
 async fn everything(house: &House) -> String {
@@ -39,6 +41,7 @@ fn column(house: &House, sql: &str) -> Vec<String> {
     rows.map(|row| row.expect("a text")).collect()
 }
 
+// promise 28
 #[tokio::test(start_paused = true)]
 async fn a_removed_token_is_nowhere_and_its_incidents_end_by_what_is_true() {
     let mut house = inhabited().await;
@@ -94,7 +97,7 @@ async fn what_waits_of_a_removed_token_arrives_with_its_end() {
     put_old(&house, "first", 10 * DAY);
     put_never(&house, "stays");
     let good = |house: &House, tokens: &str| house.config(tokens).replace("relays = ", "retry = \"1m\"\nrelays = ");
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    let (_closed, closed) = refusing();
     let bad = |text: String, house: &House| text.replace(&house.relay().to_string(), &closed.to_string());
     let both = [house.slot("first"), house.slot("stays")].concat();
     house.start(&bad(good(&house, &both), &house)).await;
@@ -127,6 +130,7 @@ async fn what_waits_of_a_removed_token_arrives_with_its_end() {
     assert_eq!(began.len(), 2, "what was is still known: {began:#?}");
 }
 
+// promise 28
 #[tokio::test(start_paused = true)]
 async fn an_app_that_goes_ends_its_fault() {
     let mut house = inhabited().await;
@@ -151,11 +155,12 @@ async fn an_app_that_goes_ends_its_fault() {
     house.stop().await;
 }
 
+// promise 45
 #[tokio::test(start_paused = true)]
 async fn what_a_removed_receiver_was_not_told_others_are_told() {
     let mut house = inhabited().await;
     put_old(&house, "t", 10 * DAY);
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    let (_closed, closed) = refusing();
     let night = "[receivers.night]\nemail = [\"night@example.com\"]\n";
     let of_night = house.config(&format!("{night}{}receivers = [\"night\"]\n", house.slot("t")));
     house.start(&of_night.replace(&house.relay().to_string(), &closed.to_string())).await;

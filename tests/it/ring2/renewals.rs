@@ -85,6 +85,7 @@ async fn counted(house: &House, outcome: &str) -> f64 {
     text.lines().find_map(|text| text.strip_prefix(&line)).expect("the counter").parse().expect("a number")
 }
 
+// promise 57
 #[tokio::test(start_paused = true)]
 async fn months_of_renewals_and_nobody_is_woken() {
     let mut house = inhabited().await;
@@ -123,6 +124,7 @@ async fn months_of_renewals_and_nobody_is_woken() {
     house.stop().await;
 }
 
+// promise 54
 #[tokio::test(start_paused = true)]
 async fn success_that_moves_no_deadline_is_a_warning_and_then_critical() {
     let mut house = inhabited().await;
@@ -175,6 +177,7 @@ async fn what_the_application_does_not_confirm_is_rolled_back_and_tried_again() 
     house.stop().await;
 }
 
+// promise 56
 #[tokio::test(start_paused = true)]
 async fn a_published_secret_that_is_not_confirmed_changes_no_incident() {
     let mut house = inhabited().await;

@@ -1,6 +1,8 @@
 //! Tokens of providers other than Meta, through the whole daemon: what ends the old secret at once, what is lost on the way, what only a refresh
 //! tells.
 
+use std::path::{Path, PathBuf};
+
 use tokenwatch::domain::renewal::Origin;
 use tokenwatch::domain::time::Span;
 use tokenwatch::domain::token::TokenId;
@@ -15,7 +17,7 @@ use crate::pages::twilio::Twilio;
 use crate::pages::{Page, Said, Site};
 use crate::support::desk::secret;
 use crate::support::house::START;
-use crate::support::process::quoted;
+use crate::support::process::{quoted, refusing};
 
 /// A house, and a provider next door.
 async fn next_door<P: Page>(page: P) -> (House, Site<P>) {
@@ -86,6 +88,7 @@ async fn a_secret_that_dies_with_its_rotation_is_put_in_place_and_nobody_is_woke
     house.stop().await;
 }
 
+// promise 65
 #[tokio::test(start_paused = true)]
 async fn what_exists_nowhere_else_waits_sealed_until_it_can_be_written_also_over_a_crash() {
     let (mut house, site, first) = three_days().await;
@@ -102,16 +105,14 @@ async fn what_exists_nowhere_else_waits_sealed_until_it_can_be_written_also_over
     assert_eq!(rotations(&site), 0, "what cannot be read is not rotated");
     std::fs::remove_file(&folder).expect("it goes");
     std::fs::rename(&gone, &folder).expect("the folder comes back");
-    read_only(&folder, true);
+    let locked = ReadOnly::new(&folder);
     until(&house, 52 * HOUR).await;
-    if !is_root() {
-        assert_eq!(std::fs::read_to_string(folder.join("ci.token")).expect("it is read"), first);
-        assert!(told(&house, "ci").iter().any(|subject| subject.starts_with("CRITICAL")), "{:?}", house.subjects());
-        house.kill().await;
-        house.start(&config).await;
-        house.pass(Span::hours(1)).await;
-    }
-    read_only(&folder, false);
+    assert_eq!(std::fs::read_to_string(folder.join("ci.token")).expect("it is read"), first);
+    assert!(told(&house, "ci").iter().any(|subject| subject.starts_with("CRITICAL")), "{:?}", house.subjects());
+    house.kill().await;
+    house.start(&config).await;
+    house.pass(Span::hours(1)).await;
+    drop(locked);
     house.pass(Span::hours(1)).await;
     let now = std::fs::read_to_string(folder.join("ci.token")).expect("it is read");
     assert_eq!(
@@ -122,6 +123,7 @@ async fn what_exists_nowhere_else_waits_sealed_until_it_can_be_written_also_over
     house.stop().await;
 }
 
+// promise 65
 #[tokio::test(start_paused = true)]
 async fn what_exists_nowhere_else_is_kept_while_its_token_is_gone_from_the_configuration() {
     let (mut house, site, first) = three_days().await;
@@ -211,7 +213,7 @@ async fn a_token_that_a_person_puts_in_its_place_ends_a_run_that_waits_for_anoth
 #[tokio::test(start_paused = true)]
 async fn a_dead_token_that_comes_back_is_overwritten_by_the_living_one() {
     let (mut house, site, first) = three_days().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let (_nobody, nobody) = refusing();
     house
         .start(&format!("{}confirm = {{ http = \"http://{nobody}/\", within = \"1s\" }}\n", gitlab(&house, &site)))
         .await;
@@ -268,13 +270,43 @@ async fn a_new_secret_that_is_not_known_everywhere_yet_is_kept_and_put_in_place_
     house.stop().await;
 }
 
-fn read_only(folder: &std::path::Path, yes: bool) {
+/// A folder that cannot be written to, for as long as this lives. Rights mean nothing to root, so for root it is a mount that is read-only.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn new(folder: &Path) -> Self {
+        if is_root() {
+            let shown = folder.to_str().expect("a path");
+            done("mount", &["--bind", shown, shown]);
+            let locked = Self(folder.to_owned());
+            done("mount", &["-o", "remount,bind,ro", shown]);
+            return locked;
+        }
+        set_mode(folder, 0o500);
+        Self(folder.to_owned())
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        if is_root() {
+            done("umount", &[self.0.to_str().expect("a path")]);
+        } else {
+            set_mode(&self.0, 0o700);
+        }
+    }
+}
+
+fn done(program: &str, arguments: &[&str]) {
+    let status = std::process::Command::new(program).args(arguments).status().expect("it runs");
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+fn set_mode(folder: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = if yes { 0o500 } else { 0o700 };
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).expect("the rights change");
 }
 
-/// Nothing is read-only to root.
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -293,6 +325,7 @@ async fn a_rotation_that_was_never_carried_out_is_tried_again() {
     house.stop().await;
 }
 
+// promise 66
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_for_good_is_told_and_the_family_is_left_alone() {
     let (mut house, site, first) = three_days().await;
@@ -404,6 +437,7 @@ async fn due(house: &House) -> i64 {
 
 const SHOP: &str = "check = \"6h\"\n[tokens.renew]\nbefore = \"20d\"\n";
 
+// promise 64
 #[tokio::test(start_paused = true)]
 async fn an_instagram_token_tells_its_end_only_when_it_is_renewed_and_that_is_kept() {
     let (mut house, site) = next_door(Instagram::new()).await;
@@ -532,6 +566,7 @@ async fn each_refresh_puts_both_tokens_in_place_for_days() {
     house.stop().await;
 }
 
+// promise 66
 #[tokio::test(start_paused = true)]
 async fn a_refresh_token_whose_answer_was_lost_is_not_used_again_until_somebody_says_so() {
     let (mut house, site, _) = granted().await;

@@ -233,6 +233,7 @@ fn a_forecast_needs_no_daemon() {
     assert_eq!(ask("from one check made now"), running);
 }
 
+// promise 52
 #[test]
 fn the_summary_comes_by_its_bell() {
     let (exim, hook) = (Exim::start("swordfish"), Hook::start());
@@ -262,6 +263,7 @@ fn the_summary_comes_by_its_bell() {
     assert_eq!(daemon.stop(), 0);
 }
 
+// promise 53
 #[test]
 fn the_heart_beats_only_after_passes() {
     let (stage, hook) = (Stage::new(), Hook::start());

@@ -19,6 +19,7 @@ use crate::support::house::APP;
 use crate::support::process::{Daemon, PATIENCE, Stage, get_raw, quoted, unix_now, wait_until};
 use crate::support::relay::{Manner, Relay};
 
+// promises 32, 34, 44, 49
 #[test]
 fn every_channel_tells_an_incident_from_its_first_word_to_its_last() {
     let (exim, hook, pager) = (Exim::start("swordfish"), Hook::start(), Hook::start());
@@ -109,6 +110,7 @@ fn every_channel_tells_an_incident_from_its_first_word_to_its_last() {
     assert_eq!(are_genuine(OTHER_KEY, &calls), vec![false; calls.len()]);
 }
 
+// promise 49
 #[test]
 fn an_alert_ends_by_itself_when_tokenwatch_dies() {
     let pager = Hook::start();
@@ -146,6 +148,7 @@ fn an_alert_ends_by_itself_when_tokenwatch_dies() {
     assert_eq!(daemon.stop(), 0);
 }
 
+// promises 44, 45, 51
 #[test]
 fn what_is_down_hangs_or_fails_holds_up_nobody_else() {
     let (exim, hook, pager) = (Exim::start("swordfish"), Hook::start(), Hook::start());
@@ -277,6 +280,7 @@ fn mail_takes_the_next_relay_whatever_the_others_do() {
     assert_eq!(daemon.stop(), 0);
 }
 
+// promise 45
 #[test]
 fn with_all_relays_down_nothing_is_lost() {
     let mut exim = Exim::closed("swordfish");
@@ -326,6 +330,7 @@ fn with_all_relays_down_nothing_is_lost() {
     assert_eq!(daemon.stop(), 0);
 }
 
+// promise 44
 #[test]
 fn a_preferred_channel_is_enough_and_mail_is_there_when_it_fails() {
     let exim = Exim::start("swordfish");
