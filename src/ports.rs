@@ -18,7 +18,7 @@ use crate::domain::finding::Severity;
 use crate::domain::inspection::{CheckError, Inspection, Validity};
 use crate::domain::ledger::Entry;
 use crate::domain::number::{Number, NumberError, Subscription};
-use crate::domain::renewal::{Ended, Method, Run};
+use crate::domain::renewal::{Ended, Method, Phase, Run};
 use crate::domain::route::{ChannelKind, Route};
 use crate::domain::status::{AppStatus, TokenStatus};
 use crate::domain::time::{Span, Timestamp};
@@ -488,6 +488,21 @@ pub struct Journaled {
     pub sealed: Sealed,
 }
 
+impl Journaled {
+    /// Takes over what an earlier run of the token sealed, though it was thought to be over: it may be the only living secret.
+    pub fn take_over(&mut self, earlier: &Self) {
+        // Before it begins a run has nothing of its own but what a person brought: the rest is what the earlier one had sealed a while ago.
+        let has_begun = self.run.phase != Phase::Ordered;
+        let own = std::mem::replace(&mut self.sealed, earlier.sealed.clone());
+        self.sealed.extend(own.into_iter().filter(|(name, _)| has_begun || name == BROUGHT));
+        self.run.only_copy |= earlier.run.only_copy;
+        self.run.given_end = self.run.given_end.or(earlier.run.given_end);
+    }
+}
+
+/// Under that name a run keeps what a person brought.
+pub const BROUGHT: &str = "brought";
+
 /// Sealed secrets, by what they are.
 pub type Sealed = BTreeMap<String, Vec<u8>>;
 
@@ -660,6 +675,9 @@ pub enum StoreError {
     /// A statement failed: disk full, read-only, damaged.
     #[error("the state file failed: {0}")]
     Failed(String),
+    /// It is at work for somebody else; what that is, and what to do.
+    #[error("{0}")]
+    Busy(&'static str),
     /// A later run of that subject has its place in the journal; what was sealed went to that one.
     #[error("a later run of {0} has its place in the journal")]
     Overtaken(String),

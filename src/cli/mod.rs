@@ -306,7 +306,9 @@ fn in_one_line(faults: &Faults) -> String {
 fn exit_of(fatal: &Fatal) -> Exit {
     match fatal {
         // A full disk, a folder not mounted yet, an address that is not there yet: the same command may work in a minute.
-        Fatal::Store(StoreError::InUse(_) | StoreError::Open { .. }) | Fatal::Listen { .. } => Exit::TryAgain,
+        Fatal::Store(StoreError::InUse(_) | StoreError::Busy(_) | StoreError::Open { .. }) | Fatal::Listen { .. } => {
+            Exit::TryAgain
+        }
         Fatal::Store(StoreError::Newer { .. }) | Fatal::Wiring(_) | Fatal::Web(_) => Exit::BadConfiguration,
         Fatal::Store(StoreError::Failed(_) | StoreError::Overtaken(_)) | Fatal::Task(_) => Exit::Internal,
     }

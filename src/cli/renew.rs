@@ -218,9 +218,11 @@ fn stranger(state: &Path) -> Option<u32> {
 fn refused(failure: &StoreError) -> Exit {
     let exit = match failure {
         StoreError::Newer { .. } => Exit::BadConfiguration,
-        StoreError::InUse(_) | StoreError::Open { .. } | StoreError::Failed(_) | StoreError::Overtaken(_) => {
-            Exit::TryAgain
-        }
+        StoreError::InUse(_)
+        | StoreError::Busy(_)
+        | StoreError::Open { .. }
+        | StoreError::Failed(_)
+        | StoreError::Overtaken(_) => Exit::TryAgain,
     };
     super::fail(exit, failure)
 }

@@ -239,7 +239,7 @@ fn unreadable(file: &Path, error: StoreError) -> (Exit, String) {
 
 fn refused(error: &StoreError) -> (Exit, String) {
     let exit = match error {
-        StoreError::InUse(_) => Exit::TryAgain,
+        StoreError::InUse(_) | StoreError::Busy(_) => Exit::TryAgain,
         StoreError::Open { .. } => Exit::Warning,
         StoreError::Newer { .. } => Exit::BadConfiguration,
         StoreError::Failed(_) | StoreError::Overtaken(_) => Exit::Critical,

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::wiring::Wiring;
 use crate::board::Board;
@@ -20,7 +20,7 @@ use crate::domain::token::TokenId;
 use crate::metrics::Counters;
 use crate::ports::{Clock, JournalChange, Journaled, Store, StoreError};
 use crate::renewal::keyring::Keyring;
-use crate::renewal::run::{Bench, End, News, kept};
+use crate::renewal::run::{Bench, CutOff, End, News, kept};
 use crate::renewal::turns::Turns;
 use crate::requests::{Declined, Requests};
 use crate::secret::FingerprintKey;
@@ -225,10 +225,14 @@ impl Work {
         };
         match ended {
             Ok(end) => self.hand_in(&id, end).await,
-            Err(cut) => {
-                error!(token = id.as_str(), error = %cut, "a renewal was cut off; it goes on later");
-                self.tell_stuck(&id, number, Some(cut.to_string())).await;
+            Err(CutOff::Stuck(why)) => {
+                error!(token = id.as_str(), error = why, "a renewal was cut off; it goes on later");
+                self.tell_stuck(&id, number, Some(why)).await;
                 soon()
+            }
+            Err(overtaken @ CutOff::Overtaken) => {
+                info!(token = id.as_str(), "{overtaken}, with all that it was given");
+                Some(self.clock.now())
             }
         }
     }

@@ -28,10 +28,26 @@ pub fn copy(connection: &Connection, to: &Path) -> Result<(), Problem> {
 /// too long is given up.
 pub fn copy_soon(connection: &Connection, to: &Path) -> Result<(), Problem> {
     // The library syncs a copy as it syncs the file itself, and is deaf while it does.
-    connection.pragma_update(None, "synchronous", "OFF")?;
-    let copied = copy_in_time(connection, to);
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    copied
+    let _durable_again = Unsynced::begin(connection)?;
+    copy_in_time(connection, to)
+}
+
+/// While it lives commits are not durable; after that they are, however it ends.
+struct Unsynced<'a>(&'a Connection);
+
+impl<'a> Unsynced<'a> {
+    fn begin(connection: &'a Connection) -> Result<Self, Problem> {
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Unsynced<'_> {
+    fn drop(&mut self) {
+        if let Err(failure) = self.0.pragma_update(None, "synchronous", "FULL") {
+            tracing::error!(%failure, "the state is not synced any more as it was: restart the daemon");
+        }
+    }
 }
 
 fn copy_in_time(connection: &Connection, to: &Path) -> Result<(), Problem> {

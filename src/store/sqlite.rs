@@ -4,6 +4,7 @@
 //! argument. See the contract in the parent module.
 
 use std::fs::{File, OpenOptions};
+use std::future::ready;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -518,11 +519,12 @@ impl Store for Sqlite {
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        let turn = Arc::clone(&self.copies).try_acquire_owned();
+        let Ok(turn) = Arc::clone(&self.copies).try_acquire_owned() else {
+            let busy = "a copy of the state is being made for somebody else, or fetched; try again when they have it";
+            return Box::pin(ready(Err(StoreError::Busy(busy))));
+        };
         let to = copy::snapshot_of(&self.path);
         self.run(move |connection| {
-            let turn =
-                turn.map_err(|_| Problem::Other("a copy is being made, or fetched by somebody else".to_owned()))?;
             copy::forget(&to);
             copy::copy_soon(connection, &to)?;
             let unread = |error| Problem::Other(format!("the copy cannot be read: {error}"));
@@ -544,18 +546,19 @@ impl Store for Sqlite {
     }
 }
 
-/// A run that was under way while its token was taken out of the configuration and back must not undo the next one. What it sealed may be the
-/// only living secret, so the next one has it, unless it sealed the same itself. Whether there is a later run.
+/// A run that was under way while its token was taken out of the configuration and back must not undo the next one, which takes over what it
+/// sealed. Whether there is a later run.
 fn hand_to_later(connection: &Connection, subject: &Subject, entry: &Journaled) -> Result<bool, Problem> {
     let subject = subject.to_string();
-    let sql = "SELECT sealed FROM runs WHERE subject = ?1 AND run ->> 'number' > ?2";
+    let sql = "SELECT run, sealed FROM runs WHERE subject = ?1 AND run ->> 'number' > ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let later: Option<String> = statement.query_row(params![subject, entry.run.number], |row| row.get(0)).optional()?;
-    let Some(later) = later else { return Ok(false) };
-    let mut sealed = entry.sealed.clone();
-    sealed.extend(codec::decode_sealed(&later)?);
-    let mut statement = connection.prepare_cached("UPDATE runs SET sealed = ?2 WHERE subject = ?1")?;
-    statement.execute(params![subject, codec::encode_sealed(&sealed)?])?;
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let Some(later) = statement.query_row(params![subject, entry.run.number], row).optional()? else {
+        return Ok(false);
+    };
+    let mut later = journaled(&later)?;
+    later.take_over(entry);
+    write_run(connection, &subject, &later.run, &later.sealed)?;
     Ok(true)
 }
 

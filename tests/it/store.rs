@@ -1074,13 +1074,20 @@ mod contract {
         assert_eq!(shelf.run_of("a").await.as_ref(), Some(&entry), "another run is left alone");
         shelf.store().end_run(entry.run.token.clone(), 1).await.expect("ended");
         assert_eq!(shelf.run_of("a").await, None);
-        let next = journaled("a", 2, Phase::Ordered, &[]);
+        // Of a run that was thought to be over the next one has what it is given in the end, and not what it was begun with.
+        let mut stale = journaled("a", 1, Phase::Exchanging, &[("used", b"what it asks with")]);
+        shelf.note("a", JournalChange::Begin(stale.clone())).await;
+        let mut next = journaled("a", 2, Phase::Ordered, &[("brought", b"by a person")]);
         shelf.note("a", JournalChange::Begin(next.clone())).await;
-        let stale = journaled("a", 1, Phase::Exchanged, &[("new", b"what only it has")]);
-        let late = shelf.store().journal(stale.clone()).await;
-        assert!(matches!(late, Err(StoreError::Overtaken(_))), "a run that was thought to be over: {late:?}");
-        let inherited = Journaled { sealed: stale.sealed, ..next };
-        assert_eq!(shelf.run_of("a").await, Some(inherited));
+        stale = journaled("a", 1, Phase::Exchanged, &[("new", b"what only it has")]);
+        (stale.run.only_copy, stale.run.given_end) = (true, Some(Timestamp::from_unix(90)));
+        for _ in 0..2 {
+            let late = shelf.store().journal(stale.clone()).await;
+            assert!(matches!(late, Err(StoreError::Overtaken(_))), "{late:?}");
+        }
+        (next.run.only_copy, next.run.given_end) = (true, stale.run.given_end);
+        next.sealed.extend(stale.sealed);
+        assert_eq!(shelf.run_of("a").await, Some(next));
         shelf.note("a", JournalChange::End).await;
         shelf.note("a", JournalChange::Go(entry)).await;
         shelf.note("a", JournalChange::End).await;

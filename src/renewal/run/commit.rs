@@ -16,10 +16,10 @@ impl Walk<'_> {
         let new = match self.new_secret().await? {
             Some(new) => new,
             // It was read back from the slot when it was published.
-            None => self.bench.reader.read_one(&self.slot.token.secret).await.map_err(CutOff)?,
+            None => self.bench.reader.read_one(&self.slot.token.secret).await.map_err(CutOff::Stuck)?,
         };
         let Some(proved) = self.entry.run.proved.clone() else {
-            return Err(CutOff("the new token is in place, but what was proved of it is not known".to_owned()));
+            return Err(CutOff::Stuck("the new token is in place, but what was proved of it is not known".to_owned()));
         };
         let same = self.secret(OLD).await?.is_some_and(|old| old.matches(&new));
         let renews = self.slot.token.renew.as_ref().filter(|_| !same && !self.entry.run.origin.is_replacement());

@@ -25,13 +25,13 @@ use super::turns::{Turn, Turns};
 use crate::domain::inspection::{CheckError, Expiry, Inspection};
 use crate::domain::renewal::{self, OldSecret, Outcome, Phase, Report, Rotation};
 use crate::domain::time::Span;
-use crate::ports::{Clock, JournalChange, Journaled, Provider, Store, StoreError, Telemetry};
+use crate::ports::{BROUGHT, Clock, JournalChange, Journaled, Provider, Store, StoreError, Telemetry};
 use crate::reader::Reader;
 use crate::secret::{FingerprintKey, Secret};
 use crate::settings::delivery::Delivery;
 use crate::settings::value::SecretRef;
 use crate::settings::{App, Graph, Token};
-use sealed::{BROUGHT, NEW, NEW_REFRESH, OUTLIVES, USED, context, opened};
+use sealed::{NEW, NEW_REFRESH, OUTLIVES, USED, context, opened};
 pub use sealed::{kept, sealed_new};
 
 /// What runs work with.
@@ -85,10 +85,16 @@ pub struct End {
     pub journal: JournalChange,
 }
 
-/// Why a run was cut off. It goes on the next time.
+/// Why a run was cut off.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CutOff(String);
+pub enum CutOff {
+    /// Something cannot be done now; it goes on another time.
+    #[error("{0}")]
+    Stuck(String),
+    /// A later run of the token has its place, and what it sealed: it was thought to be over.
+    #[error("a later run of the token took its place")]
+    Overtaken,
+}
 
 impl Bench {
     /// Carries the run to its end. `patience` bounds how often something that cannot be done now is tried again.
@@ -152,7 +158,7 @@ impl Walk<'_> {
             Phase::Restarted => self.confirm().await,
             Phase::Confirmed => self.commit().await.map(Some),
             Phase::RollingBack(why) => self.roll_back(&why).await.map(Some),
-            Phase::Revoking | Phase::SetAside => Err(CutOff("the run is over already".to_owned())),
+            Phase::Revoking | Phase::SetAside => Err(CutOff::Stuck("the run is over already".to_owned())),
         }
     }
 
@@ -198,7 +204,7 @@ impl Walk<'_> {
     }
 
     async fn secret(&self, name: &str) -> Result<Option<Secret>, CutOff> {
-        let key = self.bench.keyring.key().await.map_err(CutOff)?;
+        let key = self.bench.keyring.key().await.map_err(CutOff::Stuck)?;
         let opened = opened(&key, &self.entry.run, &self.entry.sealed, name);
         Ok(opened.unwrap_or_else(|why| {
             error!(token = self.entry.run.token.as_str(), name, why, "a part of the journal is lost");
@@ -207,9 +213,9 @@ impl Walk<'_> {
     }
 
     async fn seal(&mut self, name: &str, secret: &Secret) -> Result<(), CutOff> {
-        let key = self.bench.keyring.key().await.map_err(CutOff)?;
+        let key = self.bench.keyring.key().await.map_err(CutOff::Stuck)?;
         let sealed = key.seal(&context(&self.entry.run, name), secret);
-        let sealed = sealed.map_err(|problem| CutOff(format!("a secret {problem}")))?;
+        let sealed = sealed.map_err(|problem| CutOff::Stuck(format!("a secret {problem}")))?;
         self.entry.sealed.insert(name.to_owned(), sealed);
         Ok(())
     }
@@ -229,7 +235,7 @@ impl Walk<'_> {
         while let Err(failure) = self.bench.store.journal(self.entry.clone()).await {
             // Trying again would only keep the later one from beginning.
             if matches!(failure, StoreError::Overtaken(_)) {
-                return Err(CutOff(failure.to_string()));
+                return Err(CutOff::Overtaken);
             }
             tries += 1;
             self.stuck(&format!("the journal cannot be written: {failure}"), tries).await?;
@@ -260,7 +266,7 @@ impl Walk<'_> {
         // What exists nowhere else is not given up before it is at least in the journal.
         let only_copy = self.no_way_back() && self.entry.run.phase == Phase::Exchanged;
         if !only_copy && tries > self.patience {
-            return Err(CutOff(why.to_owned()));
+            return Err(CutOff::Stuck(why.to_owned()));
         }
         if tries == 1 {
             warn!(token = self.entry.run.token.as_str(), why, "a renewal cannot go on; trying again");

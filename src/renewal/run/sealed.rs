@@ -3,7 +3,7 @@
 use super::super::keyring::Keyring;
 use super::super::seal::SealingKey;
 use crate::domain::renewal::{Phase, Run};
-use crate::ports::{JournalChange, Journaled, Sealed};
+use crate::ports::{BROUGHT, JournalChange, Journaled, Sealed};
 use crate::secret::Secret;
 
 /// What becomes of the journal of a run that is over: what may be of use to the next one is kept.
@@ -49,7 +49,5 @@ pub(super) const NEW_REFRESH: &str = "new-refresh";
 pub(super) const SPENT: &str = "spent";
 /// What was used up by asking, while nobody knows what came of it.
 pub(super) const USED: &str = "used";
-/// What a person brought.
-pub(super) const BROUGHT: &str = "brought";
 /// What outlives the run that it was sealed for.
 pub(super) const OUTLIVES: [&str; 4] = [NEW, NEW_REFRESH, SPENT, USED];

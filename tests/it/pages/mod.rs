@@ -36,6 +36,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// One request, as a page sees it.
@@ -178,6 +179,13 @@ struct Instead {
     to: Option<&'static str>,
 }
 
+/// A request that is on its way for long.
+struct Held {
+    to: &'static str,
+    arrived: oneshot::Sender<()>,
+    on: oneshot::Receiver<()>,
+}
+
 /// A page that is served over HTTP, on loopback.
 pub struct Site<P> {
     /// Where.
@@ -191,6 +199,8 @@ struct Shared<P> {
     calls: Mutex<Vec<Asked>>,
     /// Said once instead of what the page would say.
     instead: Mutex<Option<Instead>>,
+    /// The next request that fits waits before the page hears of it.
+    held: Mutex<Option<Held>>,
     clock: Box<dyn Fn() -> i64 + Send + Sync>,
 }
 
@@ -203,13 +213,17 @@ impl<P: Page> Site<P> {
             page: Mutex::new(page),
             calls: Mutex::default(),
             instead: Mutex::default(),
+            held: Mutex::default(),
             clock: Box::new(clock),
         });
         let mut task = JoinSet::new();
         let served = Arc::clone(&shared);
         let app = axum::Router::new().fallback(move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
             let served = Arc::clone(&served);
-            async move { served.answer(&method, &uri, &headers, &body) }
+            async move {
+                served.wait(&method, &uri).await;
+                served.answer(&method, &uri, &headers, &body)
+            }
         });
         task.spawn(async move { axum::serve(listener, app).await.expect("it is served") });
         Self { address, shared, _task: task }
@@ -245,6 +259,13 @@ impl<P: Page> Site<P> {
         *lock(&self.shared.instead) = Some(Instead { said, carried_out: true, to: Some(to) });
     }
 
+    /// The next request in whose method and path this stands is held up on its way. The first one tells when it is, the second lets it go on.
+    pub fn hold_next(&self, to: &'static str) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((arrived, told), (go, on)) = (oneshot::channel(), oneshot::channel());
+        *lock(&self.shared.held) = Some(Held { to, arrived, on });
+        (told, go)
+    }
+
     /// The next request in whose method and path this stands gets this answer, and the page never hears of it.
     pub fn refuse_next(&self, to: &'static str, said: Said) {
         *lock(&self.shared.instead) = Some(Instead { said, carried_out: false, to: Some(to) });
@@ -252,6 +273,15 @@ impl<P: Page> Site<P> {
 }
 
 impl<P: Page> Shared<P> {
+    async fn wait(&self, method: &Method, uri: &Uri) {
+        let line = format!("{method} {}", uri.path());
+        let held = lock(&self.held).take_if(|held| line.contains(held.to));
+        if let Some(Held { arrived, on, .. }) = held {
+            arrived.send(()).expect("whoever holds it waits for it");
+            on.await.expect("it is let go");
+        }
+    }
+
     fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Response {
         let query = uri.query().unwrap_or_default();
         let asked = Asked {

@@ -28,7 +28,7 @@ fn runs(house: &House) -> Vec<String> {
     column(house, "SELECT subject FROM runs ORDER BY subject")
 }
 
-fn column(house: &House, sql: &str) -> Vec<String> {
+pub(super) fn column(house: &House, sql: &str) -> Vec<String> {
     let copy = tempfile::tempdir().expect("a temporary folder");
     for part in ["", "-wal"] {
         let name = format!("tokenwatch.db{part}");
