@@ -3,7 +3,7 @@
 //! Whatever can fail fails before anything is changed. Files are read one reload at a time and within a limit, for they may lie on a mount that is away.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -20,8 +20,8 @@ use crate::ports::Clock;
 use crate::reader::Reader;
 use crate::settings::diff::{Difference, InForce, Picture, Sort};
 use crate::settings::{self, Fault, Faults};
-use crate::web::Preview;
 use crate::web::gate::Policy;
+use crate::web::{NoPreview, Preview};
 
 /// Everything that a reload needs.
 pub struct Reloads {
@@ -31,8 +31,27 @@ pub struct Reloads {
     listen: Option<SocketAddr>,
     /// Held by whoever reads. A second read of a file that does not answer would only hang beside the first.
     turn: Arc<Semaphore>,
+    /// How that goes.
+    reading: Arc<Mutex<Reading>>,
+    /// How long the files of a new configuration may take to be read, waiting for the turn included.
+    longest: Duration,
+}
+
+/// How far whoever reads has come.
+#[derive(Default)]
+struct Reading {
     /// What is being read.
-    at: Arc<Mutex<String>>,
+    at: String,
+    /// It was given up on, and still hangs.
+    hangs: bool,
+}
+
+/// Why there is no new configuration.
+enum Unprepared {
+    /// The files could not be read in time; another time they may.
+    Late(String),
+    /// What is wrong with it, each fault in a line of its own.
+    Faulty(Vec<String>),
 }
 
 /// Where a configuration comes from.
@@ -61,7 +80,8 @@ impl Reloads {
         listen: Option<SocketAddr>,
     ) -> Self {
         let source = Source { start, reader, clock };
-        Self { source, in_force, listen, turn: Arc::new(Semaphore::new(1)), at: Arc::default() }
+        let turn = Arc::new(Semaphore::new(1));
+        Self { source, in_force, listen, turn, reading: Arc::default(), longest: LONGEST }
     }
 
     /// Tells what a reload would change now.
@@ -70,8 +90,11 @@ impl Reloads {
         Arc::new(move || {
             let reloads = Arc::clone(&reloads);
             Box::pin(async move {
-                let prepared = reloads.prepare().await.map_err(|faults| faults.join("\n"))?;
-                Ok(reloads.in_force.compare(&prepared.picture))
+                match reloads.prepare().await {
+                    Ok(prepared) => Ok(reloads.in_force.compare(&prepared.picture)),
+                    Err(Unprepared::Late(why)) => Err(NoPreview::Later(why)),
+                    Err(Unprepared::Faulty(faults)) => Err(NoPreview::Refused(faults.join("\n"))),
+                }
             })
         })
     }
@@ -94,8 +117,8 @@ impl Reloads {
                 reloader.put_in_force(wiring, policy);
                 say_what_changed(&difference);
             }
-            Err(faults) => {
-                for fault in faults {
+            Err(why) => {
+                for fault in why.into_lines() {
                     error!(fault, "the new configuration is refused; the old one stays in force");
                 }
                 reloader.refused();
@@ -104,24 +127,53 @@ impl Reloads {
         unit::tell(&[NotifyState::Ready]);
     }
 
-    /// Reads and validates the configuration and all files that it names, and makes every adapter; each fault in a line of its own.
-    async fn prepare(&self) -> Result<Prepared, Vec<String>> {
-        let shown = || self.at.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Ok(turn) = Arc::clone(&self.turn).try_acquire_owned() else {
-            return Err(vec![format!("{} is still being read since the last time; is a network mount away?", shown())]);
+    /// Reads and validates the configuration and all files that it names, and makes every adapter.
+    async fn prepare(&self) -> Result<Prepared, Unprepared> {
+        let late = |what: &str| Unprepared::Late(format!("{what}; is a network mount away?"));
+        {
+            let reading = lock(&self.reading);
+            if reading.hangs {
+                return Err(late(&format!("{} is still being read since the last time", reading.at)));
+            }
+        }
+        let preparing = async {
+            let turn = Arc::clone(&self.turn).acquire_owned().await;
+            let (source, reading) = (self.source.clone(), Arc::clone(&self.reading));
+            // A long configuration takes a second to read, and the watch has only this thread.
+            spawn_blocking(move || {
+                let prepared = source.prepare(|what| lock(&reading).at = what);
+                // Both at once, so that nobody takes what has ended for what hangs.
+                let mut reading = lock(&reading);
+                reading.hangs = false;
+                drop(turn);
+                prepared
+            })
+            .await
         };
-        let (source, at) = (self.source.clone(), Arc::clone(&self.at));
-        // A long configuration takes a second to read, and the watch has only this thread.
-        let preparing = spawn_blocking(move || {
-            let _turn = turn;
-            source.prepare(|what| *at.lock().unwrap_or_else(PoisonError::into_inner) = what)
-        });
-        match timeout(LONGEST, preparing).await {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(broken)) => Err(vec![format!("an internal fault of tokenwatch: {broken}")]),
-            Err(_) => Err(vec![format!("{} cannot be read within {LONGEST:?}; is a network mount away?", shown())]),
+        match timeout(self.longest, preparing).await {
+            Ok(Ok(prepared)) => prepared.map_err(Unprepared::Faulty),
+            Ok(Err(broken)) => Err(Unprepared::Faulty(vec![format!("an internal fault of tokenwatch: {broken}")])),
+            Err(_) => {
+                let mut reading = lock(&self.reading);
+                // Whoever held the turn may be ready in this very moment.
+                reading.hangs = self.turn.available_permits() == 0;
+                Err(late(&format!("{} cannot be read within {:?}", reading.at, self.longest)))
+            }
         }
     }
+}
+
+impl Unprepared {
+    fn into_lines(self) -> Vec<String> {
+        match self {
+            Self::Late(why) => vec![why],
+            Self::Faulty(faults) => faults,
+        }
+    }
+}
+
+fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+    reading.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Source {
@@ -167,5 +219,5 @@ fn say_what_changed(difference: &Difference) {
 
 /// So many parts of each kind are named.
 const MOST_NAMED: usize = 20;
-/// How long the files of a new configuration may take to be read. A hundred thousand tokens take a second.
+/// A hundred thousand tokens take a second.
 const LONGEST: Duration = Duration::from_secs(30);

@@ -7,8 +7,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::Web;
 use super::control::declined;
+use super::{NoPreview, Web};
 use crate::settings::diff::{Change, Difference, Entry, Waiting, What};
 
 /// The route.
@@ -103,6 +103,7 @@ async fn config_diff(State(web): State<Web>) -> Response {
     };
     match preview().await {
         Ok(difference) => Json(DifferenceJson::of(&difference)).into_response(),
-        Err(faults) => declined(StatusCode::UNPROCESSABLE_ENTITY, &faults),
+        Err(NoPreview::Refused(faults)) => declined(StatusCode::UNPROCESSABLE_ENTITY, &faults),
+        Err(NoPreview::Later(why)) => declined(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }

@@ -73,7 +73,15 @@ pub struct Web {
 }
 
 /// Reads the configuration anew and says what it would change, or why it would be refused. It may take a while and asks the disk.
-pub type Preview = Arc<dyn Fn() -> BoxFuture<'static, Result<Difference, String>> + Send + Sync>;
+pub type Preview = Arc<dyn Fn() -> BoxFuture<'static, Result<Difference, NoPreview>> + Send + Sync>;
+
+/// Why it cannot be said what a reload would change.
+pub enum NoPreview {
+    /// The files do not answer; later they may.
+    Later(String),
+    /// A reload would be refused, too; each fault in a line of its own.
+    Refused(String),
+}
 
 /// Every page.
 pub fn router(web: Web) -> Router {
