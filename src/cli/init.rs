@@ -307,11 +307,16 @@ impl<R: BufRead, W: Write> Questions<R, W> {
 }
 
 fn email(text: &str) -> Result<String, String> {
-    value::email(text).map(|()| text.to_owned())
+    value::email(text).map(|()| text.to_owned()).map_err(of_the_answer)
 }
 
 fn relay(text: &str) -> Result<String, String> {
-    value::relay_url(text).map(|_| text.to_owned())
+    value::relay_url(text).map(|_| text.to_owned()).map_err(of_the_answer)
+}
+
+/// A fault as it is said to whoever just typed: what is not repeated needs a subject.
+fn of_the_answer(fault: String) -> String {
+    if fault.starts_with("is ") { format!("that {fault}") } else { fault }
 }
 
 fn unit(text: &str) -> Result<String, String> {

@@ -243,11 +243,11 @@ pub fn state(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Reads an `http(s)` url without a password in it.
+/// Reads an `http(s)` url without a password in it. Who knows the address of a webhook may write to it, so it is not repeated.
 pub fn http_url(text: &str) -> Result<url::Url, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("{} is no url ({error})", quoted(text)))?;
+    let url = url::Url::parse(text).map_err(|error| format!("is no url ({error}); write https://host/path"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{} is not an http or https url", quoted(text)));
+        return Err("is not an http or https url; write https://host/path".to_owned());
     }
     if url.password().is_some() || !url.username().is_empty() {
         return Err("a url must not carry a user or password".to_owned());
@@ -280,9 +280,9 @@ pub fn provider_url(text: &str) -> Result<url::Url, String> {
     Ok(url)
 }
 
-/// Reads a relay's url.
+/// Reads a relay's url. One that cannot be taken apart may have a password in any place, so it is not repeated.
 pub fn relay_url(text: &str) -> Result<RelayUrl, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("{} is no url ({error})", quoted(text)))?;
+    let url = url::Url::parse(text).map_err(|error| format!("is no url ({error}); write smtp://host:587"))?;
     // A `#`, `/` or `?` in a password ends the host early, and the password would stand in the rest.
     if url.password().is_some() || url.fragment().is_some() || !matches!(url.path(), "" | "/") || text.ends_with('@') {
         return Err(format!("a password in plain text is refused; write password = {}", super::schema::SECRET_FORMS));
@@ -393,22 +393,20 @@ pub fn unit(text: &str) -> Result<(), String> {
     }
 }
 
-/// Checks a mail address, perhaps with a name in front.
+/// Checks a mail address, perhaps with a name in front. Faults end up in the log, and an address says something of a person, so it is not repeated.
 pub fn email(text: &str) -> Result<(), String> {
-    text.parse::<lettre::message::Mailbox>().map(drop).map_err(|_| format!("{} is no mail address", quoted(text)))
+    let help = "is no mail address; write one, such as ada@example.com or Ada <ada@example.com>";
+    text.parse::<lettre::message::Mailbox>().map(drop).map_err(|_| help.to_owned())
 }
 
-/// Checks a phone number in E.164 form: `+` and at most fifteen digits, the first of them not zero (ITU-T E.164 §6).
+/// Checks a phone number in E.164 form: `+` and at most fifteen digits, the first of them not zero (ITU-T E.164 §6). It is somebody's, so it is
+/// not repeated.
 pub fn phone(text: &str) -> Result<(), String> {
-    let help = || {
-        format!(
-            "{} is no phone number in E.164 form; write + and the country code, such as +919812345678",
-            quoted(text)
-        )
-    };
-    let digits = text.strip_prefix('+').ok_or_else(help)?;
-    let fine = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if fine && !digits.starts_with('0') { Ok(()) } else { Err(help()) }
+    let fine = text.strip_prefix('+').is_some_and(|digits| {
+        (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0')
+    });
+    let help = "is no phone number in E.164 form; write + and the country code, such as +919812345678";
+    if fine { Ok(()) } else { Err(help.to_owned()) }
 }
 
 /// Checks an id at Meta. What is no id may be a secret that stands in the wrong place, so it is not repeated.
@@ -568,6 +566,27 @@ mod tests {
         ] {
             let fault = relay_url(text).err().unwrap_or_default();
             assert!(!fault.is_empty() && !fault.contains("hunter2"), "{text}: {fault}");
+        }
+    }
+
+    /// A fault ends up in the log: it must not tell of a person, nor open a door.
+    #[test]
+    fn what_is_somebodys_is_not_repeated() {
+        let key = "b8f1-ping-key";
+        for (read, text) in [
+            (
+                &(|text: &str| http_url(text).map(drop)) as &dyn Fn(&str) -> Result<(), String>,
+                "hc.example.com/b8f1-ping-key",
+            ),
+            (&|text| http_url(text).map(drop), "ftp://hc.example.com/b8f1-ping-key"),
+            (&|text| http_url(text).map(drop), "https://hc.example.com:port/b8f1-ping-key"),
+            (&|text| relay_url(text).map(drop), "smtp//ada:b8f1-ping-key@mail.example.com"),
+            (&email, "b8f1-ping-key@example.com, ada@example.com"),
+            (&phone, "b8f1-ping-key"),
+            (&phone, "4915112345678"),
+        ] {
+            let fault = read(text).err().unwrap_or_default();
+            assert!(!fault.is_empty() && !fault.contains(key) && !fault.contains("15112345"), "{text}: {fault}");
         }
     }
 
