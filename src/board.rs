@@ -101,7 +101,7 @@ fn label(word: &str) -> Box<str> {
 /// How people answered what was told of a subject.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answered {
-    /// The worst of what is open was acknowledged, all of it.
+    /// All that is as bad as the worst of what is open or found was acknowledged.
     pub acknowledged: bool,
     /// A silence holds until then.
     pub silenced_until: Option<Timestamp>,

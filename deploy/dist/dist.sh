@@ -15,7 +15,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # Whoever packs may not be whom the checkout belongs to.
 git() { command git -c safe.directory='*' "$@"; }
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-TOKENWATCH_REVISION=$(git rev-parse --short HEAD)
+TOKENWATCH_REVISION=$(git rev-parse --short=12 HEAD)
 export SOURCE_DATE_EPOCH TOKENWATCH_REVISION
 umask 022
 

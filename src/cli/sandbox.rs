@@ -128,7 +128,9 @@ impl Needs {
 
     /// The files that the settings stand in.
     fn configuration(&mut self, config: &Path, user: Option<&User>) {
-        self.config = (config != Path::new(super::DEFAULT_CONFIG)).then(|| config.to_owned());
+        // The unit starts in another folder than whoever asks.
+        let whole = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+        self.config = (whole != Path::new(super::DEFAULT_CONFIG)).then_some(whole);
         self.read(config, user);
         for fragment in layers::drop_ins(config, &mut Vec::new()) {
             self.read(&fragment, user);

@@ -178,7 +178,7 @@ const FAMILIES: [Family; 15] = [
     },
     Family {
         name: "tokenwatch_token_acknowledged",
-        help: "1 when somebody acknowledged the worst of what is open; absent otherwise.",
+        help: "1 when somebody acknowledged all that is as bad as the worst of what is open or found; absent otherwise.",
         write: |out, row| {
             let known = row.answered.as_ref().is_some_and(|answered| answered.acknowledged);
             value(out, "tokenwatch_token_acknowledged", row, known.then_some(1));

@@ -216,10 +216,10 @@ impl Keeping<'_> {
         }
     }
 
-    /// A file that is half edited must not let in more than before; whoever means it says so with a reload.
+    /// A file that is half edited must not take away what protects; whoever means it says so with a reload.
     fn no_wider(&self, policy: Policy, path: &Path) -> Result<Policy, Faults> {
         let Some((key, opened)) = policy.opens(&self.gate.policy()) else { return Ok(policy) };
-        let what = format!("{opened}; if that is meant, reload the daemon: a file that changes only closes");
+        let what = format!("{opened}; if that is meant, reload the daemon: a file alone takes no such protection away");
         let origin = path.display().to_string();
         Err(Faults(vec![Fault { origin, key: key.to_owned(), what, absence: false }]))
     }

@@ -52,7 +52,7 @@ pub struct TokenJson {
     pub next_check: Option<i64>,
     /// When the next renewal is due, or tried again; absent where there is none.
     pub renewal_at: Option<i64>,
-    /// Whether the worst of what is open was acknowledged, all of it.
+    /// Whether all that is as bad as the worst of what is open or found was acknowledged.
     pub acknowledged: bool,
     /// Until when a silence holds.
     pub silenced_until: Option<i64>,

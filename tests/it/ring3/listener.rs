@@ -252,7 +252,20 @@ fn clients_show_a_certificate_where_one_is_asked_for() {
         "{forged}"
     );
     let other = named(Visitor::trusting(&authority), authority.issue("other", "DNS:other.example.com,IP:192.0.2.1"));
-    assert!(other.ask(stage.port, "/metrics").is_err(), "a name that is not in client_allowed_sans is let in");
+    let lets_in = || other.ask(stage.port, "/metrics").is_ok();
+    assert!(!lets_in(), "a name that is not in client_allowed_sans is let in");
+    // What is half edited lets in nobody else, whatever is missing; a reload means it.
+    for (from, to, told) in [
+        ("  client_allowed_sans: [prometheus.example.com]\n", "", "tls_server_config.client_allowed_sans is gone"),
+        (&*client, "", "tls_server_config.client_auth_type no longer asks clients"),
+    ] {
+        stage.write("web.yml", &(TLS.to_owned() + &client.replace(from, to)));
+        wait_until(told, PATIENCE, || stage.log().contains(told));
+        assert!(!lets_in(), "{told}");
+    }
+    daemon.hup();
+    wait_until("everybody", PATIENCE, lets_in);
+    assert_eq!(Visitor::trusting(&authority).ask(stage.port, "/metrics").expect("it shows none").0, 200);
     assert_eq!(daemon.stop(), 0);
 }
 

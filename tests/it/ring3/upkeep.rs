@@ -1,9 +1,12 @@
 //! The upkeep of a daemon that runs: what a reload changed and would change, backups of its state, and whether the state is whole.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 use tokenwatch::store::Stopped;
 
@@ -35,7 +38,7 @@ fn a_backup_of_a_running_daemon_is_whole_and_can_be_started_from() {
         let entries = fs::read_dir(stage.path(folder)).expect("a folder");
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
     };
-    assert!(!names("").iter().any(|name| name.contains(".part")), "{:?}", names(""));
+    assert!(!names("").iter().any(|name| name.contains(".tokenwatch-")), "{:?}", names(""));
     assert!(!names("state").iter().any(|name| name.contains("snapshot")), "{:?}", names("state"));
     let nowhere = stage.run(&["state", "backup", "no-such-folder/backup.db"]);
     assert!(nowhere.code == 75 && nowhere.err.contains("no-such-folder"), "{nowhere:?}");
@@ -63,6 +66,28 @@ fn a_backup_of_a_running_daemon_is_whole_and_can_be_started_from() {
     assert_eq!(daemon.stop(), 0);
     let report = Stopped::open(&stage.path("stopped.db")).expect("a copy").verify();
     assert!(report.is_whole() && report.rows["slots"] == 3, "{report:?}");
+}
+
+/// One copy at a time, for each costs the disk as much as the state; whoever comes second is told so and may try again.
+#[test]
+fn a_backup_that_is_fetched_slowly_keeps_the_next_one_waiting_and_no_longer() {
+    let stage = stage();
+    assert_eq!(stage.start_ready().stop(), 0);
+    // More than fits on the way to whoever fetches it.
+    let raw = rusqlite::Connection::open(stage.state()).expect("the file opens");
+    raw.execute_batch("CREATE TABLE bulk AS SELECT randomblob(16000000) AS bytes").expect("a large state");
+    drop(raw);
+    let daemon = stage.start_ready();
+    let mut slow = UnixStream::connect(stage.path("state/control.sock")).expect("the control socket");
+    slow.write_all(b"GET /control/v1/state/backup HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is asked");
+    slow.read_exact(&mut [0; 100]).expect("the answer begins");
+    let second = stage.run(&["state", "backup", "second.db"]);
+    assert!(second.code == 75 && second.err.contains("for somebody else"), "{second:?}");
+    assert!(second.err.contains("try again") && !stage.path("second.db").exists(), "{second:?}");
+    drop(slow);
+    wait_until("the turn", PATIENCE, || stage.run(&["state", "backup", "second.db"]).code == 0);
+    assert!(fs::metadata(stage.path("second.db")).is_ok_and(|file| file.len() > 16_000_000));
+    assert_eq!(daemon.stop(), 0);
 }
 
 #[test]
@@ -154,5 +179,39 @@ fn a_reload_says_what_it_changed_and_config_diff_what_it_would() {
         let refused = || daemon.metric("tokenwatch_config_last_reload_successful") == Some(0.0);
         wait_until("the metric", PATIENCE, refused);
     }
+    assert_eq!(daemon.stop(), 0);
+}
+
+/// What a configuration names may lie on a mount that is away.
+#[test]
+fn a_file_that_does_not_answer_is_told_and_holds_up_nobody() {
+    let stage = stage();
+    let daemon = stage.start_ready();
+    let right = fs::read_to_string(stage.path("tokenwatch.toml")).expect("the configuration");
+    let away = stage.path("away.pem");
+    mkfifoat(CWD, &away, Mode::RUSR | Mode::WUSR).expect("a pipe that nobody writes to");
+    let authority = quoted(&away);
+    stage.configure(&format!("{right}[receivers.hook.webhook]\nurl = \"https://localhost/\"\nca_file = {authority}\n"));
+    let checks = || daemon.metric("tokenwatch_checks_total{provider=\"meta\"}").unwrap_or_default();
+    let said = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| stage.run(&["config", "diff"]));
+        let before = checks();
+        wait_until("checks meanwhile", PATIENCE, || checks() >= before + 4.0);
+        assert!(!asked.is_finished(), "the file answers");
+        asked.join().expect("it ends")
+    });
+    assert!(said.code == 75 && said.err.contains("(ca_file) cannot be read within 30s"), "{said:?}");
+    // It is read already, and a second read would only hang beside the first.
+    daemon.hup();
+    let refused = "(ca_file) is still being read since the last time; is a network mount away?";
+    wait_until("the refusal", PATIENCE, || stage.log().contains(refused));
+    assert_eq!(daemon.metric("tokenwatch_config_last_reload_successful"), Some(0.0));
+    // The mount is back, and the file is none that is of use.
+    drop(OpenOptions::new().write(true).open(&away).expect("somebody reads it"));
+    stage.configure(&right);
+    wait_until("a reload", PATIENCE, || {
+        daemon.hup();
+        daemon.metric("tokenwatch_config_last_reload_successful") == Some(1.0)
+    });
     assert_eq!(daemon.stop(), 0);
 }
