@@ -173,14 +173,16 @@ pub fn what_happens(notice: &Notice, zone: &Zone) -> String {
         }
         Reason::Expired => {
             let when = past.map(|date| format!(" on {date}")).unwrap_or_default();
-            format!("The token stopped working{when}. {provider} refuses every call made with it.")
+            format!("The token stopped working{when}. {} refuses every call made with it.", capitalised(provider))
         }
         Reason::Revoked => format!(
-            "{provider} ended the token before its time: {}. It refuses every call made with it, and no retry helps.",
+            "{} ended the token before its time: {}. It refuses every call made with it, and no retry helps.",
+            capitalised(provider),
             cause(notice).in_words()
         ),
         Reason::Unreadable => format!(
-            "{provider} cannot make sense of the token. It is damaged, belongs to another host or product, or was never a token."
+            "{} cannot make sense of the token. It is damaged, belongs to another host or product, or was never a token.",
+            capitalised(provider)
         ),
         Reason::DataAccessExpiring => {
             let when = date.map_or_else(|| "soon".to_owned(), |date| format!("on {date}"));

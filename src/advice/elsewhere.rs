@@ -62,7 +62,10 @@ pub(super) fn new_token(notice: &Notice, links: &Links<'_>) -> Vec<String> {
         steps.push(format!("Make a new token at {provider}{}.", at(links)));
     }
     if notice.facts.basis == Basis::Typed {
-        steps.push("Write its end into the configuration (expires = …): nobody else tells it.".to_owned());
+        steps.push(
+            "Write its end into the configuration (expires = …), for nobody else tells it, and reload tokenwatch."
+                .to_owned(),
+        );
     }
     if links.secret.is_some_and(crate::settings::value::SecretRef::is_somewhere) {
         steps.push(put_in_place(notice, links));

@@ -147,7 +147,9 @@ impl Watch {
                     Some(SlotStatus::Token(status)) => *status,
                     Some(SlotStatus::App(_) | SlotStatus::Watcher(_)) | None => TokenStatus::new(now),
                 };
-                if status.generation.fingerprint != fingerprint || status.last_check.is_none() {
+                let typed = token.spec.expires;
+                let is_redated = status.current_facts().is_some_and(|facts| facts.has_another_typed_end(typed, now));
+                if status.generation.fingerprint != fingerprint || status.last_check.is_none() || is_redated {
                     status.next_check = now;
                 } else if matches!(token.spec.rhythm, Rhythm::OnBell { .. }) && status.last_check < last_ring {
                     // The bell rang while nobody listened.

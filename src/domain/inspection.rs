@@ -58,6 +58,14 @@ impl Inspection {
         }
     }
 
+    /// Whether somebody has written another date since these facts were seen, or has taken theirs away.
+    pub fn has_another_typed_end(&self, typed: Option<TypedEnd>, now: Timestamp) -> bool {
+        let told = if self.basis == Basis::Typed { Expiry::Unknown } else { self.expires };
+        let basis = if self.basis == Basis::Typed { Basis::Told } else { self.basis };
+        let anew = Self { expires: told, basis, ..self.clone() }.with_typed_end(typed, now);
+        (anew.expires, anew.basis) != (self.expires, self.basis)
+    }
+
     /// When the token ends and when data access does, as far as these dates still say when something breaks: of a token that is dead already they
     /// do not.
     pub const fn dates_to_come(&self) -> (Option<Timestamp>, Option<Timestamp>) {

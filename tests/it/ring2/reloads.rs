@@ -8,7 +8,7 @@ use tokenwatch::sim::{Fault, FaultKind, Match};
 
 use tokio::net::TcpListener;
 
-use super::{ADA, DAY, HOUR, House, SCOPES, inhabited, metrics, put_never, put_old, until, verdict, world};
+use super::{ADA, DAY, HOUR, House, SCOPES, findings, inhabited, metrics, put_never, put_old, until, verdict, world};
 use crate::support::house::START;
 use crate::support::process::refusing;
 
@@ -235,4 +235,30 @@ async fn reloads_in_a_row_end_in_the_last_one() {
     assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{keys:#?}");
     let stays = house.subjects().iter().filter(|subject| subject.contains("stays expires in")).count();
     assert_eq!(stays, 1, "who stayed was told once: {:#?}", house.subjects());
+}
+
+/// Whoever follows the mail and writes another date sees what came of it, and not an hour later.
+#[tokio::test(start_paused = true)]
+async fn a_date_that_is_written_anew_counts_at_once() {
+    let mut house = inhabited().await;
+    let place = house.folder.path().join("badge");
+    std::fs::write(&place, "a badge").expect("the secret");
+    let dated = |house: &House, date: &str| {
+        let place = place.display();
+        house.config(&format!(
+            "[[tokens]]\nname = \"badge\"\nprovider = \"manual\"\ncheck = \"6h\"\nsecret = {{ file = \"{place}\" }}\n{date}"
+        ))
+    };
+    house.start(&dated(&house, "expires = \"2026-01-02\"\n")).await;
+    until(&house, 3 * DAY).await;
+    assert_eq!(findings(&house, "badge"), ["expired"]);
+    house.reload(&dated(&house, "expires = \"2026-06-01\"\n"));
+    house.pass(Span::seconds(2)).await;
+    assert_eq!(findings(&house, "badge"), Vec::<&str>::new());
+    // Also where it was written while nobody ran.
+    house.kill().await;
+    house.start(&dated(&house, "expires = \"2026-01-02\"\n")).await;
+    house.pass(Span::seconds(2)).await;
+    assert_eq!(findings(&house, "badge"), ["expired"]);
+    house.stop().await;
 }
