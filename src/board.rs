@@ -338,6 +338,8 @@ pub struct Troubles {
     pub ways: BTreeMap<String, String>,
     /// Why the listener's certificate or users are not those of its files.
     pub listener: Option<String>,
+    /// That the configuration in force is not the one that is written; the log says why.
+    pub configuration: Option<&'static str>,
 }
 
 impl Default for Vitals {
@@ -395,6 +397,7 @@ impl Vitals {
 
     /// A reload was tried.
     pub fn reloaded(&self, successful: bool, now: Timestamp) {
+        lock(&self.troubles).configuration = (!successful).then_some(REFUSED);
         let mut reload = lock(&self.reload);
         reload.successful = successful;
         if successful {
@@ -489,3 +492,5 @@ fn moment(cell: &AtomicI64) -> Option<Timestamp> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+/// Of a reload that failed.
+const REFUSED: &str = "the new configuration was refused, the old one is in force";

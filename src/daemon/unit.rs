@@ -113,10 +113,11 @@ pub fn status_text(board: &Board, zone: &Zone, now: Timestamp) -> String {
     if let Some(next) = rows.iter().map(|row| row.next_check).min().filter(|at| at.unix() != i64::MAX) {
         text.push_str(&format!(", next check {}", zone.short(next)));
     }
-    if !board.vitals.reload().successful {
-        text.push_str("; the new configuration was refused, the old one is in force");
-    }
     let troubles = board.vitals.troubles();
+    if let Some(refused) = troubles.configuration {
+        text.push_str("; ");
+        text.push_str(refused);
+    }
     let ways = troubles.ways.iter().map(|(way, trouble)| format!("{way}: {trouble}"));
     for trouble in troubles.store.values().cloned().chain(ways).chain(troubles.listener.clone()) {
         text.push_str("; trouble: ");
