@@ -672,6 +672,14 @@ pub enum StoreError {
         /// What the system says.
         problem: String,
     },
+    /// It is damaged.
+    #[error("{path} is damaged: {problem}; restore a copy, or without one move it away and begin anew (docs/state.md)")]
+    Damaged {
+        /// Which file.
+        path: String,
+        /// What the library says.
+        problem: String,
+    },
     /// A statement failed: disk full, read-only, damaged.
     #[error("the state file failed: {0}")]
     Failed(String),

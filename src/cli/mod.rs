@@ -309,7 +309,9 @@ fn exit_of(fatal: &Fatal) -> Exit {
         Fatal::Store(StoreError::InUse(_) | StoreError::Busy(_) | StoreError::Open { .. }) | Fatal::Listen { .. } => {
             Exit::TryAgain
         }
-        Fatal::Store(StoreError::Newer { .. }) | Fatal::Wiring(_) | Fatal::Web(_) => Exit::BadConfiguration,
+        Fatal::Store(StoreError::Newer { .. } | StoreError::Damaged { .. }) | Fatal::Wiring(_) | Fatal::Web(_) => {
+            Exit::BadConfiguration
+        }
         Fatal::Store(StoreError::Failed(_) | StoreError::Overtaken(_)) | Fatal::Task(_) => Exit::Internal,
     }
 }

@@ -60,11 +60,24 @@ async fn backup(context: &Context, file: &Path, state: Option<PathBuf>) -> Exit 
     let Ok(file) = std::path::absolute(file) else {
         return super::fail(Exit::Usage, format_args!("{} is no name of a file", file.display()));
     };
+    if let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) {
+        let folder = folder.display();
+        return super::fail(
+            Exit::TryAgain,
+            format_args!("there is no folder {folder}; make it with: mkdir -p {folder}"),
+        );
+    }
     let part = new_file::beside(&file);
+    // Whoever has several should see which one it was.
+    let mut source = "the running daemon's state".to_owned();
     let made = match (state, Daemon::find(context)) {
         (None, Ok(daemon)) => fetched(&daemon.patient(PATIENCE), &part).await,
         (None, Err(nobody)) if nobody.shut => return nobody.fail(),
-        (state, _) => copied(state.or_else(|| place(context)), &part).await,
+        (state, _) => {
+            let state = state.or_else(|| place(context));
+            source = state.as_ref().map(|state| state.display().to_string()).unwrap_or_default();
+            copied(state, &part).await
+        }
     };
     let done = made.and_then(|()| {
         // Whatever comes out of it later: what is handed over now was read once, as it will be then.
@@ -93,7 +106,8 @@ async fn backup(context: &Context, file: &Path, state: Option<PathBuf>) -> Exit 
         Ok(report) => {
             let sealed: usize = report.runs.iter().map(|run| run.sealed).sum();
             let size = fs::metadata(&file).map_or(0, |about| about.len());
-            let mut text = format!("{}: {size} bytes, schema {}, whole\n", file.display(), report.schema);
+            let (to, schema) = (file.display(), report.schema);
+            let mut text = format!("{to}: {size} bytes, schema {schema}, whole; a copy of {source}\n");
             text.push_str(&match sealed {
                 0 => "No secret is in it: the journal of renewals holds none now.\n".to_owned(),
                 sealed => format!(
@@ -232,6 +246,7 @@ fn place(context: &Context) -> Option<PathBuf> {
 fn unreadable(file: &Path, error: StoreError) -> (Exit, String) {
     let named = match error {
         StoreError::Open { problem, .. } => StoreError::Open { path: file.display().to_string(), problem },
+        StoreError::Damaged { problem, .. } => StoreError::Damaged { path: file.display().to_string(), problem },
         error => error,
     };
     refused(&named)
@@ -242,7 +257,7 @@ fn refused(error: &StoreError) -> (Exit, String) {
         StoreError::InUse(_) | StoreError::Busy(_) => Exit::TryAgain,
         StoreError::Open { .. } => Exit::Warning,
         StoreError::Newer { .. } => Exit::BadConfiguration,
-        StoreError::Failed(_) | StoreError::Overtaken(_) => Exit::Critical,
+        StoreError::Damaged { .. } | StoreError::Failed(_) | StoreError::Overtaken(_) => Exit::Critical,
     };
     (exit, error.to_string())
 }

@@ -29,6 +29,9 @@ pub fn refused(path: &Path, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse(path.display().to_string()),
         Some(ErrorCode::NotADatabase) => unopened(path, NOT_OURS.to_owned()),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            StoreError::Damaged { path: path.display().to_string(), problem: error.to_string() }
+        }
         _ => unopened(path, sqlite_words(error)),
     }
 }

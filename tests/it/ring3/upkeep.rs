@@ -41,7 +41,7 @@ fn a_backup_of_a_running_daemon_is_whole_and_can_be_started_from() {
     assert!(!names("").iter().any(|name| name.contains(".tokenwatch-")), "{:?}", names(""));
     assert!(!names("state").iter().any(|name| name.contains("snapshot")), "{:?}", names("state"));
     let nowhere = stage.run(&["state", "backup", "no-such-folder/backup.db"]);
-    assert!(nowhere.code == 75 && nowhere.err.contains("no-such-folder"), "{nowhere:?}");
+    assert!(nowhere.code == 75 && nowhere.err.contains("mkdir -p"), "{nowhere:?}");
 
     // Live, of the copy, and in words for machines.
     for arguments in [&["state", "verify"][..], &["state", "verify", "backup.db"]] {
@@ -117,6 +117,9 @@ fn what_is_damaged_newer_or_nothing_of_ours_is_told_apart() {
     stage.write("text.db", "no database, but long enough to be taken for one\n");
     let said = stage.run(&["state", "verify", "text.db"]);
     assert!(said.code == 1 && said.err.contains("not a state file"), "{said:?}");
+    fs::write(stage.path("half.db"), &before[..before.len() / 2]).expect("a backup that was cut off");
+    let said = stage.run(&["state", "verify", "half.db"]);
+    assert!(said.code == 2 && said.err.contains("half.db is damaged"), "{said:?}");
     let said = stage.run(&["state", "verify", "nothing.db"]);
     assert!(said.code == 1 && said.err.contains("nothing.db"), "{said:?}");
 }
@@ -178,6 +181,8 @@ fn a_reload_says_what_it_changed_and_config_diff_what_it_would() {
         assert_eq!(daemon.get("/api/v1/tokens/second").map(|(status, _)| status), Some(404));
         let refused = || daemon.metric("tokenwatch_config_last_reload_successful") == Some(0.0);
         wait_until("the metric", PATIENCE, refused);
+        let told = "configuration: the new configuration was refused, the old one is in force";
+        assert!(stage.run(&["status"]).out.contains(told) && daemon.page("/readyz").contains(told));
     }
     assert_eq!(daemon.stop(), 0);
 }
