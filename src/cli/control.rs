@@ -74,9 +74,11 @@ impl Daemon {
 
     async fn answered(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Trouble> {
         let socket = self.socket.display();
-        let reply = request.timeout(self.patience).send().await.map_err(|_| {
-            Trouble::Away(format!("no daemon answers at {socket}; is tokenwatch running, and may you use its socket?"))
-        })?;
+        let reply = request
+            .timeout(self.patience)
+            .send()
+            .await
+            .map_err(|_| Trouble::Away(format!("no daemon answers at {socket}; is tokenwatch running?")))?;
         let status = reply.status();
         if !status.is_success() {
             let why = reply.text().await.unwrap_or_default().trim().to_owned();
@@ -152,7 +154,7 @@ impl Trouble {
 
 /// The first socket on which somebody listens. A file that a killed daemon left behind does not hide the socket of another.
 fn listening(candidates: Vec<PathBuf>) -> Result<PathBuf, Unreachable> {
-    let (mut left, mut shut) = (Vec::new(), false);
+    let (mut left, mut shut, mut forbidden) = (Vec::new(), false, false);
     for path in &candidates {
         match UnixStream::connect(path) {
             Ok(_) => return Ok(path.clone()),
@@ -160,6 +162,7 @@ fn listening(candidates: Vec<PathBuf>) -> Result<PathBuf, Unreachable> {
             Err(error) => {
                 left.push(path);
                 shut |= error.kind() != ErrorKind::ConnectionRefused;
+                forbidden |= error.kind() == ErrorKind::PermissionDenied;
             }
         }
     }
@@ -169,6 +172,11 @@ fn listening(candidates: Vec<PathBuf>) -> Result<PathBuf, Unreachable> {
     let why = if left.is_empty() {
         let places = in_words(candidates.iter().collect());
         format!("no daemon is reachable: there is no control socket at {places}; is tokenwatch running?")
+    } else if forbidden {
+        let places = in_words(left);
+        format!(
+            "you may not use the control socket {places}; run this as root, or as a member of the socket's group (tokenwatch)"
+        )
     } else {
         let places = in_words(left);
         format!("no daemon answers at {places}; is tokenwatch running, and may you use its socket?")

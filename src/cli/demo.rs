@@ -48,25 +48,39 @@ pub struct Arguments {
     /// Simulated days per second.
     #[arg(long, value_name = "DAYS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60))]
     speed: u32,
-    /// Where the mails and the state are kept [default: a new folder for temporary files].
+    /// Where the mails and the state are kept: a new folder, or an empty one [default: one for temporary files].
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub async fn run(arguments: &Arguments) -> Exit {
-    match stage(arguments).await {
+    let folder = match folder(arguments) {
+        Ok(folder) => folder,
+        Err(why) => return super::fail(Exit::Usage, why),
+    };
+    match stage(arguments, &folder).await {
         Ok(()) => Exit::Fine,
         Err(error) => super::fail(Exit::Internal, format_args!("the demo broke off: {error:#}")),
     }
 }
 
-async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
+/// A folder with nothing in it: what somebody keeps there is not written over, and each story begins at its beginning.
+fn folder(arguments: &Arguments) -> Result<PathBuf, String> {
     let folder = match &arguments.folder {
-        Some(folder) => folder.clone(),
+        Some(folder) => std::path::absolute(folder).map_err(|error| format!("--folder: {error}"))?,
         None => std::env::temp_dir().join(format!("tokenwatch-demo-{}", std::process::id())),
     };
-    fs::create_dir_all(folder.join("mails"))?;
+    let cannot = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(cannot)?;
+    if fs::read_dir(&folder).map_err(cannot)?.next().is_some() {
+        return Err(format!("{} is not empty; name a new folder, and the demo makes it", folder.display()));
+    }
+    Ok(folder)
+}
+
+async fn stage(arguments: &Arguments, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir(folder.join("mails"))?;
     // The story ends today, so that dates are right for whoever stays to look around, browsers and Prometheus included.
     let (today, lasts) = (System.now(), Span::hours(SCENES[SCENES.len() - 1].hour + 24));
     let lens = Lens::catching_up(today.minus(lasts), today, DAY.saturating_mul(arguments.speed));
@@ -105,21 +119,21 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring, Keyring::new(None, state.with_file_name(KEY_FILE)));
     let (start, requests) = (clock.now(), daemon.requests());
-    let stage = Stage { sim, clock, start, folder: folder.clone(), env, works, requests };
+    let stage = Stage { sim, clock, start, folder: folder.to_owned(), env, works, requests };
     let doors =
         Doors { listener: Some(listener), probes: None, control: Some(bind_control(&control_path(None, &state))?) };
     let mut running = JoinSet::new();
     running.spawn(daemon.run(doors, stop.clone(), now));
 
+    let program = std::env::current_exe().map_or_else(|_| "tokenwatch".to_owned(), |path| path.display().to_string());
     let days = 1_f64 / f64::from(arguments.speed);
     tell(&format!(
         "tokenwatch demo: the real daemon, a simulated Graph API, {days:.2} s a day.\n\
          status page  http://{page}/\n\
          metrics      http://{page}/metrics\n\
          mails        {}\n\
-         on-call      {} --config {} status | ack | silence | forecast | test-alert\n",
+         on-call      {program} --config {} status | ack | silence | forecast | test-alert\n",
         folder.join("mails").display(),
-        std::env::current_exe().map_or_else(|_| "tokenwatch".to_owned(), |path| path.display().to_string()),
         folder.join("tokenwatch.toml").display()
     ));
     let mut count = 0;
@@ -133,7 +147,7 @@ async fn stage(arguments: &Arguments) -> anyhow::Result<()> {
         stage.read_out(&mail, count)?;
     }
     tell(&format!("\nThe end: 62 days, {count} mails, kept in {}", folder.join("mails").display()));
-    tell("All of it is simulated and has stopped. To look around: cargo run -- demo --forever");
+    tell(&format!("All of it is simulated and has stopped. To look around: {program} demo --forever"));
     Ok(())
 }
 

@@ -699,7 +699,8 @@ impl Tokens<'_, '_> {
             return None;
         }
         let hint = did_you_mean(name.as_str(), self.apps.keys().map(AppName::as_str));
-        self.faults.push(at.absence("app", format!("names an app that is not in [apps]{hint}")));
+        self.faults
+            .push(at.absence("app", format!("names {}, which is not in [apps]{hint}", value::quoted(name.as_str()))));
         None
     }
 

@@ -146,7 +146,7 @@ fn rest(roff: &mut Roff, name: &str, words: &Words) {
 
 /// What any command may end with.
 const EVERYWHERE: [(Exit, &str); 4] = [
-    (Exit::Usage, "Wrong usage: an option or a name that does not exist, or an input that is missing."),
+    (Exit::Usage, "Wrong usage: an option or a command that does not exist, or an input that is missing."),
     (Exit::Internal, "A fault of tokenwatch itself; please report it."),
     (
         Exit::TryAgain,

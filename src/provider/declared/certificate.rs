@@ -71,6 +71,9 @@ async fn shown(address: &str, name: ServerName<'static>) -> Result<Vec<Certifica
         // A server that wants a certificate of ours has shown its own before it ends the handshake.
         _ if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(CheckError::Garbled("the server showed no certificate".into())),
+        Err(error) if error.to_string().contains("InvalidContentType") => {
+            Err(CheckError::Unreachable(Unreachable::Tls, format!("{address} speaks no TLS").into()))
+        }
         Err(error) => Err(failed(Unreachable::Tls, error)),
     }
 }

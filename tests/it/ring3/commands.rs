@@ -275,3 +275,12 @@ fn on_a_terminal(stage: &Stage) -> String {
     let output = stage.dress(&mut command).output().expect("script runs");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+#[test]
+fn the_demo_writes_over_nothing() {
+    let stage = Stage::new();
+    let precious = stage.write("config.env", "MINE=precious\n");
+    let said = stage.run(&["demo", "--folder", "."]);
+    assert!(said.code == 64 && said.err.contains("is not empty"), "{said:?}");
+    assert_eq!(fs::read_to_string(precious).expect("the file"), "MINE=precious\n");
+}
