@@ -33,8 +33,6 @@ pub struct Reloads {
     turn: Arc<Semaphore>,
     /// How that goes.
     reading: Arc<Mutex<Reading>>,
-    /// How long the files of a new configuration may take to be read, waiting for the turn included.
-    longest: Duration,
 }
 
 /// How far whoever reads has come.
@@ -42,8 +40,8 @@ pub struct Reloads {
 struct Reading {
     /// What is being read.
     at: String,
-    /// It was given up on, and still hangs.
-    hangs: bool,
+    /// Nobody waits for it any more.
+    given_up: bool,
 }
 
 /// Why there is no new configuration.
@@ -81,7 +79,7 @@ impl Reloads {
     ) -> Self {
         let source = Source { start, reader, clock };
         let turn = Arc::new(Semaphore::new(1));
-        Self { source, in_force, listen, turn, reading: Arc::default(), longest: LONGEST }
+        Self { source, in_force, listen, turn, reading: Arc::default() }
     }
 
     /// Tells what a reload would change now.
@@ -132,7 +130,7 @@ impl Reloads {
         let late = |what: &str| Unprepared::Late(format!("{what}; is a network mount away?"));
         {
             let reading = lock(&self.reading);
-            if reading.hangs {
+            if reading.given_up && self.turn.available_permits() == 0 {
                 return Err(late(&format!("{} is still being read since the last time", reading.at)));
             }
         }
@@ -141,23 +139,19 @@ impl Reloads {
             let (source, reading) = (self.source.clone(), Arc::clone(&self.reading));
             // A long configuration takes a second to read, and the watch has only this thread.
             spawn_blocking(move || {
-                let prepared = source.prepare(|what| lock(&reading).at = what);
-                // Both at once, so that nobody takes what has ended for what hangs.
-                let mut reading = lock(&reading);
-                reading.hangs = false;
-                drop(turn);
-                prepared
+                let _turn = turn;
+                lock(&reading).given_up = false;
+                source.prepare(|what| lock(&reading).at = what)
             })
             .await
         };
-        match timeout(self.longest, preparing).await {
+        match timeout(LONGEST, preparing).await {
             Ok(Ok(prepared)) => prepared.map_err(Unprepared::Faulty),
             Ok(Err(broken)) => Err(Unprepared::Faulty(vec![format!("an internal fault of tokenwatch: {broken}")])),
             Err(_) => {
                 let mut reading = lock(&self.reading);
-                // Whoever held the turn may be ready in this very moment.
-                reading.hangs = self.turn.available_permits() == 0;
-                Err(late(&format!("{} cannot be read within {:?}", reading.at, self.longest)))
+                reading.given_up = true;
+                Err(late(&format!("{} cannot be read within {LONGEST:?}", reading.at)))
             }
         }
     }
@@ -219,5 +213,5 @@ fn say_what_changed(difference: &Difference) {
 
 /// So many parts of each kind are named.
 const MOST_NAMED: usize = 20;
-/// A hundred thousand tokens take a second.
+/// How long the files of a new configuration may take to be read, waiting for the turn included. A hundred thousand tokens take a second.
 const LONGEST: Duration = Duration::from_secs(30);
