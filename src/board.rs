@@ -342,6 +342,16 @@ pub struct Troubles {
     pub configuration: Option<&'static str>,
 }
 
+impl Troubles {
+    /// All but those of the store, a line each.
+    pub fn beside_the_store(&self) -> impl Iterator<Item = String> {
+        let ways = self.ways.iter().map(|(way, text)| format!("{way}: {text}"));
+        let listener = self.listener.iter().map(|text| format!("listener: {text}"));
+        let refused = self.configuration.iter().map(|text| format!("configuration: {text}; the log says why"));
+        ways.chain(listener).chain(refused)
+    }
+}
+
 impl Default for Vitals {
     fn default() -> Self {
         Self {
@@ -397,7 +407,6 @@ impl Vitals {
 
     /// A reload was tried.
     pub fn reloaded(&self, successful: bool, now: Timestamp) {
-        lock(&self.troubles).configuration = (!successful).then_some(REFUSED);
         let mut reload = lock(&self.reload);
         reload.successful = successful;
         if successful {
@@ -412,7 +421,8 @@ impl Vitals {
 
     /// What is wrong with the watcher itself.
     pub fn troubles(&self) -> Troubles {
-        lock(&self.troubles).clone()
+        let configuration = (!self.reload().successful).then_some(REFUSED);
+        Troubles { configuration, ..lock(&self.troubles).clone() }
     }
 
     /// Notes how that part fares with the store; true when that is news.
@@ -492,5 +502,6 @@ fn moment(cell: &AtomicI64) -> Option<Timestamp> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
 /// Of a reload that failed.
 const REFUSED: &str = "the new configuration was refused, the old one is in force";

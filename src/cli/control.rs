@@ -179,7 +179,7 @@ fn listening(candidates: Vec<PathBuf>) -> Result<PathBuf, Unreachable> {
         )
     } else {
         let places = in_words(left);
-        format!("no daemon answers at {places}; is tokenwatch running, and may you use its socket?")
+        format!("no daemon answers at {places}; is tokenwatch running?")
     };
     Err(Unreachable { why, shut })
 }

@@ -524,9 +524,7 @@ pub fn status(board: &Board, outbox: Option<OutboxSummary>, zone: &Zone, now: Ti
             .store
             .values()
             .map(|text| format!("store: {text}"))
-            .chain(troubles.ways.iter().map(|(way, text)| format!("{way}: {text}")))
-            .chain(troubles.listener.iter().map(|text| format!("listener: {text}")))
-            .chain(troubles.configuration.iter().map(|text| format!("configuration: {text}; the log says why")))
+            .chain(troubles.beside_the_store())
             .collect(),
         findings: board.vitals.findings().iter().map(|finding| finding.reason.as_str().to_owned()).collect(),
         subjects: Vec::new(),

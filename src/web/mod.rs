@@ -150,9 +150,7 @@ async fn readyz(State(web): State<Web>) -> Response {
     if troubles.ways.is_empty() {
         lines.push("notices: ok".to_owned());
     }
-    lines.extend(troubles.ways.iter().map(|(way, text)| format!("{way}: {text}")));
-    lines.extend(troubles.listener.iter().map(|text| format!("listener: {text}")));
-    lines.extend(troubles.configuration.iter().map(|text| format!("configuration: {text}; the log says why")));
+    lines.extend(troubles.beside_the_store());
     lines.extend(vitals.findings().iter().map(|finding| format!("finding: {}", finding.reason.as_str())));
     if let Ok(outbox) = store {
         lines.push(format!("outbox: {} pending", outbox.pending));
