@@ -71,11 +71,17 @@ async fn shown(address: &str, name: ServerName<'static>) -> Result<Vec<Certifica
         // A server that wants a certificate of ours has shown its own before it ends the handshake.
         _ if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(CheckError::Garbled("the server showed no certificate".into())),
-        Err(error) if error.to_string().contains("InvalidContentType") => {
+        Err(error) if is_no_tls(&error) => {
             Err(CheckError::Unreachable(Unreachable::Tls, format!("{address} speaks no TLS").into()))
         }
         Err(error) => Err(failed(Unreachable::Tls, error)),
     }
+}
+
+/// Whether the other side answered with something else than a record of TLS.
+fn is_no_tls(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
 }
 
 /// Judges a chain. The dates are those of the certificate in it that ends first, for then the whole chain does.

@@ -181,7 +181,8 @@ async fn who_shows_no_certificate_tells_nothing() {
         }
     });
     let config = shop(address, Some(&ca), "shop.example.com");
-    assert_eq!(check(&at_work(&config, &[], NOW)).await.expect_err("no TLS").reason(), "tls");
+    let failure = check(&at_work(&config, &[], NOW)).await.expect_err("no TLS");
+    assert_eq!((failure.reason(), failure.to_string()), ("tls", format!("TLS failed: {address} speaks no TLS")));
 }
 
 // promise 64

@@ -30,10 +30,17 @@ fn every_promise_is_tried() {
 #[test]
 fn only_what_stands_above_a_test_counts() {
     let above = |below: &str| tried_in(&format!("// promises 1, 3 to 5 and 9\n{below}\nfn it_is_so() {{}}"));
-    for test in ["#[test]", "#[tokio::test(start_paused = true)]", "/// What it does.\n#[test]", "#[ignore]\n#[test]"] {
+    for test in ["#[test]", "#[tokio::test(start_paused = true)]", "/// What it does.\n#[test]"] {
         assert_eq!(above(test), [1, 3, 4, 5, 9].into(), "{test}");
     }
-    for other in ["", "\n#[test]", "fn another() {}\n#[test]", "#[expect(clippy::panic)]"] {
+    for other in [
+        "#[test]\n#[ignore]",
+        "#[ignore = \"slow\"]\n#[test]",
+        "",
+        "\n#[test]",
+        "fn another() {}\n#[test]",
+        "#[expect(clippy::panic)]",
+    ] {
         assert_eq!(above(other), BTreeSet::new(), "{other}");
     }
     assert_eq!(tried_in("    // promise 12\n    #[test]\n    fn beside_the_code() {}"), [12].into());
@@ -54,8 +61,10 @@ fn tried_in(source: &str) -> BTreeSet<usize> {
         let Some(numbers) = line.strip_prefix("// promises ").or_else(|| line.strip_prefix("// promise ")) else {
             continue;
         };
-        let mut head = lines[at + 1..].iter().take_while(|line| line.starts_with("///") || line.starts_with("#["));
-        if head.any(|line| *line == "#[test]" || line.starts_with("#[tokio::test")) {
+        let head = || lines[at + 1..].iter().take_while(|line| line.starts_with("///") || line.starts_with("#["));
+        let is_test = head().any(|line| *line == "#[test]" || line.starts_with("#[tokio::test"));
+        // What is never run tries nothing.
+        if is_test && !head().any(|line| line.starts_with("#[ignore")) {
             for range in numbers.replace(" and ", ", ").split(", ") {
                 let mut ends = range.split(" to ").map(|number| number.parse::<usize>().expect("a number"));
                 let first = ends.next().expect("split gives one");
