@@ -20,11 +20,12 @@ dist: ## Debian package, static binary, bill of materials, checksums: into targe
 	@deploy/dist/dist.sh
 
 # What the tests start is fetched while the compiler works: the one waits for the network, the other for the processor. Most tests wait for real
-# servers and real time longer than they compute, so there are more of them at once than processors.
+# servers and real time longer than they compute, so there are more of them at once than processors. An expectation names itself; a backtrace
+# of the runtime below it would only push its words out of what CI keeps.
 test: ## every test, real servers included (needs root: some boot machines and mount disks)
 	@[ "$$(id -u)" -eq 0 ] || { echo "Some tests boot machines, mount disks and give files away: run this as root, with cargo in its PATH." >&2; exit 1; }
 	@tests/tools.sh & tools=$$!; $(CARGO) test --locked --no-run; built=$$?; wait $$tools && exit $$built
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 3 / 2))} $(CARGO) test --locked
+	RUST_BACKTRACE=0 RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 3 / 2))} $(CARGO) test --locked
 
 test-tools: ## installs the real servers that the tests start (Debian, needs root or sudo once)
 	@tests/tools.sh

@@ -645,7 +645,7 @@ mod tests {
             assert_eq!(matches!(error, DeliveryError::Unknown(_)), sent, "{error:?}");
             assert!(error.to_string().contains(words) && !error.to_string().contains("hunter2"), "{error}");
         }
-        let channel = channel(Server::nobody().await, r#", bearer = { env = "NOPE" }"#);
+        let channel = channel(Server::nobody(), r#", bearer = { env = "NOPE" }"#);
         let error = deliver(&channel, vec![notice("a", Reason::Blind)]).await.expect_err("no secret");
         assert!(matches!(&error, DeliveryError::NotSent(text) if text.contains("its login cannot be read")), "{error}");
         let error = channel.sustain(&receiver("other"), &[]).await.expect_err("nobody is there");

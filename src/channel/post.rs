@@ -193,7 +193,7 @@ pub(super) mod tests {
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
     use tokio::task::JoinSet;
 
     use super::*;
@@ -250,10 +250,11 @@ pub(super) mod tests {
             Self { port, seen, _tasks: tasks }
         }
 
-        /// A port that nobody listens on.
-        pub async fn nobody() -> u16 {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-            listener.local_addr().expect("a bound listener has an address").port()
+        /// A port that nobody listens on. It stays taken, so that no other test gets it and answers.
+        pub fn nobody() -> u16 {
+            let socket = Box::leak(Box::new(TcpSocket::new_v4().expect("a socket")));
+            socket.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("loopback has a free port");
+            socket.local_addr().expect("a bound socket has an address").port()
         }
 
         pub fn seen(&self) -> MutexGuard<'_, Vec<Request>> {
@@ -330,7 +331,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn it_is_known_what_may_have_arrived() {
-        let nobody = place(Server::nobody().await, "/secret-path");
+        let nobody = place(Server::nobody(), "/secret-path");
         let failure = nobody.post(HeaderMap::new(), b"{}").await.expect_err("nobody is there");
         let error = nobody.broken(&failure, &[]);
         let text =

@@ -236,7 +236,7 @@ mod tests {
             assert!(!["hunter2", "very-secret", "opensesame"].iter().any(|secret| text.contains(secret)), "{text}");
             assert_eq!(server.seen().len(), 1);
         }
-        let port = Server::nobody().await;
+        let port = Server::nobody();
         for (secret, words) in [
             (KEY, "no connection"),
             (r#", secret = { env = "NOPE" }"#, "the environment has no variable NOPE"),

@@ -538,7 +538,7 @@ mod tests {
             assert!(text.starts_with(&start) && text.contains(words), "{text}");
             is_discreet(&text);
         }
-        let error = deliver(&channel(Server::nobody().await, TWO)).await.expect_err("nobody is there");
+        let error = deliver(&channel(Server::nobody(), TWO)).await.expect_err("nobody is there");
         assert!(
             matches!(&error, DeliveryError::NotSent(text) if text.contains("2 of 2 numbers: no connection")),
             "{error:?}"

@@ -102,7 +102,7 @@ impl Sim {
             match write_reply(&mut stream, &incoming, &reply).await? {
                 Next::KeepAlive => {}
                 Next::Close => return stream.shutdown().await,
-                Next::Reset => return stream.set_zero_linger(),
+                Next::Reset => return reset(&stream),
                 Next::Hang => return until_closed(&mut stream).await,
             }
         }
@@ -279,6 +279,12 @@ async fn drip(stream: &mut TcpStream, body: &[u8], bytes_per_second: usize) -> i
     Ok(())
 }
 
+/// Breaks the connection off with a RST at once. Closing it would do the same only where nobody else holds the socket, and a process that is
+/// being started by another thread holds everything for a moment: long enough for a client under paused time to give up first.
+fn reset(stream: &TcpStream) -> io::Result<()> {
+    Ok(rustix::net::connect_unspec(stream)?)
+}
+
 async fn refuse(stream: &mut TcpStream, status: u16) -> io::Result<()> {
     let reply = Reply { status, ..Reply::default() };
     stream.write_all(&head_of(&reply, false)).await?;
@@ -318,6 +324,7 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::super::faults::{Fault, FaultKind, Match};
     use super::super::fixture::{ADA, NOW, app_token, world};
+    use std::os::fd::AsFd as _;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -400,6 +407,18 @@ mod tests {
         let patience = Duration::from_secs(600);
         let hung = tokio::time::timeout(patience, converse(&mut stream, UNANSWERED)).await;
         assert!(hung.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reset_does_not_wait_for_others_that_hold_the_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("listening");
+        let (stream, _) = listener.accept().await.expect("a client");
+        let _held = stream.as_fd().try_clone_to_owned().expect("another hand on the same socket");
+        super::reset(&stream).expect("connected");
+        drop(stream);
+        let seen = tokio::time::timeout(Duration::from_secs(10), client.read_u8()).await.expect("it is seen");
+        assert_eq!(seen.expect_err("broken off").kind(), std::io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test(start_paused = true)]

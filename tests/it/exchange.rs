@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use crate::support::desk::{
     ADA, APP, BOB, Desk, MACHINE, NOW, PAGE, SCOPES, SECRET, STRANGER, at, listen, plain_settings, secret,
 };
+use crate::support::process::refusing;
 
 const DAY: i64 = 86_400;
 const WRONG: &str = "ffeeddccbbaa99887766554433221100";
@@ -672,8 +673,7 @@ async fn a_lost_answer_may_have_been_a_token() {
 #[tokio::test(start_paused = true)]
 async fn what_never_left_was_never_done() {
     let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
-    let (address, listener) = listen().await;
-    drop(listener);
+    let (_nobody, address) = refusing();
     let meta = Meta::new(&plain_settings(address), clock.clone()).expect("a client");
     for method in OF_META {
         let exchanged = exchange(&meta, method, "EAABnobodyHearsOfIt", Caller::App, Some(PAGE)).await;

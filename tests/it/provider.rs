@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use crate::support::desk::{
     ADA, APP, Desk, MACHINE, NOW, OTHER_APP, PAGE, SCOPES, SECRET, STRANGER, at, listen, plain_settings, secret,
 };
+use crate::support::process::refusing;
 
 /// 90 days: what the world grants at issue.
 const WINDOW: i64 = 7_776_000;
@@ -877,8 +878,7 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_listening_is_no_connection() {
-    let (address, listener) = listen().await;
-    drop(listener);
+    let (_nobody, address) = refusing();
     let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
     let meta = Meta::new(&plain_settings(address), clock).expect("a client");
     let answer = ask(&meta, "EAABnobodyhears", Caller::App).await;

@@ -19,9 +19,9 @@ use tokenwatch::ports::Clock as _;
 use tokenwatch::sim::{
     AppEvent, Event, Fault, FaultKind, GranularScope, GranularScopes, Lifetime, Match, Page, User, World,
 };
-use tokio::net::TcpListener;
 
 use super::support::house::{APP, House, START};
+use super::support::process::refusing;
 
 const ADA: &str = "10001";
 const MACHINE: &str = "104160000000001";
@@ -604,7 +604,7 @@ async fn three_days_without_a_relay_lose_no_notice() {
     }
     let good = house.config(&["a", "b", "c"].map(|name| house.slot(name)).concat());
     let good = format!("[schedule]\ncheck = \"12h\"\n{good}").replace("relays = ", "retry = \"10m\"\nrelays = ");
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    let (_closed, closed) = refusing();
     let bad = good.replace(&house.relay().to_string(), &closed.to_string());
     assert_ne!(good, bad);
     house.start(&bad).await;

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::support::process::{program, quoted};
+use crate::support::process::{program, quoted, refusing};
 
 const DAY: i64 = 86_400;
 
@@ -169,7 +169,8 @@ async fn who_shows_no_certificate_tells_nothing() {
     let config = shop(address, Some(&ca), "shop.example.com")
         .replace("[provider.x509]\n", "[provider.x509]\ntimeout = \"1s\"\n");
     assert_eq!(check(&at_work(&config, &[], NOW)).await.expect_err("silence").reason(), "timeout");
-    drop(silent);
+    let (_nobody, nobody) = refusing();
+    let config = config.replace(&address.to_string(), &nobody.to_string());
     assert_eq!(check(&at_work(&config, &[], NOW)).await.expect_err("nobody").reason(), "connect");
     let page = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = page.local_addr().expect("bound");

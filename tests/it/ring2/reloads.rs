@@ -6,8 +6,6 @@ use tokenwatch::domain::time::Span;
 use tokenwatch::ports::Clock as _;
 use tokenwatch::sim::{Fault, FaultKind, Match};
 
-use tokio::net::TcpListener;
-
 use super::{ADA, DAY, HOUR, House, SCOPES, findings, inhabited, metrics, put_never, put_old, until, verdict, world};
 use crate::support::house::START;
 use crate::support::process::refusing;
@@ -183,9 +181,7 @@ async fn a_run_whose_token_goes_comes_to_its_end_and_leaves_nothing() {
     let old = world(&house, |world, now| world.issue_long_user(ADA, &SCOPES, now - 10 * DAY));
     house.put("t", &old);
     put_never(&house, "stays");
-    let application = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = application.local_addr().expect("bound");
-    drop(application);
+    let (_nobody, address) = refusing();
     let renew = format!(
         "{}[tokens.renew]\nbefore = \"55d\"\nconfirm = {{ http = \"http://{address}/\", within = \"1h\" }}\n",
         house.slot("t")
