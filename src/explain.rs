@@ -61,9 +61,9 @@ pub fn explain(spec: &TokenSpec, status: &TokenStatus, zone: &Zone, now: Timesta
         next.push(format!("the clock alone changes this: {}", words.when(at)));
     }
     for incident in &status.ledger.incidents {
-        let told = incident.told_at.map_or_else(|| "nobody yet, by a silence".to_owned(), |at| words.when(at));
+        let told = incident.told_at.map_or_else(|| "none yet, by a silence".to_owned(), |at| words.when(at));
         let code = incident.reason.as_str();
-        next.push(format!("open incident {code} ({}), last told: {told}", incident.severity.as_str()));
+        next.push(format!("open incident {code} ({}), last notice: {told}", incident.severity.as_str()));
         if let Some(signed) = &incident.acknowledged {
             next.push(format!("acknowledged by {}: not repeated, told when it gets worse", words.signed(signed)));
         }

@@ -146,7 +146,9 @@ async fn stage(arguments: &Arguments, folder: &Path) -> anyhow::Result<()> {
         count += 1;
         stage.read_out(&mail, count)?;
     }
-    tell(&format!("\nThe end: 62 days, {count} mails, kept in {}", folder.join("mails").display()));
+    let days = stage.clock.now().since(stage.start).as_seconds() / Span::days(1).as_seconds();
+    let (days, mails) = (io::counted(days.unsigned_abs(), "day"), io::counted(count.into(), "mail"));
+    tell(&format!("\nThe end: {days}, {mails}, kept in {}", folder.join("mails").display()));
     tell(&format!("All of it is simulated and has stopped. To look around: {program} demo --forever"));
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! It names keys, places and ids. It must never hand out the value of a token or of an app's secret: it keeps them only to recognise them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -25,6 +26,8 @@ pub struct Found {
     pub account: Option<String>,
     /// The id of the phone number, as it is written.
     pub number: Option<String>,
+    /// The keys that look as if they held tokens of somebody else, whom their names do not tell.
+    pub others: Vec<String>,
     /// The values that nobody may see.
     secrets: Vec<Zeroizing<String>>,
 }
@@ -91,7 +94,10 @@ impl Found {
             (None, None) => (None, None),
         };
         let secrets = TOKENS.iter().chain(&APP_SECRETS).copied().filter_map(value).collect();
-        Ok(Self { tokens, app, half, account: id(&ACCOUNTS), number: id(&NUMBERS), secrets, file })
+        let strange = |key: &&str| is_like_a_token(key) && !TOKENS.contains(key) && value(key).is_some();
+        let others: BTreeSet<&str> = env_keys(&text).into_iter().filter(strange).collect();
+        let others = others.into_iter().map(str::to_owned).collect();
+        Ok(Self { tokens, app, half, account: id(&ACCOUNTS), number: id(&NUMBERS), others, secrets, file })
     }
 
     /// Settings for these tokens, made as text and read like any configuration.
@@ -172,6 +178,14 @@ impl FoundToken {
     }
 }
 
+/// Whether the words of a key say that a token or a key of an API stands there. What an application made up for itself never ends.
+fn is_like_a_token(key: &str) -> bool {
+    let words: Vec<&str> = key.split('_').collect();
+    let has = |wanted: &[&str]| wanted.iter().any(|wanted| words.contains(wanted));
+    (has(&["TOKEN", "PAT", "APIKEY"]) || words.ends_with(&["API", "KEY"]))
+        && !has(&["VERIFY", "CSRF", "XSRF", "JWT", "SESSION"])
+}
+
 /// A text as TOML writes it.
 pub fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
@@ -245,6 +259,26 @@ mod tests {
         assert_eq!(whatsapp(&settings(&format!("META_ACCESS_TOKEN=a\n{ids}"))), [(None, number.clone())]);
         let without_app = settings("WHATSAPP_TOKEN=b\nWABA_ID=102\nPHONE_NUMBER_ID=521\n");
         assert_eq!(whatsapp(&without_app), [(account, number)], "what arrives can be asked about without an app");
+    }
+
+    #[test]
+    fn what_may_be_a_token_of_somebody_else_is_named() {
+        let keys = [
+            ("TWILIO_AUTH_TOKEN", true),
+            ("GITLAB_TOKEN", true),
+            ("GITHUB_PAT", true),
+            ("D360_API_KEY", true),
+            ("GITLAB_TOKEN", true),
+            ("META_ACCESS_TOKEN", false),
+            ("WEBHOOK_VERIFY_TOKEN", false),
+            ("CSRF_TOKEN", false),
+            ("API_URL", false),
+            ("PATH", false),
+            ("TOKENS_PER_MINUTE", false),
+        ];
+        let text: String = keys.iter().map(|(key, _)| format!("{key}=x\n")).collect();
+        let found = found(&format!("{text}SLACK_TOKEN=\n")).unwrap_or_else(|exit| panic!("{exit:?}"));
+        assert_eq!(found.others, ["D360_API_KEY", "GITHUB_PAT", "GITLAB_TOKEN", "TWILIO_AUTH_TOKEN"]);
     }
 
     #[test]

@@ -119,7 +119,8 @@ fn text(forecast: &Value, source: &str, paint: io::Paint) -> String {
     let unknown: Vec<&str> = forecast["unknown"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if !unknown.is_empty() {
         let shown = unknown.iter().take(20).copied().collect::<Vec<_>>().join(", ");
-        text.push_str(&format!("nothing is known yet of {} token(s): {shown}\n", unknown.len()));
+        let count = u64::try_from(unknown.len()).unwrap_or(u64::MAX);
+        text.push_str(&format!("nothing is known yet of {}: {shown}\n", io::counted(count, "token")));
     }
     text.push_str(&paint.soft(&format!("Assumed: {}.", word(&forecast["assumes"]))));
     text.push('\n');

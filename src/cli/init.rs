@@ -113,6 +113,12 @@ fn last_words(context: &Context, output: &Output, found: &Found, draft: &Draft) 
     for warning in &draft.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    if !found.others.is_empty() {
+        text.push_str(&format!(
+            "not in it, for only Meta's tokens are known by their keys: {}; docs/providers.md says how other tokens are watched\n",
+            found.others.join(", ")
+        ));
+    }
     match output {
         Output::Screen => {
             text.push_str(&format!("nothing was written; save what was printed, as {shown} for example\n"));

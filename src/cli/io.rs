@@ -49,6 +49,11 @@ impl Paint {
     }
 }
 
+/// `1 notice`, `2 notices`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Rows in aligned columns; the last column is not padded. Each cell may be painted after it was measured.
 pub fn table(rows: &[Vec<String>], paint: impl Fn(usize, usize, &str) -> String) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -214,7 +214,9 @@ fn in_words(state: &StateJson, what: &str, paint: io::Paint) -> String {
     let rows: Vec<Vec<String>> =
         state.rows.iter().map(|(table, rows)| vec![format!("  {table}"), rows.to_string()]).collect();
     text.push_str(&io::table(&rows, |_, _, cell| cell.to_owned()));
-    text.push_str(&format!("{} incidents are open; {} notices wait", state.open_incidents, state.waiting));
+    let (open, waiting) =
+        (io::counted(state.open_incidents, "open incident"), io::counted(state.waiting, "waiting notice"));
+    text.push_str(&format!("{open}, {waiting}"));
     if let Some(oldest) = state.oldest_waiting {
         text.push_str(&format!(", the oldest was made {}", relative(Timestamp::from_unix(oldest), System.now())));
     }

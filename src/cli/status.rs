@@ -87,7 +87,8 @@ fn text(status: &Value, tokens: &Value, paint: io::Paint) -> String {
         _ => cell.to_owned(),
     });
     text.push_str(&format!("\nlast pass {}, last mail {}", ago("last_pass"), ago("last_mail")));
-    text.push_str(&format!(", {} notices waiting\n", status["outbox_pending"].as_u64().unwrap_or_default()));
+    let waiting = status["outbox_pending"].as_u64().unwrap_or_default();
+    text.push_str(&format!(", {} waiting\n", io::counted(waiting, "notice")));
     for trouble in status["troubles"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         text.push_str(&paint.by_word(&format!("trouble: {trouble}\n"), "critical"));
     }
@@ -171,7 +172,7 @@ fn past(status: &Value, subject: &Value, token: Option<&Value>, paint: io::Paint
             Some(by) => format!("{by}, {}", when(&incident["acknowledged"]["at"])),
             None => "-".to_owned(),
         };
-        let told = if incident["told_at"].is_null() { "nobody".to_owned() } else { when(&incident["told_at"]) };
+        let told = if incident["told_at"].is_null() { "none".to_owned() } else { when(&incident["told_at"]) };
         vec![when(&incident["began_at"]), word(&incident["finding"]), word(&incident["severity"]), told, known, ended]
     });
     let answers = list("answers").map(|answer| {
@@ -183,7 +184,14 @@ fn past(status: &Value, subject: &Value, token: Option<&Value>, paint: io::Paint
     let deliveries = list("deliveries").map(|delivery| {
         let way = format!("{} to {}", delivery["route"].as_str().unwrap_or("notice"), word(&delivery["receiver"]));
         let went = match (delivery["delivered_at"].as_i64(), delivery["failure"].as_str()) {
-            (Some(_), _) => format!("{} {}", word(&delivery["channel"]), when(&delivery["delivered_at"])),
+            (Some(_), _) => {
+                let by = match delivery["channel"].as_str() {
+                    Some("none") => "there was nobody to reach".to_owned(),
+                    Some("rerouted") => "handed on".to_owned(),
+                    _ => word(&delivery["channel"]),
+                };
+                format!("{by} {}", when(&delivery["delivered_at"]))
+            }
             (None, Some(failure)) => format!("waiting, tried {} times: {failure}", delivery["attempts"]),
             (None, None) => "waiting".to_owned(),
         };
@@ -198,7 +206,7 @@ fn past(status: &Value, subject: &Value, token: Option<&Value>, paint: io::Paint
         };
         vec![when(&renewal["at"]), word(&renewal["outcome"]).replace('_', " "), who, word(&renewal["text"])]
     });
-    let head = ["BEGAN", "FINDING", "SEVERITY", "LAST TOLD", "ACKNOWLEDGED", "ENDED"];
+    let head = ["BEGAN", "FINDING", "SEVERITY", "LAST NOTICE", "ACKNOWLEDGED", "ENDED"];
     text.push_str(&section("Incidents", &head, incidents.collect()));
     text.push_str(&section("Answers", &["WHEN", "WHO", "WHAT", "WHY"], answers.collect()));
     if token.is_some() {

@@ -282,7 +282,7 @@ impl Scene<'_> {
         let host = self.settings.host_of(name).unwrap_or(provider);
         let step = match error {
             CheckError::Unreachable(Unreachable::Tls, _) => format!(
-                "The certificate of {host} is not trusted: is there a proxy that breaks TLS open? Name its authority in [provider.{name}] ca_file."
+                "Where it speaks no TLS, the port is the wrong one, or something answers in its place. Where the certificate of {host} is not trusted: is there a proxy that breaks TLS open? Name its authority in [provider.{name}] ca_file."
             ),
             CheckError::Unreachable(..) => {
                 format!(

@@ -3,10 +3,11 @@
 //! Both are read from the schema table. A place where a secret stands is shown; a secret is not, because it was never read.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::check::item_path;
+use super::check::{is_environment, item_path};
 use super::layers::{Node, Value};
 use super::schema::{self, Key, Kind};
 
@@ -159,6 +160,7 @@ pub(super) fn table(node: Option<&Node>, path: &str, keys: &[Key], alone: bool, 
             (Kind::HttpUrl, Some(child)) if opens_a_door(&path) => {
                 show(&format!("{:?}", host(child.text().unwrap_or_default())), Some(child));
             }
+            (Kind::List(_), Some(child)) if is_environment(child) => show(&from_commas(child), Some(child)),
             (_, Some(child)) => show(&plain(child), Some(child)),
             (_, None) if !key.default.is_empty() && (alone || !is_policy(&path)) => show(key.default, None),
             (_, None) => {}
@@ -175,6 +177,13 @@ pub(super) fn has_defaults(keys: &[Key]) -> bool {
 /// A token's own policy takes what it leaves out from `[policy]`, not from the defaults.
 fn is_policy(path: &str) -> bool {
     path.contains("].policy.")
+}
+
+/// A list of the environment, which writes it as a text with commas.
+fn from_commas(node: &Node) -> String {
+    let Some(text) = node.text() else { return plain(node) };
+    let item = |text: &str| plain(&Node { value: Value::Text(text.to_owned()), origin: Arc::clone(&node.origin) });
+    format!("[{}]", text.split(',').map(|text| item(text.trim())).collect::<Vec<_>>().join(", "))
 }
 
 /// A value as TOML writes it. Whatever looks like a secret is hidden even here.

@@ -252,7 +252,8 @@ impl Papers {
             content
         };
         let fault = |what: String| Faults(vec![Fault::file(&path.display().to_string(), what)]);
-        let file = take(path).map_err(fault).and_then(|bytes| {
+        let unread = |what: String| fault(format!("(daemon.web_config) {what}"));
+        let file = take(path).map_err(unread).and_then(|bytes| {
             let text = std::str::from_utf8(&bytes).map_err(|_| fault("is not UTF-8".to_owned()))?;
             web_file::parse(text, path)
         });

@@ -266,9 +266,9 @@ pub struct IncidentJson {
     pub ending: Option<String>,
     /// The date it is about.
     pub deadline: Option<i64>,
-    /// When people were last told; absent when a silence kept all of it from them.
+    /// When a notice was last made of it; absent when a silence kept all of it back. What became of it, `deliveries` says.
     pub told_at: Option<i64>,
-    /// Who was told.
+    /// Which receivers it was for.
     pub told: Vec<String>,
     /// Who said that they know.
     pub acknowledged: Option<SignedJson>,

@@ -542,7 +542,11 @@ fn drop_ins_are_laid_over_the_main_file_in_name_order() {
     let names: Vec<&str> = loaded.settings.tokens.iter().map(|token| token.spec.id.as_str()).collect();
     assert_eq!(names, ["main", "sooner", "later"], "tokens add up");
     assert_eq!(loaded.settings.policy.ladder.leads(), [Lead::Before(Span::days(2))], "a list of values is replaced");
-    // Every value knows where it came from.
+    // Every value knows where it came from; a list of the environment, too, is one.
+    let ladder = ("TOKENWATCH__POLICY__ALERT_BEFORE".to_owned(), "9d, 1d".to_owned());
+    let shown = show::effective(&settings::load(&main, &[ladder]).expect("a configuration").tree);
+    let list = "policy.alert_before = [\"9d\", \"1d\"]  # environment variable TOKENWATCH__POLICY__ALERT_BEFORE\n";
+    assert!(shown.contains(list), "{shown}");
     let shown = show::effective(&loaded.tree);
     let at = |name: &str| folder.path().join(name).display().to_string();
     for (line, origin) in [

@@ -105,9 +105,20 @@ pub fn fits(is: Is, begins: &str, text: &str) -> Result<(), String> {
         Is::Duration => value::period(text).map(drop),
         Is::Secret => Err("is a secret: write where it stands, as in { file = \"/path\" }".to_owned()),
         Is::Address => match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
-            _ => Err("must be host:port".to_owned()),
+            Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+            _ => {
+                Err("must be host:port, as shop.example.com:443 or [2001:db8::1]:443, with nothing before or behind it"
+                    .to_owned())
+            }
         },
+    }
+}
+
+/// A name or an address; one of IPv6 in brackets, for its colons would be mistaken.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_')),
     }
 }
 

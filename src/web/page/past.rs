@@ -107,9 +107,9 @@ pub(super) fn incident_entry(record: &IncidentRecord, zone: &Zone, now: Timestam
     words.push(match incident.told_at {
         Some(at) => {
             let receivers: Vec<&str> = incident.told.iter().map(ReceiverName::as_str).collect();
-            format!("last told {} ({}) to {}", zone.long(at), relative(at, now), receivers.join(", "))
+            format!("last notice {} ({}), for {}", zone.long(at), relative(at, now), receivers.join(", "))
         }
-        None => "told to nobody, by a silence".to_owned(),
+        None => "no notice, by a silence".to_owned(),
     });
     words.extend(incident.acknowledged.as_ref().map(|signed| {
         let why = signed.why.as_deref().map(|why| format!(": {}", advice::plain(why))).unwrap_or_default();

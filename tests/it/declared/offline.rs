@@ -160,6 +160,31 @@ async fn a_chain_ends_with_the_first_of_its_certificates_but_a_root_in_it_does_n
     assert_eq!(facts.validity, Validity::Revoked(Cause::Untrusted));
 }
 
+#[test]
+fn an_address_is_a_host_and_a_port_and_nothing_else() {
+    let fault = |address: &str| {
+        let text =
+            format!("[[tokens]]\nname = \"shop\"\nprovider = \"x509\"\n[tokens.parameters]\naddress = \"{address}\"\n");
+        settings::from_text(&text, "test", &[]).err().map(|faults| faults.to_string())
+    };
+    for address in ["shop.example.com:443", "127.0.0.1:8443", "[2001:db8::1]:443", "müller.example:443"] {
+        assert_eq!(fault(address), None, "{address}");
+    }
+    for address in [
+        "https://shop.example.com:443",
+        "shop.example.com",
+        "shop.example.com:0",
+        "shop.example.com:443/",
+        "user@shop.example.com:443",
+        "2001:db8::1:443",
+        "[shop.example.com]:443",
+        ":443",
+    ] {
+        let fault = fault(address).unwrap_or_default();
+        assert!(fault.contains("address must be host:port, as shop.example.com:443"), "{address}: {fault}");
+    }
+}
+
 #[tokio::test]
 async fn who_shows_no_certificate_tells_nothing() {
     let made = Certificates::new();

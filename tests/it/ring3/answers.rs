@@ -306,11 +306,14 @@ fn the_heart_beats_only_after_passes() {
 fn what_was_answered_about_an_app_and_about_the_watcher_is_shown() {
     let mut stage = Stage::new();
     stage.environment.insert("USER".to_owned(), "ada".to_owned());
-    stage.write_env(&[("FIRST", &stage.issue_healthy())]);
+    let soon = stage.issue(-50 * 86_400, 10 * 86_400);
+    stage.write_env(&[("FIRST", &stage.issue_healthy()), ("SOON", &soon)]);
     // Whoever is told from critical on is not told of a test, which is info.
-    let ways = "escalate = { from = \"critical\", email = [\"lead@example.com\"] }\n";
-    let text =
-        stage.config("{ url = \"smtp://127.0.0.1:1?tls=none\" }", &(ways.to_owned() + &stage.token("first", "FIRST")));
+    let ways = "escalate = { from = \"critical\", email = [\"lead@example.com\"] }\n".to_owned();
+    let text = stage.config(
+        "{ url = \"smtp://127.0.0.1:1?tls=none\" }",
+        &(ways + &stage.token("first", "FIRST") + &stage.token("soon", "SOON")),
+    );
     stage.configure(&text.replace("email = [\"oncall@example.com\"]\n", ""));
     let daemon = stage.start_ready();
     assert!(!stage.run(&["status"]).out.contains("helpdesk"), "nobody is named without a reason");
@@ -347,6 +350,13 @@ fn what_was_answered_about_an_app_and_about_the_watcher_is_shown() {
         refused(&stage.run(&["status", name]), "nothing is watched by the name");
     }
     assert!(stage.run(&["status", "token/first"]).out.starts_with("first: healthy"));
+    // And of a warning nobody was told, so nobody is said to have been.
+    let said = stage.run(&["explain", "soon"]);
+    assert!(said.out.contains("open incident expiring (warning), last notice: "), "{}", said.out);
+    wait_until("the notice to be settled", PATIENCE, || {
+        let past = stage.run(&["status", "soon"]).out;
+        past.contains("to default  there was nobody to reach ")
+    });
 
     let said = stage.run(&["test-alert"]);
     refused(&said, "nobody is told of this severity");

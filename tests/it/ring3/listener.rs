@@ -213,6 +213,13 @@ fn a_certificate_is_replaced_under_connections_that_stand() {
     let said = stage.run(&["run"]);
     assert_eq!(said.code, 78, "{}", said.err);
     assert!(said.err.contains("server.key: holds no private key; it must be PEM"), "{}", said.err);
+    fs::remove_file(stage.path("web.yml")).expect("it is there");
+    let said = stage.run(&["config", "check"]);
+    assert!(
+        said.code == 78 && said.err.contains("web.yml: (daemon.web_config) cannot be read: No such file"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
