@@ -28,6 +28,62 @@ pub struct Counters {
     notice_failures: IntCounterVec,
     heartbeats: IntCounterVec,
     renewals: IntCounterVec,
+    connections: IntGaugeVec,
+    closed: IntCounterVec,
+    refused_logins: IntCounterVec,
+}
+
+/// Why the listener ended a connection, where the client did not. One that waited too long for nothing in particular is no trouble and not among them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closed {
+    /// The client took too long: over a handshake, over a head, or to take an answer.
+    Slow,
+    /// It made room for another.
+    Displaced,
+    /// It was turned away at once, for all that were there were being served.
+    Full,
+    /// TLS failed, or was not spoken, or the client's certificate was not accepted.
+    Tls,
+}
+
+impl Closed {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Slow, Self::Displaced, Self::Full, Self::Tls];
+
+    /// The label of its counter.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Displaced => "displaced",
+            Self::Full => "full",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+/// Why somebody who named a user was not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// No such user, or another password.
+    Wrong,
+    /// Wrong too often from that address.
+    TooOften,
+    /// Too many logins at once.
+    Busy,
+}
+
+impl Refused {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Wrong, Self::TooOften, Self::Busy];
+
+    /// The label of its counter.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
+            Self::TooOften => "too_often",
+            Self::Busy => "busy",
+        }
+    }
 }
 
 impl Default for Counters {
@@ -84,6 +140,23 @@ impl Default for Counters {
         for outcome in Outcome::ALL {
             renewals.with_label_values(&[outcome.as_str()]);
         }
+        let connections =
+            Opts::new("tokenwatch_listener_connections", "Connections that are open, by what is served there.");
+        let connections =
+            kept(&registry, IntGaugeVec::new(connections, &["serves"]).expect("the names and labels are valid"));
+        let closed = counter(
+            "tokenwatch_listener_closed_total",
+            "Connections that the listener ended before their time, by reason.",
+            &["reason"],
+        );
+        for reason in Closed::ALL {
+            closed.with_label_values(&[reason.as_str()]);
+        }
+        let refused_logins =
+            counter("tokenwatch_listener_refused_logins_total", "Logins that were refused, by reason.", &["reason"]);
+        for reason in Refused::ALL {
+            refused_logins.with_label_values(&[reason.as_str()]);
+        }
         Self {
             registry,
             checks,
@@ -96,6 +169,9 @@ impl Default for Counters {
             notice_failures,
             heartbeats,
             renewals,
+            connections,
+            closed,
+            refused_logins,
         }
     }
 }
@@ -170,6 +246,22 @@ impl Counters {
     /// Counts failures on the way.
     pub fn failed(&self, channel: &str, failures: u64) {
         self.notice_failures.with_label_values(&[channel]).inc_by(failures);
+    }
+
+    /// Takes in how many connections are open where that is served (`pages`, `probes`).
+    pub fn connected(&self, serves: &'static str, connections: usize) {
+        let connections = i64::try_from(connections).unwrap_or(i64::MAX);
+        self.connections.with_label_values(&[serves]).set(connections);
+    }
+
+    /// Counts a connection that the listener ended.
+    pub fn closed(&self, why: Closed) {
+        self.closed.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// Counts a login that was refused.
+    pub fn refused_login(&self, why: Refused) {
+        self.refused_logins.with_label_values(&[why.as_str()]).inc();
     }
 
     /// Everything in Prometheus' text format.

@@ -327,7 +327,8 @@ impl Daemon {
         let router = web::router(web.clone());
         let mut open = |task: Task, socket: Option<TcpListener>, kind: Kind| {
             let Some(socket) = socket else { return };
-            let served = web::listener::serve(socket, kind, router.clone(), self.settings.subscribe(), stop.clone());
+            let (settings, counters) = (self.settings.subscribe(), Arc::clone(&self.counters));
+            let served = web::listener::serve(socket, kind, router.clone(), settings, counters, stop.clone());
             tasks.spawn(async move {
                 served.await;
                 (task, Ok(()))

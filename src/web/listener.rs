@@ -33,6 +33,7 @@ use tracing::{debug, warn};
 
 use super::gate::{Gate, Policy};
 use super::login::Login;
+use crate::metrics::{Closed, Counters, Refused};
 use crate::settings::Settings;
 
 /// What is served at an address, and to whom.
@@ -44,15 +45,28 @@ pub enum Kind {
     Probes,
 }
 
+impl Kind {
+    /// The label of what is counted there.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pages(_) => "pages",
+            Self::Probes => "probes",
+        }
+    }
+}
+
 /// Serves until told to stop. A fault of a connection, or of accepting one, ends nothing.
 pub async fn serve(
     socket: TcpListener,
     kind: Kind,
     router: Router,
     settings: watch::Receiver<Arc<Settings>>,
+    counters: Arc<Counters>,
     stop: CancellationToken,
 ) {
-    let door = Arc::new(Door { kind, router, settings, crowd: Arc::default() });
+    let crowd = Arc::new(Crowd { serves: kind.as_str(), counters: Arc::clone(&counters), ..Crowd::default() });
+    counters.connected(kind.as_str(), 0);
+    let door = Arc::new(Door { kind, router, settings, counters, crowd });
     let mut connections = JoinSet::new();
     let mut is_short_of_files = false;
     loop {
@@ -64,7 +78,10 @@ pub async fn serve(
         match accepted {
             Ok((stream, from)) => {
                 is_short_of_files = false;
-                let Some(client) = door.crowd.enter(from.ip(), door.room()) else { continue };
+                let Some(client) = door.crowd.enter(from.ip(), door.room()) else {
+                    door.counters.closed(Closed::Full);
+                    continue;
+                };
                 let (door, stop) = (Arc::clone(&door), stop.clone());
                 connections.spawn(async move { door.attend(stream, from, client, stop).await });
             }
@@ -88,6 +105,7 @@ struct Door {
     kind: Kind,
     router: Router,
     settings: watch::Receiver<Arc<Settings>>,
+    counters: Arc<Counters>,
     crowd: Arc<Crowd>,
 }
 
@@ -114,7 +132,8 @@ impl Door {
             let Some(stream) = expect_tls(stream).await? else { return Ok(()) };
             let stream = tls.acceptor.accept(stream).await?;
             if !tls.admits(stream.get_ref().1.peer_certificates()) {
-                return Err(io::Error::other("its certificate has none of the names in client_allowed_sans"));
+                let without = "its certificate has none of the names in client_allowed_sans";
+                return Err(io::Error::other(rustls::Error::General(without.to_owned())));
             }
             client.client.turn(Phase::Arriving);
             self.speak(stream, from.ip(), &client.client, &stop).await
@@ -122,11 +141,22 @@ impl Door {
         tokio::select! {
             served = served => {
                 if let Err(error) = served {
+                    if is_of_tls(&error) {
+                        self.counters.closed(Closed::Tls);
+                    }
                     debug!(client = %from, %error, "a connection ended");
                 }
             }
-            phase = client.client.overdue(patience) => debug!(client = %from, ?phase, "a client took too long"),
-            () = client.client.out.cancelled() => debug!(client = %from, "a connection made room for another"),
+            phase = client.client.overdue(patience) => {
+                if phase != Phase::Waiting {
+                    self.counters.closed(Closed::Slow);
+                }
+                debug!(client = %from, ?phase, "a client took too long");
+            }
+            () = client.client.out.cancelled() => {
+                self.counters.closed(Closed::Displaced);
+                debug!(client = %from, "a connection made room for another");
+            }
         }
     }
 
@@ -193,6 +223,13 @@ impl Door {
         let given = request.headers_mut().remove(header::AUTHORIZATION);
         let login = gate.logins.judge(&policy.users, given.as_ref(), from).await;
         match login {
+            // A browser asks once without a user, to be asked for one.
+            Login::Stranger if given.is_some() => self.counters.refused_login(Refused::Wrong),
+            Login::TooOften(_) => self.counters.refused_login(Refused::TooOften),
+            Login::Busy => self.counters.refused_login(Refused::Busy),
+            Login::Welcome | Login::Stranger => {}
+        }
+        match login {
             Login::Welcome => self.page(request).await,
             _ if self.settings.borrow().daemon.open_probes && is_probe(&request) => briefly(&self.page(request).await),
             Login::Stranger => {
@@ -219,6 +256,9 @@ impl Door {
 struct Crowd {
     clients: Mutex<Clients>,
     is_full: AtomicBool,
+    counters: Arc<Counters>,
+    /// What is served there.
+    serves: &'static str,
 }
 
 #[derive(Default)]
@@ -253,6 +293,7 @@ impl Crowd {
         let client = Arc::new(Client { from, state, out: CancellationToken::new() });
         clients.by_number.insert(number, Arc::clone(&client));
         *clients.from.entry(from).or_default() += 1;
+        self.counters.connected(self.serves, clients.by_number.len());
         Some(Entered { crowd: Arc::clone(self), number, client })
     }
 
@@ -300,7 +341,9 @@ struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        lock(&self.crowd.clients).remove(self.number);
+        let mut clients = lock(&self.crowd.clients);
+        clients.remove(self.number);
+        self.crowd.counters.connected(self.crowd.serves, clients.by_number.len());
     }
 }
 
@@ -476,7 +519,12 @@ async fn expect_tls(mut stream: TcpStream) -> io::Result<Option<TcpStream>> {
     let drain =
         async { while tokio::io::AsyncReadExt::read(&mut stream, &mut rest).await.is_ok_and(|read| read > 0) {} };
     let _ = timeout(LAST_WORDS, drain).await;
-    Ok(None)
+    Err(io::Error::other(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
+}
+
+/// Whether TLS is what failed, and not the network: a client that went away, or looked only whether somebody listens, failed at nothing.
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()).is_some()
 }
 
 fn is_probe<B>(request: &Request<B>) -> bool {

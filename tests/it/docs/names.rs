@@ -11,6 +11,7 @@ use tokenwatch::domain::inspection::CheckError;
 use tokenwatch::domain::renewal::Outcome;
 use tokenwatch::domain::route::ChannelKind;
 use tokenwatch::domain::verdict::Verdict;
+use tokenwatch::metrics::{Closed, Refused};
 use tokenwatch::settings::show;
 
 use super::{Page, living_pages, planted, report, root};
@@ -58,7 +59,11 @@ fn tables_are_complete() {
     let outcomes: Vec<&str> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
     let ours: Vec<&str> = Reason::OF_WATCHER.iter().map(|reason| reason.as_str()).collect();
     let channels: Vec<&str> = ChannelKind::ALL.iter().map(|channel| channel.as_str()).collect();
+    let closed: Vec<&str> = Closed::ALL.iter().map(|reason| reason.as_str()).collect();
+    let refused: Vec<&str> = Refused::ALL.iter().map(|reason| reason.as_str()).collect();
     for (page, begins, wanted) in [
+        ("docs/metrics.md", "| `tokenwatch_listener_closed_total`", &closed),
+        ("docs/metrics.md", "| `tokenwatch_listener_refused_logins_total`", &refused),
         ("docs/metrics.md", "| `tokenwatch_token_verdict`", &verdicts),
         ("docs/metrics.md", "| `tokenwatch_renewals_total`", &outcomes),
         ("docs/metrics.md", "| `tokenwatch_watcher_finding`", &ours),

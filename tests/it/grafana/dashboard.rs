@@ -45,7 +45,7 @@ pub fn dashboard() -> Value {
             ("Is the watcher healthy?", watcher()),
             ("What was renewed?", renewed()),
             ("How do the providers answer?", providers()),
-            ("Clock and process", process()),
+            ("Clock, process and listener", process()),
         ]),
     })
 }
@@ -679,6 +679,33 @@ fn process() -> Vec<Panel> {
             "B",
             &[("unit", "percentunit".into()), ("decimals", 1.into()), ("custom.axisPlacement", "right".into())],
         ),
+        Panel::new(
+            Kind::Lines,
+            "Connections to the listener",
+            (12, 7),
+            "Open connections. Near daemon.max_connections the idlest is closed for each new one.",
+        )
+        .ask(&own("tokenwatch_listener_connections"), "{{serves}} {{instance}}")
+        .unit("short", 0)
+        .from(0)
+        .or_else("no data"),
+        Panel::new(
+            Kind::Lines,
+            "What the listener refused",
+            (12, 7),
+            "Connections that it ended before their time, and logins that it refused. Displaced or full: \
+             daemon.max_connections is too small, or somebody floods. Wrong: a password that somebody changed, or \
+             guesses. TLS that fails without an end: a client trusts another authority.",
+        )
+        .ask(&increase("reason", &own("tokenwatch_listener_closed_total"), "$__rate_interval"), "{{reason}}")
+        .ask(
+            &increase("reason", &own("tokenwatch_listener_refused_logins_total"), "$__rate_interval"),
+            "login {{reason}}",
+        )
+        .named_beside()
+        .unit("short", 0)
+        .from(0)
+        .or_else("no data"),
     ]
 }
 

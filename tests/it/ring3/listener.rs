@@ -72,6 +72,16 @@ fn pages_are_for_users_over_tls_and_prometheus_is_one() {
     let (status, body) = get(stage.port, "/healthz").expect("an answer");
     assert_eq!((status, body.as_str()), (400, "this address speaks HTTPS; write https:// for http://\n"));
 
+    // What was refused is counted: five logins, an authority that was not trusted, and HTTP on the port of HTTPS.
+    let metrics = || alice.ask(stage.port, "/metrics").expect("an answer").1;
+    for (series, value) in [
+        ("tokenwatch_listener_refused_logins_total{reason=\"wrong\"}", "5"),
+        ("tokenwatch_listener_closed_total{reason=\"tls\"}", "2"),
+        ("tokenwatch_listener_closed_total{reason=\"displaced\"}", "0"),
+    ] {
+        wait_until(series, PATIENCE, || metrics().contains(&format!("{series} {value}\n")));
+    }
+
     // A real Prometheus, with a user of its own. Its first login comes after some wrong ones.
     let prometheus = Prometheus::start(&format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: tokenwatch\n  scheme: https\n  \
@@ -371,6 +381,11 @@ fn handshakes_have_a_limit_and_wrong_ones_disturb_nobody() {
         probe();
     }
     assert!(began.elapsed() >= Duration::from_secs(2), "they were given {:?}", began.elapsed());
+    let metrics = visitor.ask(stage.port, "/metrics").expect("an answer").1;
+    for (reason, count) in [("slow", 3), ("tls", 3), ("displaced", 0), ("full", 0)] {
+        let line = format!("tokenwatch_listener_closed_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
     assert_eq!(daemon.stop(), 0);
 }
 
@@ -445,12 +460,22 @@ fn ten_thousand_clients_keep_no_probe_from_its_answer() {
         say(&seen);
         assert!(open <= kept + 64, "{open} sockets are open where {kept} connections may be");
         assert!(open >= kept.min(many) * 9 / 10, "only {open} sockets of {kept} are open");
+        let counted = |series: &str| daemon.metric(&format!("tokenwatch_listener_{series}")).expect("a series");
+        let pages = counted("connections{serves=\"pages\"}");
+        let (open, kept, many) = (float(open), float(kept), float(many));
+        assert!((pages - open).abs() < 64.0, "{pages} are told where {open} are open");
+        let displaced = counted("closed_total{reason=\"displaced\"}");
+        assert!(if kept < many { displaced >= many - kept } else { displaced == 0.0 }, "{displaced} made room");
         drop(crowd);
         wait_until("the crowd to be gone", PATIENCE, || open_sockets(&daemon) < 64);
         assert_eq!(daemon.stop(), 0);
     }
     let told = stage.log().matches("the listener is full").count();
     assert_eq!(told, 1, "one line for a full listener, and none where there was room");
+}
+
+fn float(count: usize) -> f64 {
+    u32::try_from(count).expect("a number").into()
 }
 
 /// All four are there, on both addresses; how long the slowest took.
