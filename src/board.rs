@@ -205,11 +205,11 @@ impl Table {
         self.apps.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts new rows in place, by index.
+    /// Puts new rows in place, by index. A row of another configuration than the table's has no place in it.
     pub fn publish(&self, updates: Vec<(usize, Row)>) {
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         for (index, row) in updates {
-            if let Some(place) = rows.get_mut(index) {
+            if let Some(place) = rows.get_mut(index).filter(|place| place.id == row.id) {
                 *place = row;
             }
         }

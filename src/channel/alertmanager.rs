@@ -22,14 +22,14 @@ use crate::domain::time::{Span, Timestamp};
 use crate::domain::token::ReceiverName;
 use crate::outgoing::ClientError;
 use crate::ports::{Channel, Clock, Delivery, DeliveryError};
+use crate::reader::Reader;
 use crate::secret::Secret;
-use crate::settings::source::Sources;
 use crate::settings::{Login, Settings};
 
 /// Keeps Alertmanagers told.
 pub struct AlertmanagerChannel {
     settings: Arc<Settings>,
-    sources: Sources,
+    reader: Reader,
     clock: Arc<dyn Clock>,
     managers: BTreeMap<ReceiverName, Manager>,
 }
@@ -45,7 +45,7 @@ impl AlertmanagerChannel {
     ///
     /// # Errors
     /// When no HTTP client can be made for one of them.
-    pub fn new(settings: Arc<Settings>, sources: Sources, clock: Arc<dyn Clock>) -> Result<Option<Self>, ClientError> {
+    pub fn new(settings: Arc<Settings>, reader: Reader, clock: Arc<dyn Clock>) -> Result<Option<Self>, ClientError> {
         let mut managers = BTreeMap::new();
         for (name, receiver) in &settings.receivers {
             let Some(known) = &receiver.alertmanager else { continue };
@@ -55,7 +55,7 @@ impl AlertmanagerChannel {
             let place = Place::new(url, TIMEOUT, known.ca_file.as_deref())?;
             managers.insert(name.clone(), Manager { place, login: known.login.clone(), resend: known.resend });
         }
-        Ok((!managers.is_empty()).then_some(Self { settings, sources, clock, managers }))
+        Ok((!managers.is_empty()).then_some(Self { settings, reader, clock, managers }))
     }
 
     async fn tell(&self, receiver: &ReceiverName, notices: &[Notice]) -> Result<Delivery, DeliveryError> {
@@ -68,7 +68,7 @@ impl AlertmanagerChannel {
         if alerts.is_empty() {
             return Ok(Delivery::default());
         }
-        let secret = self.secret(manager)?;
+        let secret = self.secret(manager).await?;
         for (n, chunk) in alerts.chunks(MOST_ALERTS).enumerate() {
             let headers = manager.headers(secret.as_ref())?;
             manager.post(headers, chunk, secret.as_ref()).await.map_err(|error| match error {
@@ -84,13 +84,12 @@ impl AlertmanagerChannel {
         Ok(Delivery { addresses: 1, failures: Vec::new() })
     }
 
-    fn secret(&self, manager: &Manager) -> Result<Option<Secret>, DeliveryError> {
-        let place = match &manager.login {
-            None => return Ok(None),
-            Some(Login::Basic { password, .. }) => password,
-            Some(Login::Bearer(token)) => token,
-        };
-        self.sources.read(place).map(Some).map_err(|error| {
+    async fn secret(&self, manager: &Manager) -> Result<Option<Secret>, DeliveryError> {
+        let place = manager.login.as_ref().map(|login| match login {
+            Login::Basic { password, .. } => password,
+            Login::Bearer(token) => token,
+        });
+        self.reader.read_where(place).await.map_err(|error| {
             DeliveryError::NotSent(format!("{}: its login cannot be read: {error}", manager.place.name()))
         })
     }
@@ -394,6 +393,7 @@ mod tests {
     use crate::domain::alert::AlertKey;
     use crate::domain::answer::Signed;
     use crate::domain::token::AppName;
+    use crate::settings::source::Sources;
 
     /// An hour after the notices of these tests were made.
     const NOW: i64 = 1_752_570_000;
@@ -416,9 +416,9 @@ mod tests {
         );
         let settings =
             crate::settings::from_text(&text, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}")).settings;
-        let sources = Sources::new([("AM".to_owned(), "hunter2hunter2".to_owned())]);
+        let reader = Reader::new(Sources::new([("AM".to_owned(), "hunter2hunter2".to_owned())]));
         let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
-        AlertmanagerChannel::new(Arc::new(settings), sources, clock)
+        AlertmanagerChannel::new(Arc::new(settings), reader, clock)
             .unwrap_or_else(|error| unreachable!("{error}"))
             .expect("there is an alertmanager")
     }

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use tokio::sync::Semaphore;
 
 use super::compose::{self, Context};
 use super::mime;
@@ -27,9 +29,9 @@ use crate::domain::digest::Bundle;
 use crate::domain::route::ChannelKind;
 use crate::domain::token::ReceiverName;
 use crate::ports::{Channel, Delivery, DeliveryError};
+use crate::reader::Reader;
 use crate::redact::redact;
 use crate::secret::Secret;
-use crate::settings::source::Sources;
 use crate::settings::value::{RelayTls, is_loopback};
 use crate::settings::{Relay, Settings, Smtp};
 use crate::tls;
@@ -38,7 +40,7 @@ use crate::tls;
 pub struct MailChannel {
     settings: Arc<Settings>,
     smtp: Smtp,
-    sources: Sources,
+    reader: Reader,
     from: Mailbox,
     domain: String,
     hello: ClientId,
@@ -46,6 +48,8 @@ pub struct MailChannel {
     unreported: Mutex<Vec<String>>,
     /// Messages that some addresses have and others not yet. Two receivers may be told the same under one message id.
     partial: Mutex<BTreeMap<(ReceiverName, String), Partial>>,
+    /// Who reads authorities. A read that hangs keeps its thread, and so its permit.
+    trusting: Arc<Semaphore>,
 }
 
 /// A message on its way to the last of its addresses.
@@ -77,7 +81,7 @@ struct Addressee {
 
 impl MailChannel {
     /// The channel of these settings; `None` when they have no `[smtp]`. After a reload it is made anew.
-    pub fn new(settings: Arc<Settings>, sources: Sources) -> Option<Self> {
+    pub fn new(settings: Arc<Settings>, reader: Reader) -> Option<Self> {
         let smtp = settings.smtp.clone()?;
         let from: Mailbox = smtp.from.parse().expect("a validated configuration has a mail address in smtp.from");
         Some(Self {
@@ -85,10 +89,11 @@ impl MailChannel {
             hello: greeting(),
             settings,
             smtp,
-            sources,
+            reader,
             from,
             unreported: Mutex::default(),
             partial: Mutex::default(),
+            trusting: Arc::new(Semaphore::new(MOST_TRUSTING)),
         })
     }
 
@@ -134,6 +139,7 @@ impl MailChannel {
             password,
             from: &self.from.email,
             hello: &self.hello,
+            trusting: &self.trusting,
             step: self.smtp.timeout.as_limit(),
             now: "connecting",
             replies: vec![Reply::None; addresses],
@@ -206,7 +212,7 @@ impl MailChannel {
     /// Offers the message to one relay, for everyone who does not have it yet. Returns what went wrong.
     async fn attempt(&self, relay: &Relay, bytes: &[u8], addressees: &mut [Addressee]) -> Vec<String> {
         let name = format!("relay {}:{}", relay.url.host, relay.url.port);
-        let password = match relay.password.as_ref().map(|reference| self.sources.read(reference)).transpose() {
+        let password = match self.reader.read_where(relay.password.as_ref()).await {
             Ok(password) => password,
             Err(error) => return vec![format!("{name}: its password cannot be read: {error}")],
         };
@@ -330,6 +336,7 @@ struct Talk<'a> {
     password: Option<&'a Secret>,
     from: &'a Address,
     hello: &'a ClientId,
+    trusting: &'a Arc<Semaphore>,
     /// How long one step may take.
     step: Duration,
     /// What is under way, in words.
@@ -375,7 +382,10 @@ impl Talk<'_> {
         let url = &self.relay.url;
         let trust = match url.tls {
             RelayTls::None => None,
-            RelayTls::Implicit | RelayTls::Required | RelayTls::Opportunistic => Some(trust(self.relay)?),
+            RelayTls::Implicit | RelayTls::Required | RelayTls::Opportunistic => {
+                self.now = "reading the authorities that it is trusted by";
+                Some(trust(self.relay, self.step, self.trusting).await?)
+            }
         };
         let implicit = trust.clone().filter(|_| url.tls == RelayTls::Implicit);
         // The limit within lettre is per address that the name resolves to: a dead IPv6 route must leave time for IPv4.
@@ -549,12 +559,27 @@ fn without_secrets(text: &str, password: Option<&Secret>) -> String {
     }
 }
 
-/// Whom this relay's certificate is checked by.
-fn trust(relay: &Relay) -> Result<TlsParameters, String> {
+/// Whom this relay's certificate is checked by. The files may stand where they hang.
+async fn trust(relay: &Relay, limit: Duration, permits: &Arc<Semaphore>) -> Result<TlsParameters, String> {
+    let (host, ca_file) = (relay.url.host.clone(), relay.ca_file.clone());
+    let reading = async {
+        let permit = Arc::clone(permits).acquire_owned().await;
+        let read = tokio::task::spawn_blocking(move || {
+            let read = trusted(host, ca_file.as_deref());
+            drop(permit);
+            read
+        });
+        read.await.map_err(|_| "TLS cannot be set up: an internal fault of tokenwatch".to_owned())?
+    };
+    let late = |_| format!("its authorities cannot be read: no answer from the file system in {} s", limit.as_secs());
+    tokio::time::timeout(limit, reading).await.map_err(late)?
+}
+
+fn trusted(host: String, ca_file: Option<&Path>) -> Result<TlsParameters, String> {
     // The same checks, and the same words, as for every other connection.
-    tls::client_config(relay.ca_file.as_deref()).map_err(|error| error.to_string())?;
-    let mut builder = TlsParameters::builder(relay.url.host.clone());
-    if let Some(path) = &relay.ca_file {
+    tls::client_config(ca_file).map_err(|error| error.to_string())?;
+    let mut builder = TlsParameters::builder(host);
+    if let Some(path) = ca_file {
         let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let authorities = Certificate::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))?;
         builder = builder.certificate_store(CertificateStore::None).add_root_certificate(authorities);
@@ -589,6 +614,8 @@ const STEPS_IN_BOUND: u32 = 6;
 /// The last step may take this many times as long as any other.
 const LAST_STEP: u32 = 4;
 const MAY_HAVE: &str = ", so it may have taken the message";
+/// Threads that may read authorities at once.
+const MOST_TRUSTING: usize = 4;
 /// For QUIT.
 const PARTING: Duration = Duration::from_secs(2);
 /// After so many tries a message that others have is no longer offered to an address that keeps putting it off. The outbox tries at
@@ -608,6 +635,7 @@ mod tests {
     use super::super::compose::tests::{notice, receiver};
     use super::*;
     use crate::domain::finding::{Reason, Severity};
+    use crate::settings::source::Sources;
 
     /// How a relay of these tests behaves.
     #[derive(Clone, Copy)]
@@ -647,7 +675,7 @@ mod tests {
     struct Server {
         port: u16,
         seen: Arc<Mutex<Seen>>,
-        tasks: JoinSet<()>,
+        _tasks: JoinSet<()>,
     }
 
     impl Server {
@@ -668,7 +696,7 @@ mod tests {
                     let _ = serve(stream, script, &log).await;
                 }
             });
-            Self { port, seen, tasks }
+            Self { port, seen, _tasks: tasks }
         }
 
         fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -749,8 +777,8 @@ mod tests {
         );
         let settings =
             crate::settings::from_text(&text, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}")).settings;
-        let sources = Sources::new([("SMTP_PASSWORD".to_owned(), "hunter2hunter2".to_owned())]);
-        MailChannel::new(Arc::new(settings), sources).expect("there is an [smtp]")
+        let reader = Reader::new(Sources::new([("SMTP_PASSWORD".to_owned(), "hunter2hunter2".to_owned())]));
+        MailChannel::new(Arc::new(settings), reader).expect("there is an [smtp]")
     }
 
     fn bundle(severity: Severity) -> Bundle {
@@ -844,9 +872,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_relay_that_is_away_or_unsafe_is_passed_over() {
-        let mut away = Server::start(&[FINE]).await;
-        let gone = format!("{{ url = \"smtp://127.0.0.1:{}?tls=none\" }}", away.port);
-        away.tasks.shutdown().await;
+        // Taken and not listened on, so that no other test gets it and answers.
+        let away = tokio::net::TcpSocket::new_v4().expect("a socket");
+        away.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("loopback has a free port");
+        let port = away.local_addr().expect("a bound socket has an address").port();
+        let gone = format!("{{ url = \"smtp://127.0.0.1:{port}?tls=none\" }}");
         let plain = Server::start(&[FINE]).await;
         let required = format!("{{ url = \"smtp://127.0.0.1:{}\" }}", plain.port);
         let channel = with_relays(&format!("{gone}, {required}"), r#""a@example.com""#);

@@ -20,15 +20,15 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::ReceiverName;
 use crate::outgoing::ClientError;
 use crate::ports::{Channel, Clock, Delivery, DeliveryError};
+use crate::reader::Reader;
 use crate::secret::{Secret, hmac_sha256};
 use crate::settings::Settings;
-use crate::settings::source::Sources;
 use crate::settings::value::SecretRef;
 
 /// Reaches machines by signed requests.
 pub struct WebhookChannel {
     settings: Arc<Settings>,
-    sources: Sources,
+    reader: Reader,
     clock: Arc<dyn Clock>,
     hooks: BTreeMap<ReceiverName, Hook>,
 }
@@ -43,21 +43,21 @@ impl WebhookChannel {
     ///
     /// # Errors
     /// When no HTTP client can be made for one of them.
-    pub fn new(settings: Arc<Settings>, sources: Sources, clock: Arc<dyn Clock>) -> Result<Option<Self>, ClientError> {
+    pub fn new(settings: Arc<Settings>, reader: Reader, clock: Arc<dyn Clock>) -> Result<Option<Self>, ClientError> {
         let mut hooks = BTreeMap::new();
         for (name, receiver) in &settings.receivers {
             let Some(webhook) = &receiver.webhook else { continue };
             let place = Place::new(webhook.url.clone(), webhook.timeout, webhook.ca_file.as_deref())?;
             hooks.insert(name.clone(), Hook { place, secret: webhook.secret.clone() });
         }
-        Ok((!hooks.is_empty()).then_some(Self { settings, sources, clock, hooks }))
+        Ok((!hooks.is_empty()).then_some(Self { settings, reader, clock, hooks }))
     }
 
     async fn send(&self, bundle: &Bundle, message: &str) -> Result<Delivery, DeliveryError> {
         let Some(hook) = self.hooks.get(&bundle.receiver) else {
             return Err(DeliveryError::NotSent(format!("the receiver {} has no webhook any more", bundle.receiver)));
         };
-        let secret = hook.secret.as_ref().map(|place| self.sources.read(place)).transpose().map_err(|error| {
+        let secret = self.reader.read_where(hook.secret.as_ref()).await.map_err(|error| {
             DeliveryError::NotSent(format!("{}: the key that signs cannot be read: {error}", hook.place.name()))
         })?;
         let id = webhook_id(message);
@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::clock::Lens;
     use crate::domain::finding::Reason;
+    use crate::settings::source::Sources;
 
     const NOW: i64 = 1_752_570_000;
 
@@ -151,13 +152,13 @@ mod tests {
         );
         let settings =
             crate::settings::from_text(&text, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}")).settings;
-        let sources = Sources::new([
+        let reader = Reader::new(Sources::new([
             ("HOOK_KEY".to_owned(), "hunter2hunter2".to_owned()),
             ("HOOK_WHSEC".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
             ("HOOK_BROKEN".to_owned(), "whsec_!!!".to_owned()),
-        ]);
+        ]));
         let clock = Arc::new(Lens::new(Timestamp::from_unix(NOW), 1));
-        WebhookChannel::new(Arc::new(settings), sources, clock)
+        WebhookChannel::new(Arc::new(settings), reader, clock)
             .unwrap_or_else(|error| unreachable!("{error}"))
             .expect("there is a webhook")
     }
@@ -255,7 +256,7 @@ mod tests {
         let error = channel.deliver(&lost, "x").await.expect_err("nobody is there");
         assert_eq!(error, DeliveryError::NotSent("the receiver other has no webhook any more".to_owned()));
         let none = crate::settings::from_text("[receivers.default]", "test", &[]).expect("valid").settings;
-        let none = WebhookChannel::new(Arc::new(none), Sources::default(), Arc::new(crate::clock::System));
+        let none = WebhookChannel::new(Arc::new(none), Reader::new(Sources::default()), Arc::new(crate::clock::System));
         assert!(none.is_ok_and(|channel| channel.is_none()));
     }
 

@@ -20,15 +20,15 @@ use crate::domain::token::ReceiverName;
 use crate::graph::{is_throttle, is_trouble, lacks_a_permission, refuses_the_token};
 use crate::outgoing::{ClientError, Reply};
 use crate::ports::{Channel, Delivery, DeliveryError};
+use crate::reader::Reader;
 use crate::redact::{redact, without_numbers};
 use crate::secret::{Secret, hmac_sha256};
-use crate::settings::source::Sources;
 use crate::settings::{Settings, Token, WhatsAppTarget};
 
 /// Reaches people over WhatsApp.
 pub struct WhatsAppChannel {
     settings: Arc<Settings>,
-    sources: Sources,
+    reader: Reader,
     place: Place,
     /// Which numbers have which message. WhatsApp knows no message ids of ours, so a second request would be a second message.
     taken: Mutex<Taken>,
@@ -67,18 +67,18 @@ impl WhatsAppChannel {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(settings: Arc<Settings>, sources: Sources) -> Result<Option<Self>, ClientError> {
+    pub fn new(settings: Arc<Settings>, reader: Reader) -> Result<Option<Self>, ClientError> {
         if settings.receivers.values().all(|receiver| receiver.whatsapp.is_none()) {
             return Ok(None);
         }
         // All of them are reached at the same place.
         let meta = &settings.meta;
         let place = Place::new(meta.base_url.clone(), meta.timeout, meta.ca_file.as_deref())?;
-        Ok(Some(Self { settings, sources, place, taken: Mutex::default() }))
+        Ok(Some(Self { settings, reader, place, taken: Mutex::default() }))
     }
 
     async fn send(&self, bundle: &Bundle, message: &str) -> Result<Delivery, DeliveryError> {
-        let errand = self.errand(bundle)?;
+        let errand = self.errand(bundle).await?;
         let letter = (bundle.receiver.clone(), message.to_owned());
         let mut misses: Vec<Miss> = Vec::new();
         let mut accepted = 0;
@@ -111,7 +111,7 @@ impl WhatsAppChannel {
     }
 
     /// All that is needed to send, or why it cannot be sent at all.
-    fn errand(&self, bundle: &Bundle) -> Result<Errand<'_>, DeliveryError> {
+    async fn errand(&self, bundle: &Bundle) -> Result<Errand<'_>, DeliveryError> {
         let not_sent = |text: String| Err(DeliveryError::NotSent(text));
         let receiver = &bundle.receiver;
         let Some((target, token)) = sender(&self.settings, receiver) else {
@@ -130,15 +130,15 @@ impl WhatsAppChannel {
                 target.token
             ));
         };
-        let secret = self.sources.read(&token.secret).map_err(|error| {
+        let secret = self.reader.read_one(&token.secret).await.map_err(|error| {
             DeliveryError::NotSent(format!("WhatsApp: the token {} cannot be read: {error}", target.token))
         })?;
-        let url = self.address(number_id, token, &secret);
+        let url = self.address(number_id, token, &secret).await;
         Ok(Errand { target, secret, url, parameters: parameters(bundle, &self.settings) })
     }
 
     /// `POST /vNN.0/{phone-number-id}/messages`, with the proof in the query where the app is one that proves (reference §5 and §9.4).
-    fn address(&self, number_id: &str, token: &Token, secret: &Secret) -> url::Url {
+    async fn address(&self, number_id: &str, token: &Token, secret: &Secret) -> url::Url {
         let meta = &self.settings.meta;
         let mut url = meta.base_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -146,8 +146,8 @@ impl WhatsAppChannel {
         }
         let app = token.spec.app.as_ref().and_then(|name| self.settings.apps.get(name)).filter(|app| app.proof);
         // Most apps do not ask for a proof, so without their secret it is tried all the same.
-        let key = app.and_then(|app| app.secret.as_ref()).and_then(|place| self.sources.read(place).ok());
-        if let Some(key) = key {
+        let key = self.reader.read_where(app.and_then(|app| app.secret.as_ref())).await;
+        if let Ok(Some(key)) = key {
             let proof = hmac_sha256(key.expose().as_bytes(), secret.expose().as_bytes());
             let hex: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
             url.query_pairs_mut().append_pair("appsecret_proof", &hex);
@@ -393,6 +393,7 @@ mod tests {
     use super::*;
     use crate::domain::finding::{Reason, Severity};
     use crate::domain::token::AppName;
+    use crate::settings::source::Sources;
 
     const TOKEN: &str = "EAAB0000SecretSecretSecretZD";
     const YES: Script = Script::Say(
@@ -433,11 +434,11 @@ mod tests {
         );
         let settings =
             crate::settings::from_text(&text, "test", &[]).unwrap_or_else(|faults| unreachable!("{faults}")).settings;
-        let sources = Sources::new([
+        let reader = Reader::new(Sources::new([
             ("SENDER".to_owned(), TOKEN.to_owned()),
             ("APP".to_owned(), "appsecret0appsecret0".to_owned()),
-        ]);
-        WhatsAppChannel::new(Arc::new(settings), sources)
+        ]));
+        WhatsAppChannel::new(Arc::new(settings), reader)
             .unwrap_or_else(|error| unreachable!("{error}"))
             .expect("somebody is told over WhatsApp")
     }

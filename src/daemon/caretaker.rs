@@ -93,7 +93,7 @@ impl Caretaker {
         }
     }
 
-    /// Takes the signs of life. While all is well, and was well at the last look, nobody is bothered with them.
+    /// Takes the signs of life. While all is well, was well at the last look, and nothing is open, nobody is bothered with them.
     async fn look(&self, wiring: &Wiring, round: &mut Round) -> Result<(), StoreError> {
         let now = self.clock.now();
         let lanes = self.store.lanes(now.minus(OVERDUE_AFTER)).await?;
@@ -114,7 +114,9 @@ impl Caretaker {
         }
         // A clock that was off is watched until it is heard to be right: that look ends the row of those at which it was off.
         let well = watcher::is_well(&signs, now) && !round.clock_off;
-        if !(well && round.was_well && self.board.vitals.findings().is_empty()) {
+        let quiet = well && round.was_well && self.board.vitals.findings().is_empty();
+        // An incident that is damped ends an hour after the last change, and only a look can say that it is over.
+        if !quiet || self.known().await?.is_some_and(|status| !status.ledger.incidents.is_empty()) {
             let noted = self.requests.signs(signs).await;
             round.was_well = well && noted.is_ok();
         }

@@ -1,9 +1,10 @@
 //! What providers ask of us: to stay away for a while, and to go easy on a budget that is nearly used.
 //!
 //! The two are kept apart. A pause was asked for, so whoever is due meanwhile is put off and knows why. Going easy is our own doing: tokens
-//! then take turns at a distance, in the order in which they were due, and every one gets its turn.
+//! then take turns at a distance, in the order in which they were due, and every one gets its turn; once the budget has recovered nobody
+//! waits for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tracing::warn;
 
@@ -17,7 +18,7 @@ use crate::ports::Telemetry;
 pub struct Courtesy {
     pauses: HashMap<Subject, Timestamp>,
     paces: HashMap<Subject, Pace>,
-    turns: HashSet<usize>,
+    turns: HashMap<Subject, HashMap<usize, Timestamp>>,
 }
 
 /// A distance between questions.
@@ -44,14 +45,21 @@ impl Courtesy {
         if let Some(until) = self.pauses.get(budget).filter(|until| **until > now) {
             return Leave::Paused(*until);
         }
-        if self.turns.remove(&index) {
-            return Leave::Ask;
+        let turns = self.turns.entry(budget.clone()).or_default();
+        match turns.get(&index) {
+            // What woke it was the clock: a rung, a silence.
+            Some(turn) if *turn > now => return Leave::Turn(*turn),
+            Some(_) => {
+                turns.remove(&index);
+                return Leave::Ask;
+            }
+            None => {}
         }
         match self.paces.get_mut(budget) {
             Some(pace) if pace.next_turn > now => {
                 let turn = pace.next_turn;
                 pace.next_turn = turn.plus(pace.gap);
-                self.turns.insert(index);
+                turns.insert(index, turn);
                 Leave::Turn(turn)
             }
             Some(pace) => {
@@ -67,14 +75,19 @@ impl Courtesy {
         self.paces.contains_key(budget)
     }
 
-    /// Takes in what an answer showed of the budget.
+    /// Whether this token waits for its turn.
+    pub fn waits(&self, budget: &Subject, index: usize) -> bool {
+        self.turns.get(budget).is_some_and(|turns| turns.contains_key(&index))
+    }
+
+    /// Takes in what an answer showed of the budget. Returns the tokens that need not wait for their turn any more.
     pub fn heed(
         &mut self,
         budget: &Subject,
         answer: Result<&Inspection, &CheckError>,
         telemetry: &Telemetry,
         now: Timestamp,
-    ) {
+    ) -> Vec<usize> {
         if let Err(CheckError::Throttled(until)) = answer {
             let until = (*until).min(now.plus(LONGEST_PAUSE));
             let pause = self.pauses.entry(budget.clone()).or_insert(now);
@@ -86,10 +99,12 @@ impl Courtesy {
         let used = telemetry.usage.iter().map(|(_, ratio)| *ratio).fold(0.0, f64::max);
         if used < GO_EASY_FROM {
             // The headers come only once there is something to tell (reference §7), so an answer without them is good news as well.
-            if answer.is_ok() || !telemetry.usage.is_empty() {
+            let recovered = answer.is_ok() || !telemetry.usage.is_empty();
+            let turns = recovered.then(|| {
                 self.paces.remove(budget);
-            }
-            return;
+                self.turns.remove(budget)
+            });
+            return turns.flatten().into_iter().flat_map(HashMap::into_keys).collect();
         }
         let gap = if used < 1.0 { GAP } else { WIDE_GAP };
         let pace = self.paces.entry(budget.clone()).or_insert_with(|| {
@@ -97,6 +112,7 @@ impl Courtesy {
             Pace { gap, next_turn: now.plus(gap) }
         });
         pace.gap = gap;
+        Vec::new()
     }
 
     /// After the clock moved back no pause reaches further than any may.
@@ -144,9 +160,18 @@ mod tests {
             assert_eq!(courtesy.leave(&app(), index, at(second)), Leave::Ask);
             courtesy.heed(&app(), Ok(&valid), &nearly, at(second));
         }
+        assert_eq!(
+            courtesy.leave(&app(), 3, at(61)),
+            Leave::Turn(at(80)),
+            "the clock woke it, and its turn is what it was"
+        );
         let fine = Telemetry { usage: vec![("call_count", 0.5)], ..Telemetry::default() };
-        courtesy.heed(&app(), Ok(&valid), &fine, at(61));
-        assert_eq!(courtesy.leave(&app(), 9, at(62)), Leave::Ask);
+        assert!(courtesy.waits(&app(), 3));
+        assert_eq!(courtesy.heed(&app(), Ok(&valid), &fine, at(61)), [3], "nobody waits any longer");
+        assert!(!courtesy.waits(&app(), 3));
+        for index in [3, 9] {
+            assert_eq!(courtesy.leave(&app(), index, at(62)), Leave::Ask);
+        }
     }
 
     #[test]

@@ -22,9 +22,11 @@ pub mod unit;
 mod watch;
 pub mod wiring;
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch as latest};
 use tokio::task::JoinSet;
@@ -190,7 +192,7 @@ impl Daemon {
         let bell = Arc::new(Notify::new());
         let [stop_renewals, stop_watch, stop_outbox, stop_doors] = [(); 4].map(|()| CancellationToken::new());
         let run_begins = Arc::new(Notify::new());
-        let mut tasks: JoinSet<(Task, Result<(), StoreError>)> = JoinSet::new();
+        let mut parts = Parts::default();
         let watch = Watch {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&self.store),
@@ -205,7 +207,7 @@ impl Daemon {
             longest_sleep: unit::longest_sleep(LONGEST_SLEEP),
             stop: stop_watch.clone(),
         };
-        tasks.spawn(async move { (Task::Watch, watch.run(grace).await) });
+        parts.start(Task::Watch, watch.run(grace));
         let renewals = Renewals {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&self.store),
@@ -217,10 +219,7 @@ impl Daemon {
             nudge: run_begins,
             stop: stop_renewals.clone(),
         };
-        tasks.spawn(async move {
-            renewals.run(grace).await;
-            (Task::Renewals, Ok(()))
-        });
+        parts.start(Task::Renewals, renewals.run(grace));
         let courier = Courier::new(
             Arc::clone(&self.clock),
             Arc::clone(&self.store),
@@ -234,35 +233,28 @@ impl Daemon {
             nudge: Arc::clone(&nudge),
             stop: stop_outbox.clone(),
         };
-        tasks.spawn(async move {
-            outbox.run().await;
-            (Task::Outbox, Ok(()))
-        });
-        let (bells_wiring, bells_stop) = (self.wiring.subscribe(), stop_doors.clone());
-        tasks.spawn(async move {
-            bells::run(bells_wiring, bell, bells_stop).await;
-            (Task::Bells, Ok(()))
-        });
-        self.look_after_itself(courier, &mut tasks, &stop_doors);
-        self.open_doors(doors, &mut tasks, &stop_doors);
+        parts.start(Task::Outbox, outbox.run());
+        parts.start(Task::Bells, bells::run(self.wiring.subscribe(), bell, stop_doors.clone()));
+        self.look_after_itself(courier, &mut parts, &stop_doors);
+        self.open_doors(doors, &mut parts, &stop_doors);
 
         let early = tokio::select! {
             () = stop.cancelled() => None,
-            ended = tasks.join_next() => Some(ended),
+            ended = parts.next() => ended,
         };
-        let ended_early = early.map(name_of);
-        if let Some(task) = ended_early {
-            error!(task, "a part of the daemon ended; stopping");
+        let ended_early = early.as_ref().map(|(task, _)| *task);
+        if let Some((task, ending)) = early {
+            error!(task = task.name(), how = %ending, "a part of the daemon ended; stopping");
         } else {
             info!("stopping: finishing what is under way");
         }
         let ending = async {
             stop_renewals.cancel();
-            settle(&mut tasks, Task::Renewals, ended_early).await;
+            parts.settle(Task::Renewals, ended_early).await;
             stop_watch.cancel();
-            settle(&mut tasks, Task::Watch, ended_early).await;
+            parts.settle(Task::Watch, ended_early).await;
             stop_outbox.cancel();
-            settle(&mut tasks, Task::Outbox, ended_early).await;
+            parts.settle(Task::Outbox, ended_early).await;
             stop_doors.cancel();
         };
         tokio::select! {
@@ -270,17 +262,12 @@ impl Daemon {
             () = now.cancelled() => warn!("told twice to stop: leaving at once; undelivered mail stays in the outbox"),
             () = tokio::time::sleep(lifecycle::longest_stop(grace)) => warn!("the grace period is over; undelivered mail stays in the outbox"),
         }
-        tasks.shutdown().await;
-        ended_early.map_or(Ok(()), |task| Err(Fatal::Task(task)))
+        parts.0.shutdown().await;
+        ended_early.map_or(Ok(()), |task| Err(Fatal::Task(task.name())))
     }
 
     /// What the watcher does for its own sake, and for those who forget.
-    fn look_after_itself(
-        &self,
-        courier: Arc<Courier>,
-        tasks: &mut JoinSet<(Task, Result<(), StoreError>)>,
-        stop: &CancellationToken,
-    ) {
+    fn look_after_itself(&self, courier: Arc<Courier>, parts: &mut Parts, stop: &CancellationToken) {
         let caretaker = Caretaker {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&self.store),
@@ -290,10 +277,7 @@ impl Daemon {
             folder: self.folder.clone(),
             stop: stop.clone(),
         };
-        tasks.spawn(async move {
-            caretaker.run().await;
-            (Task::Caretaker, Ok(()))
-        });
+        parts.start(Task::Caretaker, caretaker.run());
         let heart = Heart {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&self.store),
@@ -302,19 +286,13 @@ impl Daemon {
             wiring: self.wiring.subscribe(),
             stop: stop.clone(),
         };
-        tasks.spawn(async move {
-            heart.run().await;
-            (Task::Heart, Ok(()))
-        });
+        parts.start(Task::Heart, heart.run());
         let sustain =
             Sustain { clock: Arc::clone(&self.clock), courier, wiring: self.wiring.subscribe(), stop: stop.clone() };
-        tasks.spawn(async move {
-            sustain.run().await;
-            (Task::Sustain, Ok(()))
-        });
+        parts.start(Task::Sustain, sustain.run());
     }
 
-    fn open_doors(&self, doors: Doors, tasks: &mut JoinSet<(Task, Result<(), StoreError>)>, stop: &CancellationToken) {
+    fn open_doors(&self, doors: Doors, parts: &mut Parts, stop: &CancellationToken) {
         let web = Web {
             board: Arc::clone(&self.board),
             counters: Arc::clone(&self.counters),
@@ -329,10 +307,7 @@ impl Daemon {
             let Some(socket) = socket else { return };
             let (settings, counters) = (self.settings.subscribe(), Arc::clone(&self.counters));
             let served = web::listener::serve(socket, kind, router.clone(), settings, counters, stop.clone());
-            tasks.spawn(async move {
-                served.await;
-                (task, Ok(()))
-            });
+            parts.start(task, served);
         };
         let has_listener = doors.listener.is_some();
         open(Task::Listener, doors.listener, Kind::Pages(Arc::clone(&self.gate)));
@@ -340,17 +315,15 @@ impl Daemon {
         if has_listener {
             let (gate, board) = (Arc::clone(&self.gate), Arc::clone(&self.board));
             let (settings, stop) = (self.settings.subscribe(), stop.clone());
-            tasks.spawn(async move {
-                gate.keep(settings, &board, stop).await;
-                (Task::Gate, Ok(()))
-            });
+            parts.start(Task::Gate, async move { gate.keep(settings, &board, stop).await });
         }
         if let Some(control) = doors.control {
             let stop = stop.clone();
-            tasks.spawn(async move {
-                let served = web::control::serve(control, router.merge(web::control::router(web)), stop).await;
-                log_end("control socket", served);
-                (Task::Control, Ok(()))
+            parts.start(Task::Control, async move {
+                log_end(
+                    "control socket",
+                    web::control::serve(control, router.merge(web::control::router(web)), stop).await,
+                );
             });
         }
     }
@@ -434,28 +407,65 @@ impl Task {
     }
 }
 
-type Ended = Option<Result<(Task, Result<(), StoreError>), tokio::task::JoinError>>;
+/// The tasks at work. Each gives its name when it ends, however that is.
+#[derive(Default)]
+struct Parts(JoinSet<(Task, Ending)>);
 
-fn name_of(ended: Ended) -> &'static str {
-    match ended {
-        Some(Ok((task, result))) => {
-            if let Err(failure) = result {
-                error!(error = %failure, "the state could not be read");
-            }
-            task.name()
+/// How a task ended.
+enum Ending {
+    /// By itself.
+    Over,
+    /// It could not use the state.
+    Store(StoreError),
+    /// By a fault of ours.
+    Panicked,
+}
+
+impl Parts {
+    fn start<E: Into<Ending>>(&mut self, task: Task, work: impl Future<Output = E> + Send + 'static) {
+        self.0.spawn(async move {
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            (task, ended.map_or(Ending::Panicked, E::into))
+        });
+    }
+
+    /// The next one that ends.
+    async fn next(&mut self) -> Option<(Task, Ending)> {
+        // None is aborted before all are, and panics end within.
+        self.0.join_next().await.and_then(Result::ok)
+    }
+
+    /// Waits for that task, unless it is the one that ended already.
+    async fn settle(&mut self, wanted: Task, gone: Option<Task>) {
+        if gone == Some(wanted) {
+            return;
         }
-        Some(Err(_)) | None => "panicked",
+        while let Some((task, _)) = self.next().await {
+            if task == wanted {
+                return;
+            }
+        }
     }
 }
 
-/// Waits for that task, unless it is the one that ended already.
-async fn settle(tasks: &mut JoinSet<(Task, Result<(), StoreError>)>, wanted: Task, gone: Option<&'static str>) {
-    if gone == Some(wanted.name()) {
-        return;
+impl From<()> for Ending {
+    fn from((): ()) -> Self {
+        Self::Over
     }
-    while let Some(ended) = tasks.join_next().await {
-        if ended.is_ok_and(|(task, _)| task == wanted) {
-            return;
+}
+
+impl From<Result<(), StoreError>> for Ending {
+    fn from(ended: Result<(), StoreError>) -> Self {
+        ended.map_or_else(Self::Store, |()| Self::Over)
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Over => f.write_str("by itself"),
+            Self::Store(failure) => write!(f, "the state could not be read: {failure}"),
+            Self::Panicked => f.write_str("by a fault of tokenwatch; please report what stands before this line"),
         }
     }
 }
@@ -470,3 +480,24 @@ fn log_end(what: &str, served: std::io::Result<()>) {
 const LONGEST_SLEEP: Span = Span::minutes(5);
 /// The control socket's file name.
 pub const CONTROL_SOCKET: &str = "control.sock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaks() {
+        panic!("a fault of ours");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_panics_says_which_it_was_and_is_not_waited_for() {
+        let mut parts = Parts::default();
+        parts.start(Task::Outbox, std::future::pending::<()>());
+        parts.start(Task::Renewals, async { breaks() });
+        let (task, ending) = parts.next().await.expect("one of them ended");
+        assert!(task == Task::Renewals && ending.to_string().starts_with("by a fault of tokenwatch"));
+        parts.settle(Task::Renewals, Some(task)).await;
+        parts.start(Task::Watch, async { breaks() });
+        parts.settle(Task::Watch, Some(task)).await;
+    }
+}

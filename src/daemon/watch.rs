@@ -252,13 +252,13 @@ impl Watch {
             let budget = budget_of(&token.spec);
             match round.courtesy.leave(&budget, index, now) {
                 Leave::Ask => {}
+                // What the clock alone changes is told meanwhile.
                 Leave::Turn(turn) => {
-                    round.agenda.push(turn, index);
+                    round.put_off(index, Observation::Queued(turn));
                     continue;
                 }
                 Leave::Paused(until) => {
-                    let put_off = Seen { index, observation: Observation::Deferred(until), telemetry: None };
-                    round.flying.spawn(std::future::ready(put_off));
+                    round.put_off(index, Observation::Deferred(until));
                     continue;
                 }
             }
@@ -337,7 +337,7 @@ impl Watch {
         let mut reports: BTreeMap<AppName, Vec<AppReport>> = BTreeMap::new();
         let mut shown = Vec::with_capacity(batch.len());
         let mut wakes = Vec::with_capacity(batch.len());
-        let mut suspects = Vec::new();
+        let (mut suspects, mut queued) = (Vec::new(), Vec::new());
         let (mut runs, mut probed) = (false, Vec::new());
         for seen in batch {
             let Some(spec) = specs(seen.index) else { continue };
@@ -352,6 +352,9 @@ impl Watch {
             // What is seen while a run is under way may not count, so it is asked again.
             let beside = beside_of(&seen).filter(|_| status.renewal.run.is_none());
             let index = seen.index;
+            if matches!(seen.observation, Observation::Queued(_)) {
+                queued.push((index, budget_of(spec)));
+            }
             if let Some(version) = round.heed(spec, &seen, now) {
                 self.board.vitals.set_served_version(Some(version));
             }
@@ -389,6 +392,7 @@ impl Watch {
         for (wake, index) in wakes {
             round.agenda.push(wake, index);
         }
+        round.free(&queued, now);
         for (index, beside, ask_again) in probed {
             if let Some((beside, used)) = beside {
                 round.probes.note(index, &beside, used, &wiring.settings.schedule, now);
@@ -659,6 +663,7 @@ impl Watch {
         round.wiring = wiring;
         self.counters.forget();
         round.courtesy = Courtesy::default();
+        round.freed.clear();
         round.probes = Probes::default();
         round.served_version = None;
         self.board.vitals.set_served_version(None);
@@ -712,6 +717,8 @@ struct Round {
     /// Checks under way whose answers do not count.
     outdated: HashSet<usize>,
     courtesy: Courtesy,
+    /// Those that need not wait for their turn any more.
+    freed: Vec<usize>,
     probes: Probes,
     kin: Kin,
     served_version: Option<String>,
@@ -737,6 +744,7 @@ impl Round {
             flying: JoinSet::new(),
             outdated: HashSet::new(),
             courtesy: Courtesy::default(),
+            freed: Vec::new(),
             probes: Probes::default(),
             kin: Kin::default(),
             served_version: None,
@@ -783,13 +791,27 @@ impl Round {
         !outdated
     }
 
+    /// Has a token that is due wait without a question.
+    fn put_off(&mut self, index: usize, observation: Observation) {
+        self.flying.spawn(std::future::ready(Seen { index, observation, telemetry: None }));
+    }
+
+    /// Once a budget has recovered all that waited for their turn are due, those that were only just told to wait as well.
+    fn free(&mut self, queued: &[(usize, Subject)], now: Timestamp) {
+        let late =
+            queued.iter().filter(|(index, budget)| !self.courtesy.waits(budget, *index)).map(|(index, _)| *index);
+        for index in std::mem::take(&mut self.freed).into_iter().chain(late) {
+            self.agenda.bring_forward(now, index);
+        }
+    }
+
     /// Takes in what an answer showed beside the facts. Returns the version that really runs, once a second answer has said that it is
     /// another than the one asked for.
     fn heed(&mut self, spec: &TokenSpec, seen: &Seen, now: Timestamp) -> Option<String> {
         let (Some((telemetry, _)), Observation::Checked(outcome)) = (&seen.telemetry, &seen.observation) else {
             return None;
         };
-        self.courtesy.heed(&budget_of(spec), outcome.answer.as_ref(), telemetry, now);
+        self.freed.extend(self.courtesy.heed(&budget_of(spec), outcome.answer.as_ref(), telemetry, now));
         let version = telemetry.other_version.as_ref()?;
         if self.served_version.as_ref() == Some(version) {
             return Some(version.clone());

@@ -20,7 +20,6 @@ use crate::provider;
 use crate::reader::Reader;
 use crate::renewal::run::Slot;
 use crate::secret::FingerprintKey;
-use crate::settings::source::Sources;
 use crate::settings::{App, Settings, Token};
 
 /// A configuration at work.
@@ -77,7 +76,7 @@ impl Wiring {
     pub fn new(settings: Settings, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Self, WiringError> {
         let settings = Arc::new(settings);
         let providers = provider::all(&settings, clock).map_err(|error| WiringError(error.to_string()))?;
-        let channels = channels(&settings, reader.sources(), clock)?;
+        let channels = channels(&settings, reader, clock)?;
         let used_apps = settings.tokens.iter().filter_map(|token| token.spec.app.clone()).collect();
         Ok(Self { settings, providers: Arc::new(providers), channels, reader: reader.clone(), used_apps })
     }
@@ -136,8 +135,8 @@ impl Wiring {
 
     /// The fingerprints of what stands in the slots of these tokens now; `None` where it cannot be read.
     pub async fn fingerprints(&self, tokens: &[Token], key: &FingerprintKey) -> Vec<Option<Fingerprint>> {
-        let read = self.reader.read(tokens.iter().map(|token| token.secret.clone()).collect()).await;
-        read.into_iter().map(|secret| secret.ok().map(|secret| key.fingerprint(&secret))).collect()
+        let seen = self.reader.glance(tokens.iter().map(|token| token.secret.clone()).collect()).await;
+        seen.into_iter().map(|secret| secret.map(|secret| key.fingerprint(&secret))).collect()
     }
 
     /// What reads secrets.
@@ -230,14 +229,14 @@ pub struct WiringError(String);
 /// The channels that some receiver has, by kind.
 pub type Channels = BTreeMap<ChannelKind, Arc<dyn Channel>>;
 
-fn channels(settings: &Arc<Settings>, sources: &Sources, clock: &Arc<dyn Clock>) -> Result<Channels, WiringError> {
+fn channels(settings: &Arc<Settings>, reader: &Reader, clock: &Arc<dyn Clock>) -> Result<Channels, WiringError> {
     let settings = || Arc::clone(settings);
     let fault = |error: ClientError| WiringError(error.to_string());
-    let webhook = WebhookChannel::new(settings(), sources.clone(), Arc::clone(clock)).map_err(fault)?;
-    let alertmanager = AlertmanagerChannel::new(settings(), sources.clone(), Arc::clone(clock)).map_err(fault)?;
-    let whatsapp = WhatsAppChannel::new(settings(), sources.clone()).map_err(fault)?;
+    let webhook = WebhookChannel::new(settings(), reader.clone(), Arc::clone(clock)).map_err(fault)?;
+    let alertmanager = AlertmanagerChannel::new(settings(), reader.clone(), Arc::clone(clock)).map_err(fault)?;
+    let whatsapp = WhatsAppChannel::new(settings(), reader.clone()).map_err(fault)?;
     let made = [
-        MailChannel::new(settings(), sources.clone()).map(|channel| Arc::new(channel) as Arc<dyn Channel>),
+        MailChannel::new(settings(), reader.clone()).map(|channel| Arc::new(channel) as Arc<dyn Channel>),
         webhook.map(|channel| Arc::new(channel) as Arc<dyn Channel>),
         alertmanager.map(|channel| Arc::new(channel) as Arc<dyn Channel>),
         whatsapp.map(|channel| Arc::new(channel) as Arc<dyn Channel>),

@@ -260,7 +260,7 @@ impl Doctor<'_> {
     async fn relays(&self) -> Vec<Line> {
         let settings = &self.wiring.settings;
         let line = |found| Line { about: About::Host, step: Step::Relay, found };
-        let mail = MailChannel::new(Arc::clone(settings), self.wiring.reader().sources().clone());
+        let mail = MailChannel::new(Arc::clone(settings), self.wiring.reader().clone());
         let (Some(smtp), Some(mail)) = (&settings.smtp, mail) else {
             let sent = if self.wishes.send_mail { ", and no test mail was sent" } else { "" };
             return vec![line(Found::NotTried(format!("no [smtp] is configured: nobody is told by mail{sent}")))];

@@ -26,6 +26,8 @@ pub enum Observation {
     Checked(CheckOutcome),
     /// It was due, but its provider asked everyone of that app to stay away until then.
     Deferred(Timestamp),
+    /// It was due, but the budget of its app is nearly used, and its turn is then. Nobody kept us away, so it does not count as a failure.
+    Queued(Timestamp),
     /// Somebody answered what was told.
     Answered(Answer),
     /// Somebody asks for a renewal, or brings a new secret.
@@ -141,6 +143,10 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
             status.failing_since.get_or_insert(now);
             put_off(&mut status.last_error, until);
             status.next_check = cadence::deferred(&spec.id, until, now);
+            None
+        }
+        Observation::Queued(turn) => {
+            status.next_check = turn.max(now);
             None
         }
         Observation::Answered(answer) => {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// One mail as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,19 +64,23 @@ impl Mailbox {
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes mail until it is dropped. One connection is served at a time; a client that breaks off is forgotten, what it handed over
-    /// before is kept.
+    /// Takes mail until it is dropped. A client that breaks off is forgotten, what it handed over before is kept; and nobody waits for one that
+    /// went away unseen.
     pub async fn serve(self, listener: TcpListener) {
+        let mut conversations = JoinSet::new();
         loop {
-            if let Ok((stream, _)) = listener.accept().await {
-                // A broken conversation is the client's affair.
-                let _ = self.converse(BufReader::new(stream)).await;
+            tokio::select! {
+                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                    // A broken conversation is the client's affair.
+                    conversations.spawn(self.clone().converse(BufReader::new(stream)));
+                },
+                Some(_) = conversations.join_next() => {}
             }
         }
     }
 
     /// One conversation, from greeting to QUIT.
-    async fn converse(&self, mut stream: BufReader<TcpStream>) -> std::io::Result<()> {
+    async fn converse(self, mut stream: BufReader<TcpStream>) -> std::io::Result<()> {
         let mut recipients = Vec::new();
         if self.closed.load(Ordering::Relaxed) {
             return say(&mut stream, "421 closed for now").await;

@@ -593,6 +593,20 @@ async fn a_budget_that_is_nearly_used_is_used_slowly() {
     house.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn once_a_budget_has_recovered_nobody_waits_for_a_turn() {
+    let (mut house, config) = crowd(400).await;
+    house.sim.with_world(|world| world.app_mut(APP).expect("the app").calls_per_hour = Some(200));
+    house.start(&format!("[schedule]\ncheck = \"6h\"\n{config}")).await;
+    until(&house, 600).await;
+    let unseen = |house: &House| house.board().table().rows().iter().filter(|row| row.last_answer.is_none()).count();
+    assert!(unseen(&house) > 100, "they take turns: {}", unseen(&house));
+    house.sim.with_world(|world| world.app_mut(APP).expect("the app").calls_per_hour = None);
+    until(&house, 900).await;
+    assert_eq!(unseen(&house), 0);
+    house.stop().await;
+}
+
 // ---- mail that cannot leave -----------------------------------------------------------------------------------------------------------
 
 // promise 45

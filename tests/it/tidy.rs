@@ -33,8 +33,8 @@ const ROOMS: [(&str, &[&str]); 32] = [
     (
         "channel",
         &[
-            "advice", "domain", "graph", "ical", "ids", "outgoing", "ports", "redact", "secret", "settings", "tls",
-            "zone",
+            "advice", "domain", "graph", "ical", "ids", "outgoing", "ports", "reader", "redact", "secret", "settings",
+            "tls", "zone",
         ],
     ),
     (

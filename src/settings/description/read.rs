@@ -106,6 +106,13 @@ pub fn fits(is: Is, begins: &str, text: &str) -> Result<(), String> {
         Is::Secret => Err("is a secret: write where it stands, as in { file = \"/path\" }".to_owned()),
         Is::Address => match text.rsplit_once(':') {
             Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+            // Certificates and the name service have the ASCII form of a name (RFC 5891).
+            Some((host, port))
+                if !host.is_ascii()
+                    && let Ok(url::Host::Domain(name)) = url::Host::parse(host) =>
+            {
+                Err(format!("must be written in ASCII: {name}:{port}"))
+            }
             _ => {
                 Err("must be host:port, as shop.example.com:443 or [2001:db8::1]:443, with nothing before or behind it"
                     .to_owned())
@@ -118,7 +125,7 @@ pub fn fits(is: Is, begins: &str, text: &str) -> Result<(), String> {
 fn is_host(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_')),
+        None => !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
     }
 }
 

@@ -167,7 +167,7 @@ fn an_address_is_a_host_and_a_port_and_nothing_else() {
             format!("[[tokens]]\nname = \"shop\"\nprovider = \"x509\"\n[tokens.parameters]\naddress = \"{address}\"\n");
         settings::from_text(&text, "test", &[]).err().map(|faults| faults.to_string())
     };
-    for address in ["shop.example.com:443", "127.0.0.1:8443", "[2001:db8::1]:443", "müller.example:443"] {
+    for address in ["shop.example.com:443", "127.0.0.1:8443", "[2001:db8::1]:443", "xn--mller-kva.example:443"] {
         assert_eq!(fault(address), None, "{address}");
     }
     for address in [
@@ -183,6 +183,8 @@ fn an_address_is_a_host_and_a_port_and_nothing_else() {
         let fault = fault(address).unwrap_or_default();
         assert!(fault.contains("address must be host:port, as shop.example.com:443"), "{address}: {fault}");
     }
+    let fault = fault("müller.example:443").unwrap_or_default();
+    assert!(fault.contains("must be written in ASCII: xn--mller-kva.example:443"), "{fault}");
 }
 
 #[tokio::test]

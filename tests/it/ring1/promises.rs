@@ -441,6 +441,18 @@ fn blind_is_a_warning_then_critical() {
     assert_eq!(slot.tells(DAY + 1, checked(1, valid_until(60 * DAY))), [(Resolved, Blind, Critical)]);
 }
 
+// promise 1
+#[test]
+fn a_rung_is_told_while_the_token_waits_for_its_turn() {
+    let mut slot = quiet();
+    slot.see(0, checked(1, valid_until(60 * DAY)));
+    let turn = at(39 * DAY + 5 * HOUR);
+    let step = slot.see(39 * DAY, Observation::Queued(turn));
+    assert_eq!(super::words(&step.notices), [(First, Expiring, Info)]);
+    assert_eq!((step.status.next_check, step.wake), (turn, turn), "and then it is asked");
+    assert_eq!((step.status.failing_since, &step.status.last_error), (None, &None), "nobody kept us away");
+}
+
 // promise 17
 #[test]
 fn a_check_put_off_again_and_again_is_blind_too() {

@@ -481,6 +481,30 @@ async fn a_clock_that_is_off_is_a_finding_of_the_watcher() {
     house.stop().await;
 }
 
+// promise 42
+#[tokio::test(start_paused = true)]
+async fn what_comes_and_goes_of_the_watcher_ends_once_it_is_calm() {
+    let mut house = inhabited().await;
+    put_never(&house, "t");
+    house.start(&format!("[schedule]\ncheck = \"5m\"\n{}", house.config(&house.slot("t")))).await;
+    for turn in 0..10 {
+        let skew = Fault::always(Match::Any, FaultKind::ClockSkew { seconds: -120 });
+        house.sim.with_world(|world| world.faults.add(skew));
+        until(&house, (2 * turn + 1) * 25 * MINUTE).await;
+        house.sim.with_world(|world| world.faults.clear());
+        until(&house, (2 * turn + 2) * 25 * MINUTE).await;
+    }
+    assert_eq!(
+        house.subjects().len(),
+        7,
+        "three times, with their ends, and once for the rest: {:#?}",
+        house.subjects()
+    );
+    until(&house, 10 * HOUR).await;
+    assert_eq!(house.subjects()[7..], ["RESOLVED tokenwatch has the right time again"]);
+    house.stop().await;
+}
+
 // ---- the forecast ---------------------------------------------------------------------------------------------------------------------
 
 /// The forecast is judged by what then really happens: every message, to the second and to the word.
