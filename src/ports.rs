@@ -672,6 +672,9 @@ pub enum StoreError {
         /// What the system says.
         problem: String,
     },
+    /// It holds something else.
+    #[error("{0} is not a state file of tokenwatch; name another, or move it away to begin anew")]
+    Foreign(String),
     /// It is damaged.
     #[error("{path} is damaged: {problem}; restore a copy, or without one move it away and begin anew (docs/state.md)")]
     Damaged {

@@ -189,16 +189,19 @@ mod tests {
         fn with(dead: &[&'static str]) -> (Arc<Self>, Reader) {
             let disk = Arc::new(Self { dead: Mutex::new(dead.iter().copied().collect()), ..Self::default() });
             let seen = Arc::clone(&disk);
-            (disk, Reader { look: Look(Arc::new(move |place| seen.read(place))), ..Reader::new(Sources::default()) })
+            (
+                disk,
+                Reader { look: Look(Arc::new(move |place| Ok(seen.read(place)))), ..Reader::new(Sources::default()) },
+            )
         }
 
-        fn read(&self, place: &SecretRef) -> Reading {
+        fn read(&self, place: &SecretRef) -> Secret {
             let path = place.path().expect("a file").display().to_string();
             self.asked.lock().expect("the tests do not panic there").push(path.clone());
             let dead = self.dead.lock().expect("the tests do not panic there");
             let hangs = |dead: &mut BTreeSet<&str>| dead.iter().any(|folder| path.starts_with(folder));
             drop(self.freed.wait_while(dead, hangs).expect("the tests do not panic there"));
-            Ok(Secret::new(Zeroizing::new(path)))
+            Secret::new(Zeroizing::new(path))
         }
 
         fn free(&self) {
@@ -241,7 +244,7 @@ mod tests {
     async fn who_glances_at_many_waits_for_one_of_them() {
         let (disk, mut reader) = Disk::with(&["/mnt"]);
         reader.patience = Duration::from_millis(100);
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         let many: Vec<String> = (0..500).map(|n| format!("/mnt/{n}")).collect();
         let many: Vec<&str> = ["/etc/a"].into_iter().chain(many.iter().map(String::as_str)).collect();
         let seen = reader.glance(places(&many)).await;

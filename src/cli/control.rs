@@ -25,7 +25,7 @@ impl Daemon {
     /// # Errors
     /// When nobody listens on any socket; the text says where it was looked for.
     pub fn find(context: &Context) -> Result<Self, Unreachable> {
-        let socket = listening(sockets(context))?;
+        let socket = listening(sockets(context)).map_err(|away| away.of(context))?;
         let client = reqwest::Client::builder().unix_socket(socket.clone()).no_proxy();
         let client = client
             .tls_backend_preconfigured(crate::tls::nobody())
@@ -105,6 +105,16 @@ pub struct Unreachable {
 }
 
 impl Unreachable {
+    /// Where the configuration cannot be read it says nothing of the socket's place.
+    fn of(self, context: &Context) -> Self {
+        let Some(fault) = settings::unread(&context.config, &context.environment) else { return self };
+        let why = format!(
+            "{} It was looked for at the usual places only, for the configuration cannot be read: {fault}",
+            self.why
+        );
+        Self { why, ..self }
+    }
+
     /// Prints why, and gives the exit code 75 (contract §10.2).
     pub fn fail(self) -> Exit {
         super::fail(Exit::TryAgain, self.why)

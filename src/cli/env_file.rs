@@ -75,7 +75,10 @@ impl Found {
         let id = |keys: &[&'static str]| first(keys).and_then(value).map(|value| value.to_string());
         let tokens: Vec<FoundToken> = TOKENS.iter().filter(has).map(|key| FoundToken::of(key)).collect();
         if tokens.is_empty() {
-            let found = env_keys(&text).join(", ");
+            // What stands before a `=` in a file that is none of keys and values may be a part of a secret.
+            let (names, odd): (Vec<&str>, Vec<&str>) = env_keys(&text).into_iter().partition(|key| is_name(key));
+            let odd = (!odd.is_empty()).then(|| format!("{} of other shapes", odd.len()));
+            let found = names.into_iter().map(str::to_owned).chain(odd).collect::<Vec<_>>().join(", ");
             let known = TOKENS.join(", ");
             let empty = TOKENS.iter().find(|key| env_value(&text, key).is_some());
             let why = match (empty, found.is_empty()) {
@@ -94,7 +97,8 @@ impl Found {
             (None, None) => (None, None),
         };
         let secrets = TOKENS.iter().chain(&APP_SECRETS).copied().filter_map(value).collect();
-        let strange = |key: &&str| is_like_a_token(key) && !TOKENS.contains(key) && value(key).is_some();
+        let strange =
+            |key: &&str| is_name(key) && is_like_a_token(key) && !TOKENS.contains(key) && value(key).is_some();
         let others: BTreeSet<&str> = env_keys(&text).into_iter().filter(strange).collect();
         let others = others.into_iter().map(str::to_owned).collect();
         Ok(Self { tokens, app, half, account: id(&ACCOUNTS), number: id(&NUMBERS), others, secrets, file })
@@ -178,6 +182,12 @@ impl FoundToken {
     }
 }
 
+/// Whether it looks like the name of a variable, and not like anything else that may stand before a `=`.
+fn is_name(key: &str) -> bool {
+    let fine = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    key.len() <= LONGEST_NAME && key.chars().all(fine) && !key.starts_with(|c: char| c.is_ascii_digit())
+}
+
 /// Whether the words of a key say that a token or a key of an API stands there. What an application made up for itself never ends.
 fn is_like_a_token(key: &str) -> bool {
     let words: Vec<&str> = key.split('_').collect();
@@ -213,6 +223,8 @@ const NO_APP: &str =
     "there is no META_APP_ID and META_APP_SECRET beside the token, so only its validity can be probed, not its end";
 /// So many characters in a row of a secret are no coincidence.
 const TELLING: usize = 12;
+/// Names of variables are shorter, and what is encoded is longer.
+const LONGEST_NAME: usize = 48;
 /// Shorter values are words that stand there until somebody fills them in.
 const SHORTEST: usize = 8;
 
@@ -259,6 +271,22 @@ mod tests {
         assert_eq!(whatsapp(&settings(&format!("META_ACCESS_TOKEN=a\n{ids}"))), [(None, number.clone())]);
         let without_app = settings("WHATSAPP_TOKEN=b\nWABA_ID=102\nPHONE_NUMBER_ID=521\n");
         assert_eq!(whatsapp(&without_app), [(account, number)], "what arrives can be asked about without an app");
+    }
+
+    #[test]
+    fn only_names_of_variables_are_repeated() {
+        for (key, is) in [
+            ("WHATSAPP_TOKEN", true),
+            ("A1", true),
+            ("EAAGm0PX4ZCpsBAJZCsecret", false),
+            ("my phrase", false),
+            ("1A", false),
+            ("A\u{202e}B", false),
+            ("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9w", false),
+            ("QUJDREVGRUJDREVGRUJDREVGRUJDREVGRUJDREVGRUJDREVGR", false),
+        ] {
+            assert_eq!(is_name(key), is, "{key}");
+        }
     }
 
     #[test]

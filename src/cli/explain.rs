@@ -22,10 +22,15 @@ pub async fn run(context: &Context, name: &str, json: bool) -> Exit {
 async fn known(context: &Context, name: &str) -> Result<(Value, &'static str), Exit> {
     let id = TokenId::parse(name)
         .map_err(|fault| super::fail(Exit::Warning, format_args!("no token is called {name:?}: {fault}")))?;
-    if let Ok(daemon) = Daemon::find(context)
-        && let Ok(token) = daemon.get(&format!("/api/v1/tokens/{id}")).await
-    {
-        return Ok((token["explanation"].clone(), "what the running daemon knows"));
+    match Daemon::find(context) {
+        Ok(daemon) => {
+            if let Ok(token) = daemon.get(&format!("/api/v1/tokens/{id}")).await {
+                return Ok((token["explanation"].clone(), "what the running daemon knows"));
+            }
+        }
+        // It may know better, and whoever asks may not be able to read what it reads.
+        Err(away) if away.shut => return Err(away.fail()),
+        Err(_) => {}
     }
     let loaded = context.load()?;
     let pass = check::Pass::new(loaded.settings, context)?;

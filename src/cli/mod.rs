@@ -225,7 +225,10 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Exit {
-    let environment = environment();
+    let environment = match environment() {
+        Ok(environment) => environment,
+        Err(name) => return fail(Exit::BadConfiguration, format_args!("the environment variable {name} is not UTF-8")),
+    };
     let named = arguments.config.or_else(|| variable(&environment, "TOKENWATCH_CONFIG").map(PathBuf::from));
     let context = Context {
         config_was_named: named.is_some(),
@@ -309,9 +312,9 @@ fn exit_of(fatal: &Fatal) -> Exit {
         Fatal::Store(StoreError::InUse(_) | StoreError::Busy(_) | StoreError::Open { .. }) | Fatal::Listen { .. } => {
             Exit::TryAgain
         }
-        Fatal::Store(StoreError::Newer { .. } | StoreError::Damaged { .. }) | Fatal::Wiring(_) | Fatal::Web(_) => {
-            Exit::BadConfiguration
-        }
+        Fatal::Store(StoreError::Newer { .. } | StoreError::Foreign(_) | StoreError::Damaged { .. })
+        | Fatal::Wiring(_)
+        | Fatal::Web(_) => Exit::BadConfiguration,
         Fatal::Store(StoreError::Failed(_) | StoreError::Overtaken(_)) | Fatal::Task(_) => Exit::Internal,
     }
 }
@@ -359,12 +362,20 @@ fn completions(shell: clap_complete::Shell) -> Exit {
     io::print(&String::from_utf8_lossy(&text))
 }
 
-/// The environment, read once and here only. Names and values that are not UTF-8 cannot be meant for us.
+/// The environment, read once and here only. What is not UTF-8 cannot be meant for us, unless its name says so: then that name is the error.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn environment() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+fn environment() -> Result<Vec<(String, String)>, String> {
+    let mut environment = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.to_str(), value.to_str()) {
+            (Some(name), Some(value)) => environment.push((name.to_owned(), value.to_owned())),
+            _ if name.as_encoded_bytes().starts_with(OURS) => {
+                return Err(name.to_string_lossy().escape_debug().to_string());
+            }
+            _ => {}
+        }
+    }
+    Ok(environment)
 }
 
 /// Memory holds secrets, so it must not reach a disk (contract §9). Where the system refuses, there is nothing better to do than to go on.
@@ -374,4 +385,6 @@ fn forbid_core_dumps() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
+/// How the names of our variables begin.
+const OURS: &[u8] = b"TOKENWATCH_";
 const DEFAULT_CONFIG: &str = "/etc/tokenwatch/tokenwatch.toml";

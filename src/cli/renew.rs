@@ -217,7 +217,7 @@ fn stranger(state: &Path) -> Option<u32> {
 
 fn refused(failure: &StoreError) -> Exit {
     let exit = match failure {
-        StoreError::Newer { .. } | StoreError::Damaged { .. } => Exit::BadConfiguration,
+        StoreError::Newer { .. } | StoreError::Foreign(_) | StoreError::Damaged { .. } => Exit::BadConfiguration,
         StoreError::InUse(_)
         | StoreError::Busy(_)
         | StoreError::Open { .. }

@@ -53,6 +53,9 @@ pub async fn run(context: &Context, what: What) -> Exit {
 }
 
 async fn backup(context: &Context, file: &Path, state: Option<PathBuf>) -> Exit {
+    if file.as_os_str() == "-" {
+        return super::fail(Exit::Usage, "a backup is read again before it counts, so it needs a file: name one");
+    }
     let taken = format!("{} is there already; a backup never writes over a file", file.display());
     if fs::symlink_metadata(file).is_ok() {
         return super::fail(Exit::Warning, taken);
@@ -248,6 +251,7 @@ fn place(context: &Context) -> Option<PathBuf> {
 fn unreadable(file: &Path, error: StoreError) -> (Exit, String) {
     let named = match error {
         StoreError::Open { problem, .. } => StoreError::Open { path: file.display().to_string(), problem },
+        StoreError::Foreign(_) => StoreError::Foreign(file.display().to_string()),
         StoreError::Damaged { problem, .. } => StoreError::Damaged { path: file.display().to_string(), problem },
         error => error,
     };
@@ -257,7 +261,7 @@ fn unreadable(file: &Path, error: StoreError) -> (Exit, String) {
 fn refused(error: &StoreError) -> (Exit, String) {
     let exit = match error {
         StoreError::InUse(_) | StoreError::Busy(_) => Exit::TryAgain,
-        StoreError::Open { .. } => Exit::Warning,
+        StoreError::Open { .. } | StoreError::Foreign(_) => Exit::Warning,
         StoreError::Newer { .. } => Exit::BadConfiguration,
         StoreError::Damaged { .. } | StoreError::Failed(_) | StoreError::Overtaken(_) => Exit::Critical,
     };

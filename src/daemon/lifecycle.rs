@@ -61,12 +61,12 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let keyring = keyring(&state, &start.environment);
     let config = start.config.clone();
     let is_notified = variable(&start.environment, "NOTIFY_SOCKET").is_some();
-    let reloads = Arc::new(Reloads::new(start, reader, Arc::clone(&clock), in_force, listen));
     let daemon = Daemon::new(Arc::clone(&clock), store, wiring, keyring)
         .with_folder(state.parent().map(Path::to_path_buf))
-        .with_policy(policy)
-        .with_preview(reloads.preview());
+        .with_policy(policy);
     let (board, reloader) = (daemon.board(), daemon.reloader());
+    let reloads = Arc::new(Reloads::new(start, reader, Arc::clone(&clock), in_force, reloader.clone(), listen));
+    let daemon = daemon.with_preview(reloads.preview());
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -76,8 +76,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
         "watching"
     );
     unit::tell(&[NotifyState::Ready]);
-    let shown = reloader.clone();
-    let report = unit::report(board, clock.clone(), move || shown.settings().daemon.zone.clone());
+    let report = unit::report(board, clock.clone(), move || reloader.settings().daemon.zone.clone());
     let mut report = std::pin::pin!(async {
         if is_notified {
             report.await;
@@ -90,7 +89,7 @@ pub async fn run(start: Start, loaded: Loaded) -> Result<(), Fatal> {
     let (mut reloading, mut again) = (None, false);
     loop {
         if again && reloading.is_none() && !stop.is_cancelled() {
-            reloading = Some(Box::pin(reloads.reload(&reloader)));
+            reloading = Some(Box::pin(reloads.reload()));
             again = false;
         }
         tokio::select! {

@@ -243,7 +243,7 @@ impl Daemon {
             ended = parts.next() => ended,
         };
         let ended_early = early.as_ref().map(|(task, _)| *task);
-        if let Some((task, ending)) = early {
+        if let Some((task, ending)) = &early {
             error!(task = task.name(), how = %ending, "a part of the daemon ended; stopping");
         } else {
             info!("stopping: finishing what is under way");
@@ -263,7 +263,11 @@ impl Daemon {
             () = tokio::time::sleep(lifecycle::longest_stop(grace)) => warn!("the grace period is over; undelivered mail stays in the outbox"),
         }
         parts.0.shutdown().await;
-        ended_early.map_or(Ok(()), |task| Err(Fatal::Task(task.name())))
+        match early {
+            None => Ok(()),
+            Some((_, Ending::Store(failure))) => Err(Fatal::Store(failure)),
+            Some((task, Ending::Over | Ending::Panicked)) => Err(Fatal::Task(task.name())),
+        }
     }
 
     /// What the watcher does for its own sake, and for those who forget.
@@ -336,6 +340,11 @@ impl Reloader {
         self.settings.send_replace(Arc::clone(&wiring.settings));
         self.wiring.send_replace(Arc::new(wiring));
         self.board.vitals.reloaded(true, self.clock.now());
+    }
+
+    /// Whom the listener lets in now.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.gate.policy()
     }
 
     /// What is in force.

@@ -27,6 +27,7 @@ use crate::web::{NoPreview, Preview};
 pub struct Reloads {
     source: Source,
     in_force: InForce,
+    reloader: Reloader,
     /// Where the listener is; that changes with a restart only.
     listen: Option<SocketAddr>,
     /// Held by whoever reads. A second read of a file that does not answer would only hang beside the first.
@@ -75,11 +76,12 @@ impl Reloads {
         reader: Reader,
         clock: Arc<dyn Clock>,
         in_force: InForce,
+        reloader: Reloader,
         listen: Option<SocketAddr>,
     ) -> Self {
         let source = Source { start, reader, clock };
         let turn = Arc::new(Semaphore::new(1));
-        Self { source, in_force, listen, turn, reading: Arc::default() }
+        Self { source, in_force, reloader, listen, turn, reading: Arc::default() }
     }
 
     /// Tells what a reload would change now.
@@ -89,7 +91,7 @@ impl Reloads {
             let reloads = Arc::clone(&reloads);
             Box::pin(async move {
                 match reloads.prepare().await {
-                    Ok(prepared) => Ok(reloads.in_force.compare(&prepared.picture)),
+                    Ok(prepared) => Ok(reloads.compare(&prepared)),
                     Err(Unprepared::Late(why)) => Err(NoPreview::Later(why)),
                     Err(Unprepared::Faulty(faults)) => Err(NoPreview::Refused(faults.join("\n"))),
                 }
@@ -98,36 +100,50 @@ impl Reloads {
     }
 
     /// Validates the whole configuration, then swaps and says what changed; or keeps the old one and says why.
-    pub async fn reload(&self, reloader: &Reloader) {
+    pub async fn reload(&self) {
         if let Ok(began) = NotifyState::monotonic_usec_now() {
             unit::tell(&[NotifyState::Reloading, began]);
         }
         match self.prepare().await {
-            Ok(Prepared { wiring, policy, picture, warnings }) => {
+            Ok(prepared) => {
+                let difference = self.compare(&prepared);
+                let Prepared { wiring, policy, picture, warnings } = prepared;
                 warn_of_idle_settings(&warnings);
                 warn_of_open_files(&wiring.settings, policy.secret_files()).await;
                 make_room_for_connections(&wiring.settings);
                 if let Some(address) = self.listen {
                     warn_of_clear_text(address, &policy);
                 }
-                let difference = self.in_force.compare(&picture);
+                if let Some((key, words)) = policy.opens(&self.reloader.policy()) {
+                    warn!(key, "the listener lets in more than before: {key} {words}");
+                }
                 self.in_force.put(picture);
-                reloader.put_in_force(wiring, policy);
+                self.reloader.put_in_force(wiring, policy);
                 say_what_changed(&difference);
             }
             Err(why) => {
                 for fault in why.into_lines() {
                     error!(fault, "the new configuration is refused; the old one stays in force");
                 }
-                reloader.refused();
+                self.reloader.refused();
             }
         }
         unit::tell(&[NotifyState::Ready]);
     }
 
+    /// What would change: in the configuration, and in whom the listener lets in.
+    fn compare(&self, new: &Prepared) -> Difference {
+        let listener = new.policy.changes(&self.reloader.policy());
+        self.in_force.compare(&new.picture).with_file(WEB_CONFIG, listener)
+    }
+
     /// Reads and validates the configuration and all files that it names, and makes every adapter.
     async fn prepare(&self) -> Result<Prepared, Unprepared> {
-        let late = |what: &str| Unprepared::Late(format!("{what}; is a network mount away?"));
+        let late = |what: &str| {
+            let advice =
+                "is a network mount away? What was a pipe, say, and was put right, is given up with a restart only";
+            Unprepared::Late(format!("{what}; {advice}"))
+        };
         {
             let reading = lock(&self.reading);
             if reading.given_up && self.turn.available_permits() == 0 {
@@ -211,6 +227,8 @@ fn say_what_changed(difference: &Difference) {
     info!(added, changed, removed, "reloaded: {}", difference.summary());
 }
 
+/// What the web configuration file is called where changes are told.
+const WEB_CONFIG: &str = "web_config";
 /// So many parts of each kind are named.
 const MOST_NAMED: usize = 20;
 /// How long the files of a new configuration may take to be read, waiting for the turn included. A hundred thousand tokens take a second.

@@ -171,6 +171,24 @@ impl Watch {
         Ok(())
     }
 
+    /// What is known of these; what cannot be read is left alone, for nobody waits for it.
+    async fn readable(&self, subjects: Vec<Subject>) -> Result<Vec<(Subject, SlotStatus)>, StoreError> {
+        match self.store.load(subjects.clone()).await {
+            Err(StoreError::Damaged { .. }) => {}
+            loaded => return loaded,
+        }
+        let mut known = Vec::new();
+        for subject in subjects {
+            match self.store.load(vec![subject.clone()]).await {
+                Err(damage @ StoreError::Damaged { .. }) => {
+                    warn!(subject = %subject, error = %damage, "what is known of something that is no longer watched cannot be read");
+                }
+                loaded => known.extend(loaded?),
+            }
+        }
+        Ok(known)
+    }
+
     async fn show_apps(&self, wiring: &Wiring) -> Result<(), StoreError> {
         let subjects = wiring.settings.apps.keys().cloned().map(Subject::App).collect();
         for (subject, status) in self.store.load(subjects).await? {
@@ -189,7 +207,7 @@ impl Watch {
         let strangers: Vec<Subject> =
             self.store.subjects().await?.into_iter().filter(|subject| !wiring.watches(subject)).collect();
         let mut changes = Vec::new();
-        for (subject, before) in self.store.load(strangers).await? {
+        for (subject, before) in self.readable(strangers).await? {
             let run = match &subject {
                 Subject::Token(id) => self.store.run_of(id.clone()).await?,
                 Subject::App(_) | Subject::Watcher => None,
@@ -465,7 +483,7 @@ impl Watch {
     async fn serve(&self, round: &mut Round, request: Request) {
         match request {
             Request::Answer(subject, answer, reply) => {
-                info!(subject = %subject, by = &*answer.signed().by, "an answer was given");
+                let by = answer.signed().by.clone();
                 let outcome = match &subject {
                     Subject::Token(id) => {
                         let step = self.observe(round, id, Observation::Answered(answer), Journal::AsDecided).await;
@@ -477,6 +495,10 @@ impl Watch {
                         answered.map(|(step, _)| step.status.ledger)
                     }
                 };
+                match &outcome {
+                    Ok(_) => info!(subject = %subject, by = &*by, "an answer was given"),
+                    Err(why) => info!(subject = %subject, by = &*by, error = %why, "an answer was not taken"),
+                }
                 // Whoever asked may have gone; what was asked is done all the same.
                 let _ = reply.send(outcome);
             }

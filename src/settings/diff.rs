@@ -284,6 +284,15 @@ pub fn difference(old: &Picture, new: &Picture) -> Difference {
 }
 
 impl Difference {
+    /// The same with what changes in a file that the configuration names.
+    #[must_use]
+    pub fn with_file(mut self, name: &str, changes: Vec<Change>) -> Self {
+        if !changes.is_empty() {
+            self.entries.insert(0, Entry { sort: Sort::Table, name: Box::from(name), what: What::Changed(changes) });
+        }
+        self
+    }
+
     /// How many parts were added, changed, removed.
     pub fn counts(&self) -> [usize; 3] {
         let count = |wanted: fn(&What) -> bool| self.entries.iter().filter(|entry| wanted(&entry.what)).count();

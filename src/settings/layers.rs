@@ -93,6 +93,9 @@ pub fn read(main: &Path, environment: &[(String, String)], faults: &mut Vec<Faul
         let origin: Arc<str> = Arc::from(file.display().to_string());
         match fs::read_to_string(&file) {
             Ok(text) => lay(&mut tree, &text, &origin, faults),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                faults.push(Fault::file(&origin, "is not UTF-8, as TOML is; iconv -t UTF-8 makes it so".to_owned()));
+            }
             Err(error) => faults.push(Fault::file(&origin, format!("cannot be read: {error}"))),
         }
     }

@@ -510,6 +510,13 @@ pub fn load(main: &Path, environment: &[(String, String)]) -> Result<Loaded, Fau
     settle(tree, faults)
 }
 
+/// Why the configuration cannot even be read, where that is so.
+pub fn unread(main: &Path, environment: &[(String, String)]) -> Option<Fault> {
+    let mut faults = Vec::new();
+    layers::read(main, environment, &mut faults);
+    faults.into_iter().next()
+}
+
 /// Where the state is, as far as a configuration says so that is perhaps refused: whoever looks after a state must find it also then.
 pub fn glimpse_of_state(main: &Path, environment: &[(String, String)]) -> Option<PathBuf> {
     let tree = layers::read(main, environment, &mut Vec::new());

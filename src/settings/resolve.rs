@@ -4,6 +4,7 @@
 //! Values that the schema check refused are passed over here, so one slip is told once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -72,7 +73,7 @@ pub fn resolve(tree: &Node, faults: &mut Vec<Fault>, warnings: &mut Vec<Fault>) 
         warnings.push(Fault::file(&tree.origin, "watches nothing: there is no [[tokens]]".to_owned()));
     }
     Some(Settings {
-        daemon: daemon(&root.child("daemon")),
+        daemon: daemon(&root.child("daemon"), faults),
         schedule,
         smtp: smtp.map(|smtp| trusting(smtp, ca_file.as_ref())),
         receivers,
@@ -238,13 +239,19 @@ fn as_text(node: &Node) -> Option<String> {
     }
 }
 
-fn daemon(at: &At<'_>) -> Daemon {
-    let listen = at.text("listen").unwrap_or(DEFAULT_LISTEN);
+fn daemon(at: &At<'_>, faults: &mut Vec<Fault>) -> Daemon {
+    let listen = value::listen(at.text("listen").unwrap_or(DEFAULT_LISTEN)).ok().flatten();
+    let probe_listen = at.parsed("probe_listen", value::listen).flatten();
+    if listen.zip(probe_listen).is_some_and(|(one, other)| cannot_both_be_bound(one, other)) {
+        faults.push(
+            at.fault("probe_listen", "is where daemon.listen is; give the probes a port of their own".to_owned()),
+        );
+    }
     Daemon {
-        listen: value::listen(listen).ok().flatten(),
+        listen,
         web_config: at.parsed("web_config", value::path),
         open_probes: at.flag("open_probes").unwrap_or(false),
-        probe_listen: at.parsed("probe_listen", value::listen).flatten(),
+        probe_listen,
         max_connections: at
             .count("max_connections")
             .and_then(|n| usize::try_from(n).ok())
@@ -257,6 +264,12 @@ fn daemon(at: &At<'_>) -> Daemon {
         external_url: at.parsed("external_url", value::http_url),
         history: at.parsed("history", value::period).unwrap_or(DEFAULT_HISTORY),
     }
+}
+
+/// Whether the one takes the address of the other: it is the same, or one of them is every address of the machine.
+fn cannot_both_be_bound(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_every = |address: SocketAddr| address.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || is_every(one) || is_every(other))
 }
 
 fn policy(at: &At<'_>, base: &Policy) -> Policy {

@@ -238,6 +238,9 @@ pub fn path(text: &str) -> Result<PathBuf, String> {
 /// Reads `sqlite:///absolute/path`.
 pub fn state(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("sqlite://") {
+        Some(rest) if rest.ends_with('/') => {
+            Err(format!("{} names no file; write sqlite:///var/lib/tokenwatch/tokenwatch.db", quoted(text)))
+        }
         Some(rest) => path(rest),
         None => Err(format!("{} is no state url; write sqlite:///var/lib/tokenwatch/tokenwatch.db", quoted(text))),
     }

@@ -28,7 +28,7 @@ pub fn unopened(path: &Path, problem: String) -> StoreError {
 pub fn refused(path: &Path, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse(path.display().to_string()),
-        Some(ErrorCode::NotADatabase) => unopened(path, NOT_OURS.to_owned()),
+        Some(ErrorCode::NotADatabase) => StoreError::Foreign(path.display().to_string()),
         Some(ErrorCode::DatabaseCorrupt) => {
             StoreError::Damaged { path: path.display().to_string(), problem: error.to_string() }
         }
@@ -45,6 +45,21 @@ pub enum Problem {
     Codec(#[from] codec::Unreadable),
     #[error("{0}")]
     Other(String),
+}
+
+/// That a statement failed. What cannot be read now cannot be read at the next try either.
+pub fn failed(path: &Path, problem: &Problem) -> StoreError {
+    let code = |error: &rusqlite::Error| error.sqlite_error_code();
+    let damaged = match problem {
+        Problem::Sqlite(error) => matches!(code(error), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)),
+        Problem::Codec(_) => true,
+        Problem::Other(_) => false,
+    };
+    if damaged {
+        StoreError::Damaged { path: path.display().to_string(), problem: problem.to_string() }
+    } else {
+        StoreError::Failed(format!("{}: {problem}", path.display()))
+    }
 }
 
 /// The system's words, with the remedy where there is one.
@@ -69,6 +84,3 @@ pub fn sqlite_words(error: &rusqlite::Error) -> String {
         _ => error.to_string(),
     }
 }
-
-/// Of a file that holds something else.
-pub const NOT_OURS: &str = "it is not a state file of tokenwatch";

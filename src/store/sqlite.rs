@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tokio::sync::Semaphore;
 
-use super::file::{self, NOT_OURS, Problem, io_words};
+use super::file::{self, Problem, io_words};
 use super::{codec, copy, schema, verify};
 use crate::domain::alert::{Notice, Subject};
 use crate::domain::finding::Severity;
@@ -63,7 +63,7 @@ impl Sqlite {
         let tables: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(refused)?;
         if found == 0 && tables > 0 {
-            return Err(fail(NOT_OURS.to_owned()));
+            return Err(StoreError::Foreign(path.display().to_string()));
         }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(refused)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(refused)?;
@@ -105,9 +105,7 @@ impl Sqlite {
                 work(&mut connection)
             });
             match done.await {
-                Ok(result) => {
-                    result.map_err(|problem| StoreError::Failed(format!("{}: {problem}", self.path.display())))
-                }
+                Ok(result) => result.map_err(|problem| file::failed(&self.path, &problem)),
                 Err(error) => Err(StoreError::Failed(format!("{}: {error}", self.path.display()))),
             }
         })

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::copy::copy;
-use super::file::{self, NOT_OURS, io_words};
+use super::file::{self, io_words};
 use super::verify::Verification;
 use crate::ports::{StateReport, StoreError};
 
@@ -33,7 +33,7 @@ impl Stopped {
         let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('meta', 'slots', 'outbox')";
         let tables: i64 = connection.query_row(tables, [], |row| row.get(0)).map_err(refused)?;
         if tables != 3 {
-            return Err(fail(NOT_OURS.to_owned()));
+            return Err(StoreError::Foreign(path.display().to_string()));
         }
         Ok(Self { connection, shown: path.display().to_string() })
     }

@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 
 use super::login::{Logins, Users};
 use crate::board::Board;
+use crate::settings::diff::Change;
 use crate::settings::web_file::{self, ServerTls, TlsVersion};
 use crate::settings::{Fault, Faults, Settings};
 
@@ -58,6 +59,8 @@ pub struct ServerSide {
     pub acceptor: TlsAcceptor,
     asks_clients: bool,
     allowed: Vec<String>,
+    /// What it was made of: the key that names each file, the path, and what stood there.
+    files: Vec<(&'static str, PathBuf, Digest)>,
 }
 
 impl Gate {
@@ -126,8 +129,38 @@ impl Policy {
         Papers::read(path).judge(settings.daemon.open_probes)
     }
 
+    /// What these rules change in those before, by the keys of the web configuration file. No hash and nothing of a key is in it.
+    pub fn changes(&self, before: &Self) -> Vec<Change> {
+        let mut changes = Changes(Vec::new());
+        let of_tls = |policy: &Self, say: fn(&ServerSide) -> String| policy.tls.as_ref().map(say);
+        changes.note("tls_server_config", [before, self].map(|policy| of_tls(policy, |_| "set".to_owned())));
+        if let (Some(old), Some(new)) = (&before.tls, &self.tls) {
+            let clients = |tls: &ServerSide| Some(if tls.asks_clients { ASKS } else { ASKS_NOT }.to_owned());
+            changes.note("tls_server_config.client_auth_type", [clients(old), clients(new)]);
+            let allowed = |tls: &ServerSide| (!tls.allowed.is_empty()).then(|| tls.allowed.join(", "));
+            changes.note("tls_server_config.client_allowed_sans", [allowed(old), allowed(new)]);
+            for (key, path, digest) in &new.files {
+                let known = old.files.iter().find(|(known, ..)| known == key);
+                let differs = known.is_some_and(|(_, old_path, old_digest)| (old_path, old_digest) != (path, digest));
+                if let Some((_, old_path, _)) = known.filter(|_| differs) {
+                    changes.push(key, [old_path, path].map(|path| Some(path.display().to_string())));
+                }
+            }
+        }
+        let users = |policy: &Self| (!policy.users.is_everybody()).then(|| policy.users.names().join(", "));
+        if before.users != self.users {
+            changes.push("basic_auth_users", [users(before), users(self)]);
+        }
+        let strict = |policy: &Self| policy.strict_transport_security.as_ref().map(|value| format!("{value:?}"));
+        changes.note("http_server_config.headers.Strict-Transport-Security", [strict(before), strict(self)]);
+        if changes.0.is_empty() && before.digest != self.digest {
+            changes.push("how it is written, or another key of tls_server_config", [None, None]);
+        }
+        changes.0
+    }
+
     /// What these rules let in that those before did not: the key that says so, and in words.
-    fn opens(&self, before: &Self) -> Option<(&'static str, &'static str)> {
+    pub fn opens(&self, before: &Self) -> Option<(&'static str, &'static str)> {
         match (&before.tls, &self.tls) {
             (Some(_), None) => {
                 Some(("tls_server_config", "is gone, so passwords would cross the network in the clear"))
@@ -148,6 +181,22 @@ impl Policy {
     /// The files that only the daemon should be able to read.
     pub fn secret_files(&self) -> &[PathBuf] {
         &self.secret_files
+    }
+}
+
+/// Keys that differ.
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn note(&mut self, key: &str, values: [Option<String>; 2]) {
+        if values[0] != values[1] {
+            self.push(key, values);
+        }
+    }
+
+    fn push(&mut self, key: &str, values: [Option<String>; 2]) {
+        let [from, to] = values.map(|value| value.map(Into::into));
+        self.0.push(Change { key: key.into(), from, to, needs_restart: false, may_be_logged: false });
     }
 }
 
@@ -187,6 +236,9 @@ impl Keeping<'_> {
         };
         let Ok(papers) = papers else { return };
         if papers.digest == self.gate.policy().digest {
+            if self.judged.is_some() {
+                info!(file = %path.display(), "the listener's files are again as they are in force");
+            }
             (self.seen, self.judged) = (None, None);
             self.fares(None);
             return;
@@ -309,7 +361,7 @@ fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 fn server_side(tls: &ServerTls, read: &[Result<Zeroizing<Vec<u8>>, String>]) -> Result<ServerSide, Faults> {
     let mut faults = Vec::new();
     let fault = |path: &Path, what: String| Fault::file(&path.display().to_string(), what);
-    let mut contents = Vec::new();
+    let mut contents: Vec<&[u8]> = Vec::new();
     for (path, content) in named_by(tls).zip(read) {
         match content {
             Ok(content) => contents.push(content.as_slice()),
@@ -363,7 +415,9 @@ fn server_side(tls: &ServerTls, read: &[Result<Zeroizing<Vec<u8>>, String>]) -> 
     config.ignore_client_order = tls.own_order;
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let asks_clients = tls.client_ca_file.is_some();
-    Ok(ServerSide { acceptor, asks_clients, allowed: tls.client_allowed_sans.clone() })
+    let keys = ["cert_file", "key_file", "client_ca_file"].into_iter().zip(named_by(tls)).zip(&contents);
+    let files = keys.map(|((key, path), content)| (key, path.to_owned(), Sha256::digest(content).into())).collect();
+    Ok(ServerSide { acceptor, asks_clients, allowed: tls.client_allowed_sans.clone(), files })
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -373,7 +427,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
             Err("holds no certificate; it must be PEM, the server's own first, then those above it".to_owned())
         }
         Ok(chain) => Ok(chain),
-        Err(error) => Err(format!("is not PEM: {error}")),
+        Err(_) => Err("is not PEM as a whole: perhaps a part of it is missing; copy it again".to_owned()),
     }
 }
 
@@ -420,6 +474,9 @@ fn names_of(certificate: &[u8]) -> Vec<String> {
 type Digest = [u8; 32];
 
 /// A certificate is renewed weeks before its end; a password is taken away within two looks.
+/// As the web configuration file says it.
+const ASKS: &str = "RequireAndVerifyClientCert";
+const ASKS_NOT: &str = "NoClientCert";
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// Some small files.
 const PATIENCE: Duration = Duration::from_secs(10);

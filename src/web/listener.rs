@@ -50,7 +50,7 @@ impl Kind {
     const fn as_str(&self) -> &'static str {
         match self {
             Self::Pages(_) => "pages",
-            Self::Probes => "probes",
+            Self::Probes => PROBES_ALONE,
         }
     }
 }
@@ -275,9 +275,12 @@ impl Crowd {
         let mut clients = lock(&self.clients);
         let is_full = clients.by_number.len() >= room;
         if is_full && !self.is_full.swap(true, Ordering::Relaxed) {
+            let remedy =
+                if self.serves == PROBES_ALONE { "nothing sets its limit" } else { "see daemon.max_connections" };
             warn!(
                 connections = room,
-                "the listener is full: for each new connection the idlest is closed; see daemon.max_connections"
+                serves = self.serves,
+                "the listener is full: for each new connection the idlest is closed; {remedy}"
             );
         } else if clients.by_number.len() < room / 2 {
             self.is_full.store(false, Ordering::Relaxed);
@@ -562,6 +565,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is said of the address that serves the probes alone.
+const PROBES_ALONE: &str = "probes";
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 /// Enough for every orchestrator; few enough to count for nothing among the files a process may have open.
 const MOST_PROBES: usize = 64;

@@ -22,7 +22,7 @@ use crate::secret::hmac_sha256;
 use crate::settings::web_file::PasswordHash;
 
 /// Who may read.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Users {
     known: Arc<BTreeMap<String, PasswordHash>>,
 }
@@ -31,6 +31,11 @@ impl Users {
     /// These.
     pub fn new(known: BTreeMap<String, PasswordHash>) -> Self {
         Self { known: Arc::new(known) }
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.known.keys().map(String::as_str).collect()
     }
 
     /// Whether nobody is named, so that everybody may read.

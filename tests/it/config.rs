@@ -101,13 +101,16 @@ fn every_bad_configuration_is_refused() {
 }
 
 /// A value that is wrong at that key, and a word that the remedy must hold. Each is told once, and nothing else with it.
-const IMPOSSIBLE: [(&str, &str, &str); 66] = [
+const IMPOSSIBLE: [(&str, &str, &str); 69] = [
     ("daemon.listen", "\"localhost:9847\"", "127.0.0.1:9847"),
     ("daemon.listen", "\"127.0.0.1\"", "127.0.0.1:9847"),
     ("daemon.listen", "\"127.0.0.1:99999\"", "127.0.0.1:9847"),
     ("daemon.listen", "9847", "text"),
     ("daemon.state", "\"/var/lib/tokenwatch.db\"", "sqlite:///"),
     ("daemon.state", "\"sqlite://relative.db\"", "absolute"),
+    ("daemon.state", "\"sqlite:///\"", "names no file"),
+    ("daemon.probe_listen", "\"127.0.0.1:9847\"", "a port of their own"),
+    ("daemon.probe_listen", "\"0.0.0.0:9847\"", "a port of their own"),
     ("daemon.timezone", "\"Mars/Olympus\"", "Asia/Kolkata"),
     ("daemon.timezone", "\"\"", "UTC"),
     ("daemon.concurrency", "0", "between 1 and 1000"),

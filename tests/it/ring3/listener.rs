@@ -232,6 +232,50 @@ fn a_certificate_is_replaced_under_connections_that_stand() {
     );
 }
 
+/// What a reload changes in whom the listener lets in is told before and after it, and loudest where it is more than before.
+#[test]
+fn a_reload_says_whom_it_lets_in() {
+    let authority = Authority::new();
+    let stage = Stage::new();
+    let token = stage.issue_healthy();
+    stage.write_env(&[("TOKEN", &token)]);
+    put(&stage, &authority.issue("server", LOCALHOST));
+    let (alice, bob) = (hash(PASSWORD, 4), hash("another", 4));
+    stage.write("web.yml", &format!("{TLS}basic_auth_users:\n  alice: {alice}\n  bob: {bob}\n"));
+    configure(&stage, "open_probes = true\n");
+    let daemon = stage.start();
+    let visitor = Visitor::trusting(&authority);
+    wait_until("readiness", PATIENCE, || visitor.ask(stage.port, "/readyz").is_ok_and(|(status, _)| status == 200));
+    let said = stage.run(&["config", "diff"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "nothing changed\n"), "{said:?}");
+    let reloads = [
+        (TLS.to_owned(), "[web_config] changed: basic_auth_users alice, bob → unset", "basic_auth_users is gone"),
+        (
+            format!("basic_auth_users:\n  alice: {alice}\n"),
+            "[web_config] changed: tls_server_config set → unset; basic_auth_users unset → alice",
+            "tls_server_config is gone",
+        ),
+        (
+            format!("basic_auth_users:\n  alice: {bob}\n"),
+            "[web_config] changed: basic_auth_users alice (what is hidden of it differs)",
+            "",
+        ),
+    ];
+    for (before, (text, change, opens)) in reloads.into_iter().enumerate() {
+        stage.write("web.yml", &text);
+        let said = stage.run(&["config", "diff"]);
+        let told = said.out.contains(change) && said.out.ends_with("0 added, 1 changed, 0 removed\n");
+        // By itself a file takes effect, too; what was not meant to wait may be in force before it was asked about.
+        assert!(told || (opens.is_empty() && said.out == "nothing changed\n"), "{change}: {said:?}");
+        assert!(!said.out.contains(&alice) && !said.out.contains(&bob), "{}", said.out);
+        daemon.hup();
+        wait_until("the reload", PATIENCE, || stage.log().matches("reloaded: ").count() > before);
+        let loud = format!("the listener lets in more than before: {opens}");
+        assert!(opens.is_empty() || stage.log().contains(&loud), "{loud}: {}", stage.log());
+    }
+    assert_eq!(daemon.stop(), 0);
+}
+
 #[test]
 fn clients_show_a_certificate_where_one_is_asked_for() {
     let (authority, others) = (Authority::new(), Authority::new());

@@ -1,16 +1,19 @@
 //! The upkeep of a daemon that runs: what a reload changed and would change, backups of its state, and whether the state is whole.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 use tokenwatch::store::Stopped;
 
-use crate::support::process::{PATIENCE, Stage, quoted, wait_until};
+use crate::support::process::{PATIENCE, Stage, TOKENWATCH, quoted, wait_until};
 
 /// Two tokens, and mail that cannot leave.
 fn stage() -> Stage {
@@ -102,8 +105,17 @@ fn what_is_damaged_newer_or_nothing_of_ours_is_told_apart() {
     assert!(said.code == 2 && said.out.contains("not whole") && said.out.contains("slots token/first"), "{said:?}");
     let said = stage.run(&["state", "backup", "b.db"]);
     assert!(said.code == 2 && said.err.contains("the copy is not whole") && !stage.path("b.db").exists(), "{said:?}");
+    // What is to be watched must be known; of what is not, nobody waits for anything.
+    assert_eq!(stage.start().wait(), 78, "it would begin to tell everything anew");
+    let log = stage.log();
+    assert!(log.contains("is damaged: a stored record cannot be read") && log.contains("docs/state.md"), "{log}");
     let raw = rusqlite::Connection::open(&state).expect("the file opens");
-    raw.execute("DELETE FROM slots WHERE subject = 'token/first'", []).expect("mended");
+    raw.execute("UPDATE slots SET subject = 'token/gone' WHERE subject = 'token/first'", []).expect("of nobody");
+    drop(raw);
+    assert_eq!(stage.start_ready().stop(), 0);
+    assert!(stage.log().contains("no longer watched cannot be read"), "{}", stage.log());
+    let raw = rusqlite::Connection::open(&state).expect("the file opens");
+    raw.execute("DELETE FROM slots WHERE subject = 'token/gone'", []).expect("mended");
     let known: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
     raw.pragma_update(None, "user_version", known + 1).expect("a newer one");
     drop(raw);
@@ -122,6 +134,38 @@ fn what_is_damaged_newer_or_nothing_of_ours_is_told_apart() {
     assert!(said.code == 2 && said.err.contains("half.db is damaged"), "{said:?}");
     let said = stage.run(&["state", "verify", "nothing.db"]);
     assert!(said.code == 1 && said.err.contains("nothing.db"), "{said:?}");
+    let said = stage.run(&["state", "backup", "-"]);
+    assert!(said.code == 64 && !stage.path("-").exists(), "{said:?}");
+    fs::write(&state, vec![0; 8_192]).expect("a disk that lost it");
+    assert_eq!(stage.start().wait(), 78, "{}", stage.log());
+    assert!(stage.log().contains("is not a state file of tokenwatch"), "{}", stage.log());
+}
+
+/// Whoever cannot be told where the daemon is hears why.
+#[test]
+fn a_configuration_that_cannot_be_read_is_named_with_what_it_costs() {
+    let stage = stage();
+    let daemon = stage.start_ready();
+    let right = fs::read_to_string(stage.path("tokenwatch.toml")).expect("the configuration");
+    for (text, why) in [(&b"[broken"[..], "line 1"), (b"# \xff\n", "is not UTF-8, as TOML is")] {
+        fs::write(stage.path("tokenwatch.toml"), text).expect("broken");
+        let said = stage.run(&["status"]);
+        assert!(
+            said.code == 75 && said.err.contains("for the configuration cannot be read: ") && said.err.contains(why),
+            "{said:?}"
+        );
+        let said = stage.run(&["config", "check"]);
+        assert!(said.code == 78 && said.err.contains(why), "{said:?}");
+    }
+    stage.configure(&right);
+    assert_eq!(stage.run(&["status"]).code, 0);
+    let mut command = Command::new(TOKENWATCH);
+    let command = stage.dress(&mut command).env("TOKENWATCH__SMTP__FROM", OsStr::from_bytes(b"\xff@example.com"));
+    let said = command.args(["config", "check"]).output().expect("it runs");
+    assert_eq!(said.status.code(), Some(78));
+    let words = String::from_utf8_lossy(&said.stderr);
+    assert!(words.contains("TOKENWATCH__SMTP__FROM is not UTF-8"), "{words}");
+    assert_eq!(daemon.stop(), 0);
 }
 
 #[test]
