@@ -5,10 +5,10 @@
 //! path that hangs is remembered and not read again before it came back.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
@@ -74,12 +74,14 @@ impl Reader {
         read
     }
 
-    /// The same of many places at once, for who can do without some of them: at the first one that turns out to hang it stops, for of a
-    /// thousand each would be waited for.
-    pub async fn glance(&self, places: Vec<SecretRef>) -> Vec<Option<Secret>> {
+    /// The same of many places at once, for who can do without some of them: `None` is what was not looked at. At the first place that turns out
+    /// to hang it stops, for of a thousand each would be waited for; and a mount that answers, but slowly, has twice [`PATIENCE`] for all of them.
+    pub async fn glance(&self, places: Vec<SecretRef>) -> Vec<Option<Reading>> {
         let mut read = Vec::with_capacity(places.len());
-        while read.len() < places.len() && !self.read_on(&places, &mut read).await {}
-        let mut seen: Vec<Option<Secret>> = read.into_iter().map(Result::ok).collect();
+        let reading = async { while read.len() < places.len() && !self.read_on(&places, &mut read).await {} };
+        // What was read until then counts.
+        let _ = timeout(2 * self.patience, reading).await;
+        let mut seen: Vec<Option<Reading>> = read.into_iter().map(Some).collect();
         seen.resize_with(places.len(), || None);
         seen
     }
@@ -106,14 +108,14 @@ impl Reader {
 
     /// Reads on from where `read` ends, at least one more. Returns whether the last of them did not answer in time.
     async fn read_on(&self, places: &[SecretRef], read: &mut Vec<Reading>) -> bool {
-        let path_of = |at: usize| places.get(at).and_then(SecretRef::path);
+        let Some(place) = places.get(read.len()) else { return false };
         // A path whose last read has not come back gets no second thread.
-        if path_of(read.len()).is_some_and(|path| self.hangs(path)) {
-            read.push(stuck());
+        if place.path().is_some_and(|path| self.hangs(path)) {
+            read.push(stuck(place));
             return false;
         }
         let Ok(Ok(permit)) = timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await else {
-            read.push(stuck());
+            read.push(Err(format!("{place}: too many others do not answer; is a network mount away?")));
             return true;
         };
         let permit = Arc::new(permit);
@@ -128,13 +130,15 @@ impl Reader {
             let _ = rest.iter().try_for_each(|place| results.send((look.0)(place)));
             drop(permit);
         });
-        while read.len() < end {
+        while read.len() < end
+            && let Some(place) = places.get(read.len())
+        {
             match timeout(self.patience, arriving.recv()).await {
                 Ok(Some(reading)) => read.push(reading),
                 Ok(None) => read.push(Err("an internal fault of tokenwatch: the read broke off".to_owned())),
                 Err(_) => {
-                    locked(&self.hanging).extend(path_of(read.len()).map(|path| (path.to_owned(), held)));
-                    read.push(stuck());
+                    locked(&self.hanging).extend(place.path().map(|path| (path.to_owned(), held)));
+                    read.push(stuck(place));
                     return true;
                 }
             }
@@ -145,9 +149,13 @@ impl Reader {
     fn hangs(&self, path: &Path) -> bool {
         let mut hanging = locked(&self.hanging);
         hanging.retain(|_, held| held.strong_count() > 0);
-        // Each of them costs a thread; where so many hang beside it, this one is not tried.
-        let beside = || hanging.keys().filter(|other| other.parent() == path.parent()).count();
-        hanging.contains_key(path) || (hanging.len() >= MANY && beside() >= MANY)
+        if hanging.contains_key(path) || hanging.len() < MANY {
+            return hanging.contains_key(path);
+        }
+        // Each of them costs a thread; where so many hang on the same mount, this one is not tried.
+        let mounts = mounts(&fs::read_to_string(MOUNTS).unwrap_or_default());
+        let place = mount_of(path, &mounts);
+        hanging.keys().filter(|other| mount_of(other, &mounts) == place).count() >= MANY
     }
 }
 
@@ -156,14 +164,32 @@ fn locked(paths: &Mutex<Hanging>) -> MutexGuard<'_, Hanging> {
     paths.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn stuck() -> Reading {
-    Err(format!("no answer from the file system in {} s", PATIENCE.as_secs()))
+fn stuck(place: &SecretRef) -> Reading {
+    Err(format!("{place}: no answer from the file system in {} s; is a network mount away?", PATIENCE.as_secs()))
+}
+
+/// The mount that a path is on, by its name alone, for to ask could hang as well; what is on the root's is told apart by its folder, since links may
+/// lead from there to anywhere.
+fn mount_of<'a>(path: &'a Path, mounts: &'a [PathBuf]) -> Option<&'a Path> {
+    let around = mounts.iter().filter(|mount| mount.parent().is_some() && path.starts_with(mount));
+    around.max_by_key(|mount| mount.components().count()).map(PathBuf::as_path).or_else(|| path.parent())
+}
+
+/// The mounts of this process (proc(5): the fifth field of `mountinfo`, with white space and backslashes as octal numbers). Elsewhere there are none.
+fn mounts(table: &str) -> Vec<PathBuf> {
+    let plain = |text: &str| {
+        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+            .iter()
+            .fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))
+    };
+    table.lines().filter_map(|line| line.split(' ').nth(4)).map(|text| PathBuf::from(plain(text))).collect()
 }
 
 /// Each is a thread with memory of its own, and local files keep few of them busy; but a mount that hangs must not take them all at once.
 const AT_ONCE: usize = 64;
-/// So many of one folder may hang before no other of it is tried: a quarter of the threads.
+/// So many of one mount may hang before no other of it is tried: a quarter of the threads.
 const MANY: usize = AT_ONCE / 4;
+const MOUNTS: &str = "/proc/self/mountinfo";
 /// A local file takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -226,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn a_place_that_hangs_is_the_only_one_that_cannot_be_read() {
         let (disk, mut reader) = Disk::with(&["/mnt"]);
-        reader.patience = Duration::from_millis(100);
+        reader.patience = Duration::from_secs(3);
         let all = places(&["/etc/a", "/mnt/b", "/etc/c", "/mnt/b", "/etc/d"]);
         assert_eq!(which(&reader.read(all.clone()).await), [true, false, true, false, true]);
         assert_eq!(disk.times("/mnt/b"), 1, "it gets no second thread");
@@ -243,13 +269,15 @@ mod tests {
     #[tokio::test]
     async fn who_glances_at_many_waits_for_one_of_them() {
         let (disk, mut reader) = Disk::with(&["/mnt"]);
-        reader.patience = Duration::from_millis(100);
+        reader.patience = Duration::from_secs(3);
         let began = tokio::time::Instant::now();
         let many: Vec<String> = (0..500).map(|n| format!("/mnt/{n}")).collect();
         let many: Vec<&str> = ["/etc/a"].into_iter().chain(many.iter().map(String::as_str)).collect();
         let seen = reader.glance(places(&many)).await;
-        assert_eq!((seen.len(), seen.iter().flatten().count()), (501, 1));
-        assert!(began.elapsed() < Duration::from_secs(10), "each was waited for: {:?}", began.elapsed());
+        let words: Vec<Option<bool>> = seen[..3].iter().map(|seen| seen.as_ref().map(Result::is_ok)).collect();
+        assert_eq!(words, [Some(true), Some(false), None], "read, hanging, and not looked at");
+        assert_eq!((seen.len(), seen.iter().flatten().count()), (501, 2));
+        assert!(began.elapsed() < Duration::from_secs(60), "each was waited for: {:?}", began.elapsed());
         disk.free();
     }
 
@@ -260,9 +288,33 @@ mod tests {
         for n in 0..2 * AT_ONCE {
             assert_eq!(which(&reader.read(places(&[&format!("/mnt/{n}")])).await), [false]);
         }
-        assert_eq!(disk.asked.lock().expect("the tests do not panic there").len(), MANY);
-        reader.patience = PATIENCE;
+        // A thread may begin after it was given up.
+        let asked = || disk.asked.lock().expect("the tests do not panic there").len();
+        let begun = async {
+            while asked() < MANY {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), begun).await.expect("so many are tried");
+        assert_eq!(asked(), MANY, "and no more");
+        reader.patience = Duration::from_secs(30);
         assert_eq!(which(&reader.read(places(&["/etc/a"])).await), [true]);
         disk.free();
+    }
+
+    #[test]
+    fn what_hangs_together_is_on_one_mount() {
+        let table = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                     40 21 0:35 / /srv/my\\040files rw,relatime shared:9 - nfs4 host:/x rw\n\
+                     41 40 0:36 / /srv/my\\040files/inner rw - tmpfs t rw\n";
+        let mounts = mounts(table);
+        for (path, mount) in [
+            ("/srv/my files/app/a/token", "/srv/my files"),
+            ("/srv/my files/inner/token", "/srv/my files/inner"),
+            ("/srv/my filesystem/token", "/srv/my filesystem"),
+            ("/etc/tokenwatch/token", "/etc/tokenwatch"),
+        ] {
+            assert_eq!(mount_of(Path::new(path), &mounts), Some(Path::new(mount)), "{path}");
+        }
     }
 }

@@ -21,7 +21,6 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
-use tokio::sync::Semaphore;
 
 use super::compose::{self, Context};
 use super::mime;
@@ -32,7 +31,7 @@ use crate::ports::{Channel, Delivery, DeliveryError};
 use crate::reader::Reader;
 use crate::redact::redact;
 use crate::secret::Secret;
-use crate::settings::value::{RelayTls, is_loopback};
+use crate::settings::value::{RelayTls, SecretRef, is_loopback};
 use crate::settings::{Relay, Settings, Smtp};
 use crate::tls;
 
@@ -48,8 +47,6 @@ pub struct MailChannel {
     unreported: Mutex<Vec<String>>,
     /// Messages that some addresses have and others not yet. Two receivers may be told the same under one message id.
     partial: Mutex<BTreeMap<(ReceiverName, String), Partial>>,
-    /// Who reads authorities. A read that hangs keeps its thread, and so its permit.
-    trusting: Arc<Semaphore>,
 }
 
 /// A message on its way to the last of its addresses.
@@ -93,7 +90,6 @@ impl MailChannel {
             from,
             unreported: Mutex::default(),
             partial: Mutex::default(),
-            trusting: Arc::new(Semaphore::new(MOST_TRUSTING)),
         })
     }
 
@@ -139,7 +135,7 @@ impl MailChannel {
             password,
             from: &self.from.email,
             hello: &self.hello,
-            trusting: &self.trusting,
+            reader: &self.reader,
             step: self.smtp.timeout.as_limit(),
             now: "connecting",
             replies: vec![Reply::None; addresses],
@@ -336,7 +332,7 @@ struct Talk<'a> {
     password: Option<&'a Secret>,
     from: &'a Address,
     hello: &'a ClientId,
-    trusting: &'a Arc<Semaphore>,
+    reader: &'a Reader,
     /// How long one step may take.
     step: Duration,
     /// What is under way, in words.
@@ -384,7 +380,7 @@ impl Talk<'_> {
             RelayTls::None => None,
             RelayTls::Implicit | RelayTls::Required | RelayTls::Opportunistic => {
                 self.now = "reading the authorities that it is trusted by";
-                Some(trust(self.relay, self.step, self.trusting).await?)
+                Some(trust(self.relay, self.step, self.reader).await?)
             }
         };
         let implicit = trust.clone().filter(|_| url.tls == RelayTls::Implicit);
@@ -559,20 +555,14 @@ fn without_secrets(text: &str, password: Option<&Secret>) -> String {
     }
 }
 
-/// Whom this relay's certificate is checked by. The files may stand where they hang.
-async fn trust(relay: &Relay, limit: Duration, permits: &Arc<Semaphore>) -> Result<TlsParameters, String> {
+/// Whom this relay's certificate is checked by. Its file may stand where it hangs: that costs one thread, and no other relay anything.
+async fn trust(relay: &Relay, limit: Duration, reader: &Reader) -> Result<TlsParameters, String> {
     let (host, ca_file) = (relay.url.host.clone(), relay.ca_file.clone());
-    let reading = async {
-        let permit = Arc::clone(permits).acquire_owned().await;
-        let read = tokio::task::spawn_blocking(move || {
-            let read = trusted(host, ca_file.as_deref());
-            drop(permit);
-            read
-        });
-        read.await.map_err(|_| "TLS cannot be set up: an internal fault of tokenwatch".to_owned())?
-    };
+    reader.read_where(ca_file.clone().map(SecretRef::File).as_ref()).await?;
+    let reading = tokio::task::spawn_blocking(move || trusted(host, ca_file.as_deref()));
     let late = |_| format!("its authorities cannot be read: no answer from the file system in {} s", limit.as_secs());
-    tokio::time::timeout(limit, reading).await.map_err(late)?
+    let read = tokio::time::timeout(limit, reading).await.map_err(late)?;
+    read.map_err(|_| "TLS cannot be set up: an internal fault of tokenwatch".to_owned())?
 }
 
 fn trusted(host: String, ca_file: Option<&Path>) -> Result<TlsParameters, String> {
@@ -614,8 +604,6 @@ const STEPS_IN_BOUND: u32 = 6;
 /// The last step may take this many times as long as any other.
 const LAST_STEP: u32 = 4;
 const MAY_HAVE: &str = ", so it may have taken the message";
-/// Threads that may read authorities at once.
-const MOST_TRUSTING: usize = 4;
 /// For QUIT.
 const PARTING: Duration = Duration::from_secs(2);
 /// After so many tries a message that others have is no longer offered to an address that keeps putting it off. The outbox tries at

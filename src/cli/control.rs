@@ -107,7 +107,10 @@ pub struct Unreachable {
 impl Unreachable {
     /// Where the configuration cannot be read it says nothing of the socket's place.
     fn of(self, context: &Context) -> Self {
-        let Some(fault) = settings::unread(&context.config, &context.environment) else { return self };
+        let known = settings::glimpse_of_state(&context.config, &context.environment);
+        let Some(fault) = settings::unread(&context.config, &context.environment).filter(|_| known.is_none()) else {
+            return self;
+        };
         let why = format!(
             "{} It was looked for at the usual places only, for the configuration cannot be read: {fault}",
             self.why

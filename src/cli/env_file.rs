@@ -185,7 +185,9 @@ impl FoundToken {
 /// Whether it looks like the name of a variable, and not like anything else that may stand before a `=`.
 fn is_name(key: &str) -> bool {
     let fine = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    key.len() <= LONGEST_NAME && key.chars().all(fine) && !key.starts_with(|c: char| c.is_ascii_digit())
+    // What is encoded in capitals has digits in it, and no words.
+    let is_word = key.contains('_') || !key.contains(|c: char| c.is_ascii_digit()) && key.len() <= LONGEST_WORD;
+    key.len() <= LONGEST_NAME && key.chars().all(fine) && is_word && !key.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Whether the words of a key say that a token or a key of an API stands there. What an application made up for itself never ends.
@@ -225,6 +227,7 @@ const NO_APP: &str =
 const TELLING: usize = 12;
 /// Names of variables are shorter, and what is encoded is longer.
 const LONGEST_NAME: usize = 48;
+const LONGEST_WORD: usize = 16;
 /// Shorter values are words that stand there until somebody fills them in.
 const SHORTEST: usize = 8;
 
@@ -277,7 +280,9 @@ mod tests {
     fn only_names_of_variables_are_repeated() {
         for (key, is) in [
             ("WHATSAPP_TOKEN", true),
-            ("A1", true),
+            ("PORT", true),
+            ("S3_KEY", true),
+            ("JBSWY3DPEHPK3PXP", false),
             ("EAAGm0PX4ZCpsBAJZCsecret", false),
             ("my phrase", false),
             ("1A", false),

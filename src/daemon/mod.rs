@@ -242,7 +242,6 @@ impl Daemon {
             () = stop.cancelled() => None,
             ended = parts.next() => ended,
         };
-        let ended_early = early.as_ref().map(|(task, _)| *task);
         if let Some((task, ending)) = &early {
             error!(task = task.name(), how = %ending, "a part of the daemon ended; stopping");
         } else {
@@ -250,11 +249,11 @@ impl Daemon {
         }
         let ending = async {
             stop_renewals.cancel();
-            parts.settle(Task::Renewals, ended_early).await;
+            parts.settle(Task::Renewals).await;
             stop_watch.cancel();
-            parts.settle(Task::Watch, ended_early).await;
+            parts.settle(Task::Watch).await;
             stop_outbox.cancel();
-            parts.settle(Task::Outbox, ended_early).await;
+            parts.settle(Task::Outbox).await;
             stop_doors.cancel();
         };
         tokio::select! {
@@ -262,7 +261,7 @@ impl Daemon {
             () = now.cancelled() => warn!("told twice to stop: leaving at once; undelivered mail stays in the outbox"),
             () = tokio::time::sleep(lifecycle::longest_stop(grace)) => warn!("the grace period is over; undelivered mail stays in the outbox"),
         }
-        parts.0.shutdown().await;
+        parts.at_work.shutdown().await;
         match early {
             None => Ok(()),
             Some((_, Ending::Store(failure))) => Err(Fatal::Store(failure)),
@@ -418,7 +417,10 @@ impl Task {
 
 /// The tasks at work. Each gives its name when it ends, however that is.
 #[derive(Default)]
-struct Parts(JoinSet<(Task, Ending)>);
+struct Parts {
+    at_work: JoinSet<(Task, Ending)>,
+    ended: Vec<Task>,
+}
 
 /// How a task ended.
 enum Ending {
@@ -432,7 +434,7 @@ enum Ending {
 
 impl Parts {
     fn start<E: Into<Ending>>(&mut self, task: Task, work: impl Future<Output = E> + Send + 'static) {
-        self.0.spawn(async move {
+        self.at_work.spawn(async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
             (task, ended.map_or(Ending::Panicked, E::into))
         });
@@ -441,17 +443,18 @@ impl Parts {
     /// The next one that ends.
     async fn next(&mut self) -> Option<(Task, Ending)> {
         // None is aborted before all are, and panics end within.
-        self.0.join_next().await.and_then(Result::ok)
+        let ended = self.at_work.join_next().await.and_then(Result::ok);
+        self.ended.extend(ended.as_ref().map(|(task, _)| *task));
+        ended
     }
 
-    /// Waits for that task, unless it is the one that ended already.
-    async fn settle(&mut self, wanted: Task, gone: Option<Task>) {
-        if gone == Some(wanted) {
-            return;
-        }
-        while let Some((task, _)) = self.next().await {
-            if task == wanted {
-                return;
+    /// Waits for that task, unless it has ended already.
+    async fn settle(&mut self, wanted: Task) {
+        while !self.ended.contains(&wanted) {
+            match self.next().await {
+                None => return,
+                Some((_, Ending::Over)) => {}
+                Some((task, ending)) => error!(task = task.name(), how = %ending, "a part of the daemon ended badly"),
             }
         }
     }
@@ -505,8 +508,13 @@ mod tests {
         parts.start(Task::Renewals, async { breaks() });
         let (task, ending) = parts.next().await.expect("one of them ended");
         assert!(task == Task::Renewals && ending.to_string().starts_with("by a fault of tokenwatch"));
-        parts.settle(Task::Renewals, Some(task)).await;
-        parts.start(Task::Watch, async { breaks() });
-        parts.settle(Task::Watch, Some(task)).await;
+        let settled = async {
+            parts.settle(Task::Renewals).await;
+            parts.start(Task::Watch, async { breaks() });
+            parts.start(Task::Bells, async {});
+            parts.settle(Task::Bells).await;
+            parts.settle(Task::Watch).await;
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), settled).await.expect("none of them is waited for");
     }
 }

@@ -86,6 +86,11 @@ impl Setback {
         Self { failures, failed_at: now, retry_at: now.plus(backoff(failures, bound)) }
     }
 
+    /// One more, after which it waits so long, and not a little less at first.
+    fn waiting(before: Option<Self>, now: Timestamp, wait: Span) -> Self {
+        Self { retry_at: now.plus(wait), ..Self::after(before, now, wait) }
+    }
+
     /// Until when it waits. After the clock moved back it does not wait for a time that may be months away.
     fn until(self, now: Timestamp) -> Option<Timestamp> {
         Some(self.retry_at).filter(|at| *at > now && self.failed_at <= now)
@@ -255,9 +260,8 @@ impl Outbox {
         let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
         let (mut parcels, mut next) = (Vec::new(), None);
         for parcel in sealed_parcels(lane, sealed) {
-            let message = parcel.sealed.as_ref();
-            let doubt = message.and_then(|message| traffic.doubtful.get(message)).and_then(|doubt| doubt.until(now));
-            match doubt.filter(|_| !stopping) {
+            let doubt = parcel.sealed.as_ref().and_then(|message| traffic.doubt(lane, message, now)?.until(now));
+            match doubt.filter(|_| !stopping || is_doubled_by_a_try(lane)) {
                 Some(until) => next = earliest(next, Some(until)),
                 None => parcels.push(parcel),
             }
@@ -345,8 +349,7 @@ impl Outbox {
         // Tasks are neither aborted nor can they panic.
         let Ok((lane, run)) = done else { return };
         let bound = wiring.settings.smtp.as_ref().map_or(DEFAULT_RETRY, |smtp| smtp.retry);
-        // A message over WhatsApp that may have arrived is a second message when it is sent again.
-        let doubt = if lane.route == Some(Route::By(ChannelKind::WhatsApp)) { WHATSAPP_DOUBT } else { bound };
+        let is_doubled = is_doubled_by_a_try(&lane);
         let traffic = memory.lanes.entry(lane).or_default();
         traffic.busy = false;
         match run {
@@ -355,7 +358,12 @@ impl Outbox {
                 traffic.closed = run.closed.then(|| Setback::after(traffic.closed, now, bound));
                 for message in run.doubtful {
                     let before = traffic.doubtful.get(&message).copied();
-                    traffic.doubtful.insert(message, Setback::after(before, now, doubt));
+                    let doubt = if is_doubled {
+                        Setback::waiting(before, now, WHATSAPP_DOUBT)
+                    } else {
+                        Setback::after(before, now, bound)
+                    };
+                    traffic.doubtful.insert(message, doubt);
                 }
                 traffic.doubtful.retain(|_, doubt| now.since(doubt.retry_at) < FORGOTTEN_AFTER);
                 let sent = traffic.sent.get_or_insert_default();
@@ -379,15 +387,33 @@ impl Outbox {
     }
 }
 
+impl Traffic {
+    /// What is known of a message that may have left. One that this process knows nothing of was sealed by another, which may have sent it.
+    fn doubt(&mut self, lane: &Lane, message: &Arc<str>, now: Timestamp) -> Option<Setback> {
+        if is_doubled_by_a_try(lane) {
+            let sealed_before = || Setback::waiting(None, now, WHATSAPP_DOUBT);
+            return Some(*self.doubtful.entry(Arc::clone(message)).or_insert_with(sealed_before));
+        }
+        self.doubtful.get(message).copied()
+    }
+}
+
 impl Memory {
     /// Another configuration may have opened what was closed.
     fn heed(&mut self, wiring: &Arc<Wiring>) {
         self.wiring = Some(Arc::clone(wiring));
-        for traffic in self.lanes.values_mut() {
+        for (lane, traffic) in &mut self.lanes {
             traffic.closed = None;
-            traffic.doubtful.clear();
+            if !is_doubled_by_a_try(lane) {
+                traffic.doubtful.clear();
+            }
         }
     }
+}
+
+/// Whether a message that may have arrived is a second message when it is sent again: WhatsApp knows no ids of ours.
+fn is_doubled_by_a_try(lane: &Lane) -> bool {
+    lane.route == Some(Route::By(ChannelKind::WhatsApp))
 }
 
 /// The lanes by which a receiver gets every notice.
@@ -477,7 +503,7 @@ fn backoff(failures: u32, bound: Span) -> Span {
 
 /// No notice waits longer than this for others of its kind.
 const LONGEST_PATIENCE: Span = Span::hours(1);
-/// What may have arrived over WhatsApp is sent again this seldom.
+/// What may have arrived over WhatsApp is sent again after so long at the earliest (docs/alerts.md, promise 45).
 const WHATSAPP_DOUBT: Span = Span::hours(1);
 /// More than this of one lane is sent in the next pass; it bounds the memory that a flood takes.
 const MOST_ROWS: usize = 20_000;

@@ -149,7 +149,8 @@ impl Watch {
                 };
                 let typed = token.spec.expires;
                 let is_redated = status.current_facts().is_some_and(|facts| facts.has_another_typed_end(typed, now));
-                if status.generation.fingerprint != fingerprint || status.last_check.is_none() || is_redated {
+                let is_another = fingerprint.is_some_and(|seen| status.generation.fingerprint != seen);
+                if is_another || status.last_check.is_none() || is_redated {
                     status.next_check = now;
                 } else if matches!(token.spec.rhythm, Rhythm::OnBell { .. }) && status.last_check < last_ring {
                     // The bell rang while nobody listened.
@@ -209,7 +210,13 @@ impl Watch {
         let mut changes = Vec::new();
         for (subject, before) in self.readable(strangers).await? {
             let run = match &subject {
-                Subject::Token(id) => self.store.run_of(id.clone()).await?,
+                Subject::Token(id) => match self.store.run_of(id.clone()).await {
+                    Err(damage @ StoreError::Damaged { .. }) => {
+                        warn!(subject = %subject, error = %damage, "the journal of something that is no longer watched cannot be read");
+                        continue;
+                    }
+                    run => run?,
+                },
                 Subject::App(_) | Subject::Watcher => None,
             };
             let only_copy = run.as_ref().filter(|entry| entry.run.only_copy);

@@ -17,7 +17,7 @@ use crate::outgoing::ClientError;
 use crate::papers::Papers;
 use crate::ports::{Answer, Channel, Clock, Lane, Provider, Providers, Question, Telemetry};
 use crate::provider;
-use crate::reader::Reader;
+use crate::reader::{Reader, Reading};
 use crate::renewal::run::Slot;
 use crate::secret::FingerprintKey;
 use crate::settings::{App, Settings, Token};
@@ -133,10 +133,12 @@ impl Wiring {
         }
     }
 
-    /// The fingerprints of what stands in the slots of these tokens now; `None` where it cannot be read.
-    pub async fn fingerprints(&self, tokens: &[Token], key: &FingerprintKey) -> Vec<Option<Fingerprint>> {
+    /// The fingerprints of what stands in the slots of these tokens now, each `None` where it cannot be read; and `None` for those that were
+    /// not looked at, because one before them hangs.
+    pub async fn fingerprints(&self, tokens: &[Token], key: &FingerprintKey) -> Vec<Option<Option<Fingerprint>>> {
         let seen = self.reader.glance(tokens.iter().map(|token| token.secret.clone()).collect()).await;
-        seen.into_iter().map(|secret| secret.map(|secret| key.fingerprint(&secret))).collect()
+        let print = |reading: Reading| reading.ok().map(|secret| key.fingerprint(&secret));
+        seen.into_iter().map(|reading| reading.map(print)).collect()
     }
 
     /// What reads secrets.

@@ -126,7 +126,8 @@ pub fn step(spec: &TokenSpec, mut status: TokenStatus, observation: Observation,
     let said_expired = status.said_expired().then_some(status.generation.number);
     let mut reply = Reply::default();
     let (mut run, mut declined, mut ended) = (None, None, None);
-    let away = matches!(observation, Observation::Deferred(until) if until > now);
+    // A run asks its provider, too, so it waits like a check does.
+    let away = matches!(observation, Observation::Deferred(until) | Observation::Queued(until) if until > now);
     let app = match observation {
         Observation::Checked(outcome) if is_unconfirmed(&status, &outcome, now) => {
             // What a run published says nothing before it is confirmed (contract §10.8).

@@ -266,10 +266,11 @@ fn daemon(at: &At<'_>, faults: &mut Vec<Fault>) -> Daemon {
     }
 }
 
-/// Whether the one takes the address of the other: it is the same, or one of them is every address of the machine.
+/// Whether the one takes the address of the other: it is the same, or one of them is every address of its family.
 fn cannot_both_be_bound(one: SocketAddr, other: SocketAddr) -> bool {
     let is_every = |address: SocketAddr| address.ip().is_unspecified();
-    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || is_every(one) || is_every(other))
+    let meet = one.ip() == other.ip() || is_every(one) || is_every(other);
+    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && meet
 }
 
 fn policy(at: &At<'_>, base: &Policy) -> Policy {

@@ -49,17 +49,16 @@ pub enum Problem {
 
 /// That a statement failed. What cannot be read now cannot be read at the next try either.
 pub fn failed(path: &Path, problem: &Problem) -> StoreError {
-    let code = |error: &rusqlite::Error| error.sqlite_error_code();
-    let damaged = match problem {
-        Problem::Sqlite(error) => matches!(code(error), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)),
-        Problem::Codec(_) => true,
-        Problem::Other(_) => false,
-    };
-    if damaged {
-        StoreError::Damaged { path: path.display().to_string(), problem: problem.to_string() }
-    } else {
-        StoreError::Failed(format!("{}: {problem}", path.display()))
+    let damaged = |problem: String| StoreError::Damaged { path: path.display().to_string(), problem };
+    match problem {
+        Problem::Codec(unreadable) => damaged(unreadable.to_string()),
+        Problem::Sqlite(error) if is_damage(error) => damaged(error.to_string()),
+        Problem::Sqlite(_) | Problem::Other(_) => StoreError::Failed(format!("{}: {problem}", path.display())),
     }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// The system's words, with the remedy where there is one.

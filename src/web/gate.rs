@@ -143,7 +143,10 @@ impl Policy {
                 let known = old.files.iter().find(|(known, ..)| known == key);
                 let differs = known.is_some_and(|(_, old_path, old_digest)| (old_path, old_digest) != (path, digest));
                 if let Some((_, old_path, _)) = known.filter(|_| differs) {
-                    changes.push(key, [old_path, path].map(|path| Some(path.display().to_string())));
+                    changes.push(
+                        &format!("tls_server_config.{key}"),
+                        [old_path, path].map(|path| Some(path.display().to_string())),
+                    );
                 }
             }
         }
@@ -255,6 +258,7 @@ impl Keeping<'_> {
         match papers.judge(open_probes).and_then(|policy| self.no_wider(policy, &path)) {
             Ok(policy) => {
                 self.gate.put(policy);
+                (self.seen, self.judged) = (None, None);
                 self.fares(None);
                 info!(file = %path.display(), "the listener's certificate and users were read again and are in force");
             }
@@ -473,10 +477,10 @@ fn names_of(certificate: &[u8]) -> Vec<String> {
 
 type Digest = [u8; 32];
 
-/// A certificate is renewed weeks before its end; a password is taken away within two looks.
 /// As the web configuration file says it.
 const ASKS: &str = "RequireAndVerifyClientCert";
 const ASKS_NOT: &str = "NoClientCert";
+/// A certificate is renewed weeks before its end; a password is taken away within two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// Some small files.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -295,6 +295,8 @@ impl Scene {
         wait_until("a mail", PATIENCE, || {
             self.daemon.metric("tokenwatch_notices_total{channel=\"mail\"}").is_some_and(|mails| mails > 0.0)
         });
+        // What Prometheus knows is as old as its last scrape.
+        self.prometheus.wait_query("tokenwatch_token_expiry_timestamp_seconds{token=\"shop\"} - time() > 59 * 86400");
     }
 
     /// A variable has something to choose from.

@@ -120,6 +120,7 @@ fn a_pause_that_the_provider_asked_for_holds_renewals_back() {
     slot.see(0, checked(1, user(60 * DAY)));
     slot.see(due - 60, failed(1, CheckError::Unavailable("503".into())));
     assert!(slot.see(due, Observation::Deferred(at(due + HOUR))).run.is_none(), "it asked everyone to stay away");
+    assert!(slot.see(due, Observation::Queued(at(due + HOUR))).run.is_none(), "others are before it");
     assert!(slot.see(due + HOUR, failed(1, CheckError::Unavailable("503".into()))).run.is_some());
 }
 

@@ -2,7 +2,7 @@
 
 use tokenwatch::sim::{Fault, FaultKind, Health, Match, PhoneNumber, Waba};
 
-use super::{DAY, HOUR, House, MACHINE, findings, inhabited, put_never, seconds, until, verdict, world};
+use super::{DAY, HOUR, House, MACHINE, findings, inhabited, put_never, put_old, seconds, until, verdict, world};
 use crate::support::house::APP;
 
 const WABA: &str = "102290000000001";
@@ -275,4 +275,30 @@ async fn the_return_of_a_subscription_is_told_soon() {
     account(&house, |account| account.subscribed_apps.extend([APP.to_owned()]));
     until(&house, 2 * HOUR).await;
     assert_eq!(findings(&house, "wa"), Vec::<&str>::new());
+}
+
+// promise 45
+/// WhatsApp knows no message ids of ours: what may have arrived is not sent again for a reload, a goodbye or a start.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_may_have_arrived_is_not_repeated_in_a_hurry() {
+    let mut house = with_whatsapp().await;
+    put_old(&house, "t", 2 * DAY);
+    let ways = "email = [\"oncall@example.com\"]\nwhatsapp = { token = \"wa\", to = [\"+15550001111\"], template = \"token_alert\" }\n";
+    let text = house.config(&(slot(&house, "") + &house.slot("t"))).replace("email = [\"oncall@example.com\"]\n", ways);
+    let lost = Fault::always(Match::PathPrefix(format!("/{NUMBER}/messages")), FaultKind::Reset);
+    house.sim.with_world(|world| world.faults.add(lost));
+    house.start(&text).await;
+    until(&house, 600).await;
+    assert_eq!((calls(&house, "/messages"), house.subjects().len()), (1, 1), "{:#?}", house.subjects());
+    house.reload(&text);
+    until(&house, 900).await;
+    assert_eq!(calls(&house, "/messages"), 1, "at the reload");
+    house.stop().await;
+    assert_eq!(calls(&house, "/messages"), 1, "at the end");
+    house.start(&text).await;
+    until(&house, 1_800).await;
+    assert_eq!(calls(&house, "/messages"), 1, "at a start");
+    until(&house, 3 * HOUR).await;
+    assert!(calls(&house, "/messages") > 1, "but it is not given up");
+    house.stop().await;
 }
