@@ -1073,8 +1073,8 @@ const LONGEST_HEADLINE: usize = 150;
 const LONGEST_LIST: usize = 10;
 /// In a headline even fewer.
 const SHORT_LIST: usize = 3;
-/// What `redact` leaves of a text, with room for stored older ones.
-const LONGEST_TEXT: usize = 600;
+/// What `redact` leaves of a text, with room for stored older ones; in characters.
+pub const LONGEST_TEXT: usize = 600;
 
 #[cfg(test)]
 mod tests {

@@ -61,7 +61,7 @@ impl Reader {
         &self.sources
     }
 
-    /// What each place holds, in order. Each has [`PATIENCE`] of its own.
+    /// What each place holds, in order. Each has five seconds of its own.
     pub async fn read(&self, places: Vec<SecretRef>) -> Vec<Reading> {
         // What is in memory cannot hang, and a thread a check costs more than the rest of it.
         if places.iter().all(|place| place.path().is_none()) {
@@ -75,7 +75,7 @@ impl Reader {
     }
 
     /// The same of many places at once, for who can do without some of them: `None` is what was not looked at. At the first place that turns out
-    /// to hang it stops, for of a thousand each would be waited for; and a mount that answers, but slowly, has twice [`PATIENCE`] for all of them.
+    /// to hang it stops, for of a thousand each would be waited for; and a mount that answers, but slowly, has ten seconds for all of them.
     pub async fn glance(&self, places: Vec<SecretRef>) -> Vec<Option<Reading>> {
         let mut read = Vec::with_capacity(places.len());
         let reading = async { while read.len() < places.len() && !self.read_on(&places, &mut read).await {} };

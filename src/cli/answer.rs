@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::control::Daemon;
 use super::{Context, Exit, io};
+use crate::advice::LONGEST_TEXT;
 use crate::clock::System;
 use crate::daemon::lifecycle::variable;
 use crate::domain::time::{Span, Timestamp, relative};
@@ -29,6 +30,12 @@ pub enum Said {
 
 /// Runs the command.
 pub async fn run(context: &Context, name: String, why: Option<String>, said: Said) -> Exit {
+    if why.as_deref().is_some_and(|why| why.chars().count() > LONGEST_TEXT) {
+        return super::fail(
+            Exit::Usage,
+            format_args!("--why: only {LONGEST_TEXT} characters would be kept; say it in fewer"),
+        );
+    }
     let daemon = match Daemon::find(context) {
         Ok(daemon) => daemon,
         Err(nobody) => return nobody.fail(),

@@ -35,6 +35,8 @@ fn an_acknowledged_incident_is_not_repeated_and_still_escalates() {
     exim.wait_mail("the rung", |mail| mail.tells("first", "expiring", "first"));
     exim.wait_mail("a repeat", |mail| mail.tells("first", "expiring", "repeated"));
 
+    let said = stage.run(&["ack", "first", "--why", &"because ".repeat(100)]);
+    assert!(said.code == 64 && said.err.contains("600 characters"), "{said:?}");
     let said = stage.run(&["ack", "first", "--why", "we rotate it tonight"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(said.out.contains("acknowledged; open: expiring (critical)"), "{}", said.out);
