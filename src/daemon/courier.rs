@@ -84,6 +84,11 @@ impl Courier {
         Arc::clone(gates.entry(receiver.clone()).or_default())
     }
 
+    /// Whether that message has left, and only the note of it waits for the store.
+    pub fn has_left(&self, lane: &Lane, message: &Arc<str>) -> bool {
+        self.late().contains_key(&(lane.clone(), Arc::clone(message)))
+    }
+
     /// Sends one lane's messages in order, until one does not leave.
     ///
     /// # Errors

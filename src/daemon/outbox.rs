@@ -260,7 +260,8 @@ impl Outbox {
         let (sealed, open): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.message.is_some());
         let (mut parcels, mut next) = (Vec::new(), None);
         for parcel in sealed_parcels(lane, sealed) {
-            let doubt = parcel.sealed.as_ref().and_then(|message| traffic.doubt(lane, message, now)?.until(now));
+            let in_doubt = parcel.sealed.as_ref().filter(|message| !self.courier.has_left(lane, message));
+            let doubt = in_doubt.and_then(|message| traffic.doubt(lane, message, now)?.until(now));
             match doubt.filter(|_| !stopping || is_doubled_by_a_try(lane)) {
                 Some(until) => next = earliest(next, Some(until)),
                 None => parcels.push(parcel),

@@ -302,3 +302,34 @@ async fn a_message_that_may_have_arrived_is_not_repeated_in_a_hurry() {
     assert!(calls(&house, "/messages") > 1, "but it is not given up");
     house.stop().await;
 }
+
+/// A message that certainly left, and of which only the note could not be written, is no message in doubt: it is noted as soon as that works.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_has_left_is_noted_once_the_state_can_be_written() {
+    let mut house = with_whatsapp().await;
+    put_old(&house, "t", 2 * DAY);
+    let ways = "email = [\"oncall@example.com\"]\n\
+                whatsapp = { token = \"wa\", to = [\"+15550001111\"], template = \"hello_world\", language = \"en_US\" }\n";
+    let text = house.config(&(slot(&house, "") + &house.slot("t"))).replace("email = [\"oncall@example.com\"]\n", ways);
+    drop(house.open().await);
+    // No note of WhatsApp's can be written before one of the mail, and the mailbox is closed.
+    rusqlite::Connection::open(house.state())
+        .and_then(|state| {
+            state.execute_batch(
+                "CREATE TRIGGER no_note BEFORE UPDATE OF delivered_at ON outbox
+                 WHEN NEW.channel = 'whatsapp' AND NOT EXISTS (SELECT 1 FROM outbox WHERE channel = 'mail')
+                 BEGIN SELECT RAISE(ABORT, 'not now'); END",
+            )
+        })
+        .expect("a state that fails in one place");
+    house.mailbox.close(true);
+    house.start(&text).await;
+    until(&house, 300).await;
+    assert_eq!((calls(&house, "/messages"), house.subjects().len()), (1, 0));
+    house.mailbox.close(false);
+    until(&house, 900).await;
+    assert_eq!((calls(&house, "/messages"), house.subjects().len()), (1, 1));
+    let metrics = house.get("/metrics").await.1;
+    assert!(metrics.contains("tokenwatch_outbox_pending 0\n"), "it waits for its note");
+    house.stop().await;
+}
