@@ -64,9 +64,9 @@ pub async fn serve(
     counters: Arc<Counters>,
     stop: CancellationToken,
 ) {
-    let crowd = Arc::new(Crowd { serves: kind.as_str(), counters: Arc::clone(&counters), ..Crowd::default() });
     counters.connected(kind.as_str(), 0);
-    let door = Arc::new(Door { kind, router, settings, counters, crowd });
+    let crowd = Arc::new(Crowd { serves: kind.as_str(), counters, ..Crowd::default() });
+    let door = Arc::new(Door { kind, router, settings, crowd });
     let mut connections = JoinSet::new();
     let mut is_short_of_files = false;
     loop {
@@ -79,7 +79,7 @@ pub async fn serve(
             Ok((stream, from)) => {
                 is_short_of_files = false;
                 let Some(client) = door.crowd.enter(from.ip(), door.room()) else {
-                    door.counters.closed(Closed::Full);
+                    door.crowd.counters.closed(Closed::Full);
                     continue;
                 };
                 let (door, stop) = (Arc::clone(&door), stop.clone());
@@ -105,7 +105,6 @@ struct Door {
     kind: Kind,
     router: Router,
     settings: watch::Receiver<Arc<Settings>>,
-    counters: Arc<Counters>,
     crowd: Arc<Crowd>,
 }
 
@@ -142,19 +141,19 @@ impl Door {
             served = served => {
                 if let Err(error) = served {
                     if is_of_tls(&error) {
-                        self.counters.closed(Closed::Tls);
+                        self.crowd.counters.closed(Closed::Tls);
                     }
                     debug!(client = %from, %error, "a connection ended");
                 }
             }
             phase = client.client.overdue(patience) => {
                 if phase != Phase::Waiting {
-                    self.counters.closed(Closed::Slow);
+                    self.crowd.counters.closed(Closed::Slow);
                 }
                 debug!(client = %from, ?phase, "a client took too long");
             }
             () = client.client.out.cancelled() => {
-                self.counters.closed(Closed::Displaced);
+                self.crowd.counters.closed(Closed::Displaced);
                 debug!(client = %from, "a connection made room for another");
             }
         }
@@ -224,9 +223,9 @@ impl Door {
         let login = gate.logins.judge(&policy.users, given.as_ref(), from).await;
         match login {
             // A browser asks once without a user, to be asked for one.
-            Login::Stranger if given.is_some() => self.counters.refused_login(Refused::Wrong),
-            Login::TooOften(_) => self.counters.refused_login(Refused::TooOften),
-            Login::Busy => self.counters.refused_login(Refused::Busy),
+            Login::Stranger if given.is_some() => self.crowd.counters.refused_login(Refused::Wrong),
+            Login::TooOften(_) => self.crowd.counters.refused_login(Refused::TooOften),
+            Login::Busy => self.crowd.counters.refused_login(Refused::Busy),
             Login::Welcome | Login::Stranger => {}
         }
         match login {
